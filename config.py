@@ -1,0 +1,214 @@
+"""The settings of every run: one frozen dataclass per kind, which feeds --help, validation and checkpoints.
+
+This is the floor of the house: it imports nothing of the project and nothing heavy, so that `--help` and every
+message about bad input answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+CATEGORIES = ("cat", "bus", "rabbit")
+TURKISH_NAMES = {
+    "kedi": "cat", "otobüs": "bus", "otobus": "bus", "tavşan": "rabbit", "tavsan": "rabbit", "araba": "car",
+}  # fmt: skip
+SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
+SPLITS = ("auto", "official", "leak-free", "local")
+PROFILES = ("smoke", "quick", "full")
+PRECISIONS = ("auto", "float32", "bfloat16")
+ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
+
+Config = TypeVar("Config")
+
+
+class RunFailed(RuntimeError):
+    """The run failed for a reason that is not the user's input; scripts end with exit code 1."""
+
+
+def resolve_category(name: str, available: Sequence[str] = ()) -> str:
+    """Return the English category name of `name`, which may be Turkish and in any case.
+
+    `available` are the names to accept, by default the three of the assignment. Raises ValueError with the
+    available ones and the nearest match.
+    """
+    known = tuple(available) or CATEGORIES
+    wanted = name.strip()
+    for candidate in (wanted, wanted.lower(), TURKISH_NAMES.get(wanted.lower(), "")):
+        if candidate in known:
+            return candidate
+    close = difflib.get_close_matches(wanted.lower(), known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    shown = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:8])} ... ({len(known)} in all)"
+    raise ValueError(f"unknown category '{name}'{hint} Available: {shown}")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[str] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Return a dataclass field with its help text and the range that `validate` holds it to."""
+    limits = {"help": help, "choices": tuple(choices), "minimum": minimum, "maximum": maximum}
+    return field(default=default, metadata=limits)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of the network; stored in every checkpoint, and enough to rebuild it."""
+
+    num_points: int = option(32, "points per stroke token", minimum=2, maximum=256)
+    max_strokes: int = option(24, "longest drawing, in strokes", minimum=1, maximum=256)
+    width: int = option(256, "width of transformer and denoiser", minimum=16, maximum=4096)
+    num_layers: int = option(5, "layers of the history transformer", minimum=1, maximum=64)
+    num_heads: int = option(8, "attention heads", minimum=1, maximum=64)
+    denoiser_layers: int = option(4, "layers of the stroke denoiser", minimum=1, maximum=64)
+    dropout: float = option(0.1, "dropout in training", minimum=0, maximum=0.9)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Lengths are optimizer updates; a batch is counted in strokes, not drawings."""
+
+    category: str = option("cat", "cat, bus, rabbit, a list with commas, or 'all'")
+    companions: str = option("", "categories trained beside, with commas, or 'all': rehearsal against overfitting")
+    companion_share: float = option(0.5, "share of drawings from companions", minimum=0, maximum=0.95)
+    balance: float = option(0.5, "a category is drawn in proportion to its size to this power",
+                            minimum=0, maximum=1)  # fmt: skip
+    steps: int = option(6000, "optimizer updates", minimum=1, maximum=10_000_000)
+    batch_strokes: int = option(2048, "stroke tokens per batch, padding included", minimum=16, maximum=1_000_000)
+    noise_draws: int = option(4, "noise levels trained per stroke and pass", minimum=1, maximum=64)
+    learning_rate: float = option(1e-3, "peak learning rate", minimum=0, maximum=1)
+    warmup: int = option(300, "updates of linear warm-up", minimum=0, maximum=1_000_000)
+    weight_decay: float = option(0.05, "AdamW weight decay of matrices", minimum=0, maximum=10)
+    ema_decay: float = option(0.999, "decay of the weights' moving average", minimum=0, maximum=0.999999)
+    history_noise: float = option(0.1, "largest noise on the history, whitened units", minimum=0, maximum=2)
+    category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)
+    augmentation: float = option(0.08, "size of the random affine change of a drawing", minimum=0, maximum=1)
+    stop_weight: float = option(0.1, "weight of the stop loss beside the diffusion loss", minimum=0, maximum=100)
+    seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
+    precision: str = option("auto", "auto is bfloat16 where the hardware has it", choices=PRECISIONS)
+    validate_every: int = option(500, "updates between validations and checkpoints", minimum=1, maximum=10_000_000)
+    sample_every: int = option(2000, "updates between sample grids, 0 for none", minimum=0, maximum=10_000_000)
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """One sampling run: which drawings, by which sampler."""
+
+    n: int = option(64, "number of drawings", minimum=1, maximum=10_000_000)
+    seed: int = option(0, "seed; drawing i depends on it and on i alone", minimum=0, maximum=2**31 - 1)
+    sampler: str = option("dpm-solver++", "diffusion sampler", choices=SAMPLERS)
+    steps: int = option(20, "denoising steps per stroke; ancestral always takes all", minimum=1, maximum=1000)
+    eta: float = option(0.0, "DDIM only: 0 deterministic, 1 as noisy as ancestral", minimum=0, maximum=1)
+    guidance: float = option(1.0, "classifier-free guidance on the category, 1 is off", minimum=0, maximum=20)
+    batch_size: int = option(256, "drawings at once; changes speed, not drawings", minimum=1, maximum=100_000)
+    precision: str = option("float32", "arithmetic of the network", choices=PRECISIONS)
+
+
+def validate(config: Any) -> None:
+    """Check every field of a config dataclass against its range, raising ValueError with flag, value and limit."""
+    for spec in dataclasses.fields(config):
+        value, flag = getattr(config, spec.name), "--" + spec.name.replace("_", "-")
+        choices = spec.metadata.get("choices", ())
+        low, high = spec.metadata.get("minimum"), spec.metadata.get("maximum")
+        if choices and value not in choices:
+            raise ValueError(f"{flag} is '{value}', must be one of {', '.join(choices)}")
+        # written so that NaN fails as well
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            raise ValueError(f"{flag} is {value}, must lie in {low:g} ... {high:g}")
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, kind: type[Any], skip: Sequence[str] = ()) -> None:
+    """Add one flag per field of the dataclass `kind` to `parser`, with its help, default and range."""
+    hints = typing.get_type_hints(kind)
+    for spec in dataclasses.fields(kind):
+        if spec.name in skip:
+            continue
+        meta = spec.metadata
+        limits = f", {meta['minimum']:g} to {meta['maximum']:g}" if meta.get("minimum") is not None else ""
+        choices = f", one of {' | '.join(meta['choices'])}" if meta.get("choices") else ""
+        shown = "''" if spec.default == "" else spec.default
+        parser.add_argument(
+            "--" + spec.name.replace("_", "-"),
+            type=hints[spec.name],
+            default=spec.default,
+            metavar=hints[spec.name].__name__.upper(),
+            help=f"{meta['help']} (default {shown}{limits}{choices})".replace("%", "%%"),
+        )
+
+
+def config_from_arguments(kind: type[Config], arguments: argparse.Namespace) -> Config:
+    """Return a validated `kind` from parsed arguments; fields that have no flag keep their defaults."""
+    names = [spec.name for spec in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    config = kind(**{name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
+    validate(config)
+    return config
+
+
+def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) -> Config:
+    """Return a validated `kind` from the plain dict in a checkpoint, naming `source` in every error."""
+    names = {spec.name for spec in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if set(values) != names:
+        odd = sorted(set(values) ^ names)
+        raise ValueError(f"{source}: its {kind.__name__} does not fit this program, fields {', '.join(odd)}")
+    hints = typing.get_type_hints(kind)
+    for name, value in values.items():
+        if not isinstance(value, (int, float) if hints[name] is float else hints[name]):
+            raise ValueError(f"{source}: {name} is {value!r}, must be of type {hints[name].__name__}")
+    config = kind(**values)
+    try:
+        validate(config)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return config
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the whole usage before it."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
+def script_parser(docstring: str | None) -> argparse.ArgumentParser:
+    """Return a parser that shows the module's docstring as its help and has --debug."""
+    parser = _OneLineParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+    return parser
+
+
+def run_script(main: Callable[[], Any]) -> typing.NoReturn:
+    """Run a script's `main` and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted; errors are one line."""
+    debug = "--debug" in sys.argv
+    name = Path(sys.argv[0]).name
+    try:
+        main()
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except (ValueError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        _fail(name, error, 2, debug)
+    except (RuntimeError, OSError, MemoryError) as error:
+        _fail(name, error, 1, debug)
+    sys.exit(0)
+
+
+def _fail(name: str, error: BaseException, code: int, debug: bool) -> typing.NoReturn:
+    if debug:
+        raise error
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    print(f"{name}: error: {lines[0]}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
