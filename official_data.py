@@ -1,0 +1,228 @@
+"""The official Quick, Draw! files and the official splits of cat, bus and rabbit: facts, checks, download.
+
+Data: the Quick, Draw! dataset, (c) Google, CC BY 4.0, https://github.com/googlecreativelab/quickdraw-dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import orjson
+
+BASE_URL = "https://storage.googleapis.com/quickdraw_dataset/full/simplified"
+NUM_TRAIN, NUM_TEST = 10_000, 2_000
+CONNECT_SECONDS, READ_SECONDS = 3, 10
+CHUNK_BYTES = 1 << 16
+GIVE_UP_SECONDS = 6  # bounds a name server that never answers, which no socket timeout covers
+
+
+@dataclass(frozen=True)
+class OfficialCategory:
+    """What is known of one official file and of its split; blob ids are git's (`git hash-object FILE`)."""
+
+    num_drawings: int
+    split_seed: int
+    data_blob: str
+    split_blob: str
+
+
+OFFICIAL = {
+    "cat": OfficialCategory(
+        123202, 0, "3abbe8b46581dcc514355513bf55b173f53b40c9", "1592c0cf393a9cfeb4db42bf53b704ba3bf3948e"
+    ),
+    "bus": OfficialCategory(
+        166208, 1, "38e034ae019440c16f5f8904c552e1f2638349fb", "7e73602da0667428932e1656e7d97071f4566a7e"
+    ),
+    "rabbit": OfficialCategory(
+        155288, 2, "9605cfbb415b135b4eb4103545eecdc34f40db42", "4df25f3aeadeef4f5d34c8948bbc61db57d00c61"
+    ),
+}
+
+
+def git_blob_id(content: bytes) -> str:
+    """Return the 40 hex digits by which git names `content`."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def file_identity(path: Path) -> tuple[str, int]:
+    """Return the git blob id of a file and its number of lines, in one pass over its bytes."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    num_lines, block = 0, b"\n"
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            block = chunk
+            digest.update(block)
+            num_lines += block.count(b"\n")
+    return digest.hexdigest(), num_lines + (not block.endswith(b"\n"))
+
+
+def official_indices(category: str) -> dict[str, list[int]]:
+    """Return the official split: 10,000 train and 2,000 test line numbers, drawn with replacement from 0..N-1.
+
+    The legacy numpy stream is part of the protocol, which drew from 0..N inclusive: one line too many. None of the
+    three seeds hits N, so nothing is lost; a seed that did would be refused here.
+    """
+    facts = OFFICIAL[category]
+    drawn = np.random.RandomState(facts.split_seed).randint(0, facts.num_drawings + 1, size=NUM_TRAIN + NUM_TEST)
+    if drawn.max() >= facts.num_drawings:
+        raise ValueError(f"official split of {category}: draws line {drawn.max()} of {facts.num_drawings}")
+    return {"train": drawn[:NUM_TRAIN].tolist(), "test": drawn[NUM_TRAIN:].tolist()}
+
+
+def leak_free_test(indices: dict[str, list[int]]) -> list[int]:
+    """Return the test lines that are not in train, each once, in ascending order."""
+    return sorted(set(indices["test"]) - set(indices["train"]))
+
+
+def read_split(folder: Path, category: str, *, leak_free: bool = False) -> dict[str, list[int]]:
+    """Return {"train": [...], "test": [...]} from the official split files of `category` under `folder`.
+
+    Raises ValueError naming file, value and limit for anything that is not exactly the official split: what is
+    wrong with the indices where that can be said, else that the blob id differs.
+    """
+    facts = OFFICIAL[category]
+    path = folder / category / "indices.json"
+    content = _split_bytes(path)
+    indices = _checked_indices(path, content, ("train", "test"), facts.num_drawings)
+    if git_blob_id(content) != facts.split_blob:
+        leaked = len(set(indices["train"]) & set(indices["test"]))
+        raise ValueError(
+            f"{path}: not the official split (git blob id {git_blob_id(content)}, must be {facts.split_blob}; "
+            f"{leaked} of its test lines are also in train); `python make_splits.py` writes it"
+        )
+    if leak_free:
+        path = path.with_name("indices_leak_free.json")
+        indices["test"] = _checked_indices(path, _split_bytes(path), ("test",), facts.num_drawings)["test"]
+        if indices["test"] != (expected := leak_free_test(official_indices(category))):
+            raise ValueError(
+                f"{path}: {len(indices['test'])} lines that are not the {len(expected)} official test lines "
+                "outside train; `python make_splits.py` writes them"
+            )
+    return indices
+
+
+def _split_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such split file; `python make_splits.py` writes it")
+    return path.read_bytes()
+
+
+def _checked_indices(path: Path, content: bytes, keys: tuple[str, ...], num_drawings: int) -> dict[str, list[int]]:
+    try:
+        indices: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    for key in keys:
+        if not isinstance(indices, dict) or not isinstance(indices.get(key), list):
+            raise ValueError(f"{path}: has no list under the key '{key}'")
+        for index in indices[key]:
+            if type(index) is not int or not 0 <= index < num_drawings:
+                raise ValueError(f"{path}: '{key}' holds {index!r}, must be a whole number in 0..{num_drawings - 1}")
+    return {key: indices[key] for key in keys}
+
+
+def download_category(category: str, folder: Path, *, base_url: str = BASE_URL, attempts: int = 3) -> Path:
+    """Download one category's official file (70 to 100 MB) and return its path, `folder/<category>.ndjson`.
+
+    The file takes its place only after its git blob id was found right (of a category without a known id: after
+    it proved to be whole lines of such drawings). An interrupted download of a known file stays as `.part` and
+    goes on from there when repeated. Raises ConnectionError, one line with URL, reason and folder.
+    """
+    target = folder / f"{category}.ndjson"
+    part = folder / f"{category}.ndjson.part"
+    url = f"{base_url}/{quote(category)}.ndjson"
+    folder.mkdir(parents=True, exist_ok=True)
+    _require_answer(url, folder)
+    reason = ""
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(0.3 * attempt)
+        if category not in OFFICIAL:
+            part.unlink(missing_ok=True)
+        reason, permanent = _fetch(url, part)
+        if not reason:
+            reason = _fault_of(part, category)
+            if not reason:
+                part.replace(target)
+                return target
+            part.unlink()
+        if permanent:
+            break
+    raise ConnectionError(f"{url}: {reason}; gave up after {attempt + 1} of {attempts} attempts, nothing in {target}")
+
+
+def _require_answer(url: str, folder: Path) -> None:
+    """Ask for the file's header in a thread that may be left behind, so that no network is known in seconds."""
+    import requests
+
+    answer: list[str] = []
+
+    def ask() -> None:
+        try:
+            requests.head(url, timeout=CONNECT_SECONDS, allow_redirects=True).close()
+            answer.append("")
+        except requests.RequestException as error:
+            answer.append(type(error).__name__)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(GIVE_UP_SECONDS)
+    if not answer or answer[0]:
+        reason = answer[0] if answer else f"no answer in {GIVE_UP_SECONDS} s"
+        raise ConnectionError(f"{url}: no connection ({reason}), so nothing came to {folder}")
+
+
+def _fetch(url: str, part: Path) -> tuple[str, bool]:
+    """Append what is missing of `url` to `part`; return what went wrong, if anything, and whether it will again."""
+    import pooch
+    import requests
+
+    with part.open("ab") as file:
+        # a range counts in the bytes sent, so they must be those of the file
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
+        fetch = pooch.HTTPDownloader(
+            progressbar=sys.stderr.isatty(),
+            chunk_size=CHUNK_BYTES,
+            headers=headers,
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
+        )
+        try:
+            fetch(url, file, None)
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else 0
+            if status == 416:  # nothing is missing: the file's check says whether it is right
+                return "", False
+            return f"HTTP status {status}", 400 <= status < 500
+        except requests.RequestException as error:
+            return f"interrupted ({type(error).__name__})", False
+    return "", False
+
+
+def _fault_of(part: Path, category: str) -> str:
+    """Return why a downloaded file is not the category's, or an empty string."""
+    if category in OFFICIAL:
+        blob, expected = file_identity(part)[0], OFFICIAL[category].data_blob
+        if blob == expected:
+            return ""
+        return f"{part.stat().st_size} bytes with git blob id {blob}, must be {expected}"
+    with part.open("rb") as file:
+        first = file.readline(1 << 20)
+        file.seek(max(part.stat().st_size - 1, 0))
+        whole = file.read() == b"\n"
+    try:
+        record = orjson.loads(first)
+        known = record["word"] == category and isinstance(record["drawing"], list)
+    except (ValueError, TypeError, KeyError):
+        known = False
+    if not known:
+        return f"its first line is not a Quick, Draw! drawing of '{category}'"
+    return "" if whole else "its last line is cut off"

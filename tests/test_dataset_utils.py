@@ -1,0 +1,691 @@
+"""Laws of reading, packing, splitting, caching, downloading and writing drawings."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.server
+import json
+import os
+import socket
+import threading
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+import dataset_utils
+import official_data
+from dataset_utils import PackedDrawings, load_category, read_ndjson, simplify_drawing, write_ndjson
+from embedded_drawings import embedded_drawings
+from official_data import OFFICIAL, download_category, git_blob_id
+from packed_drawings import load_packed, local_test_mask, save_packed
+
+REAL_FOLDER = os.environ.get("QUICKDRAW_DIR", "")
+HAS_REAL = (Path(REAL_FOLDER) / "cat.ndjson").is_file() if REAL_FOLDER else False
+RAW_FOLDER = Path(REAL_FOLDER).parent / "raw"
+SHORT_LINE = b'{"drawing":[[[0,255],[0,9]]]}\n'
+
+
+@pytest.fixture(autouse=True)
+def _no_environment_and_few_embedded_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QUICKDRAW_DIR", raising=False)
+    monkeypatch.setattr(dataset_utils, "EMBEDDED_COUNT", 100)
+
+
+@pytest.fixture(scope="session")
+def cats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an ndjson file of cats, real ones where there are any."""
+    if HAS_REAL:
+        return Path(REAL_FOLDER) / "cat.ndjson"
+    path = tmp_path_factory.mktemp("embedded") / "cat.ndjson"
+    write_ndjson(path, embedded_drawings("cat", 300), word="cat")
+    return path
+
+
+def equal(left: PackedDrawings, right: PackedDrawings) -> bool:
+    names = ("points", "stroke_offsets", "drawing_offsets")
+    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in names)
+
+
+def written(path: Path, *lines: bytes | dict[str, Any]) -> Path:
+    path.write_bytes(b"".join(line if isinstance(line, bytes) else orjson.dumps(line) + b"\n" for line in lines))
+    return path
+
+
+# --- packing -----------------------------------------------------------------------------------------------------
+
+
+def test_packing_keeps_every_point_and_select_repeats_as_asked() -> None:
+    drawings = embedded_drawings("bus", 20)
+    packed = PackedDrawings.from_drawings(drawings)
+    assert len(packed) == 20
+    assert packed.num_strokes.tolist() == [len(drawing) for drawing in drawings]
+    chosen = packed.select([3, 19, 3, 0])
+    assert chosen.lines.tolist() == [3, 19, 3, 0]
+    for at, index in enumerate([3, 19, 3, 0]):
+        assert [stroke.tolist() for stroke in chosen.drawing(at)] == [stroke.tolist() for stroke in drawings[index]]
+    assert len(packed.select([])) == len(PackedDrawings.from_drawings([])) == 0
+    with pytest.raises(IndexError, match="drawing 20 of 20"):
+        packed.drawing(20)
+
+
+@pytest.mark.parametrize("value", [256, -1, 1.5, float("nan"), float("inf")])
+def test_no_value_is_packed_or_written_changed(tmp_path: Path, value: float) -> None:
+    drawings = [[np.array([[0, 1], [2, 3]])], [np.array([[0, 0], [value, 1]])]]
+    with pytest.raises(ValueError, match=r"drawing 1, stroke 0: holds .*0\.\.255"):
+        PackedDrawings.from_drawings(drawings)
+    target = written(tmp_path / "x.ndjson", b"as before")
+    with pytest.raises(ValueError, match=r"x\.ndjson: drawing 1, stroke 0: holds .*0\.\.255"):
+        write_ndjson(target, drawings, word="cat")
+    assert target.read_bytes() == b"as before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+# --- writing and reading -----------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read_the_same_and_has_the_official_form(tmp_path: Path, cats: Path) -> None:
+    packed, _ = read_ndjson(cats, wanted_lines=range(50))
+    path = tmp_path / "drawings.ndjson"
+    write_ndjson(path, [packed.drawing(i) for i in range(50)], word="cat")
+    again, counts = read_ndjson(path)
+    assert equal(packed, again)
+    assert counts.describe() == "50 drawings"
+    assert path.stat().st_mode & 0o777 == 0o644
+    records = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for record in records:
+        kinds = {"word": str, "countrycode": str, "timestamp": str, "recognized": bool, "key_id": str, "drawing": list}
+        assert {name: type(value) for name, value in record.items()} == kinds
+        # what the dataset's own converters to other forms do with the fields
+        assert int(record["key_id"]) >= 0
+        assert len(record["countrycode"].encode()) == 2
+        time.strptime(record["timestamp"], "%Y-%m-%d %H:%M:%S.%f UTC")
+    assert len({record["key_id"] for record in records}) == 50
+
+
+def test_a_file_of_a_failed_writing_is_never_seen(tmp_path: Path) -> None:
+    def drawings() -> Iterator[list[np.ndarray]]:
+        yield [np.zeros((2, 2), dtype=np.uint8)]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_ndjson(tmp_path / "x.ndjson", drawings(), word="cat")
+    with pytest.raises(ValueError, match="drawing 0 has no stroke"):
+        write_ndjson(tmp_path / "x.ndjson", [[]], word="cat")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_short_way_and_the_careful_way_agree(tmp_path: Path, cats: Path) -> None:
+    usual, _ = read_ndjson(cats)
+    lines = []
+    for line in cats.read_bytes().splitlines():
+        record = orjson.loads(line)
+        # an empty stroke forces the careful way
+        lines.append({"drawing": [*record["drawing"], [[], []]]})
+    careful, counts = read_ndjson(written(tmp_path / "x.ndjson", *lines))
+    assert equal(usual, careful)
+    assert counts.empty_strokes == counts.drawings == len(usual)
+
+
+GOOD = {"word": "cat", "recognized": True, "drawing": [[[0, 5], [0, 255]]]}
+
+
+def test_byte_order_mark_crlf_missing_metadata_and_dots_are_fine(tmp_path: Path) -> None:
+    records = [
+        {"drawing": [[[7], [9]]]},
+        {"drawing": [[[1, 2], [3, 4]]], "recognized": None, "word": None, "key_id": None},
+        {"drawing": [[[0, 12.0], [0, 255.0]]], "recognized": True, "word": "true"},
+    ]
+    body = b"\r\n".join(orjson.dumps(record) for record in records)
+    packed, counts = read_ndjson(written(tmp_path / "x.ndjson", b"\xef\xbb\xbf" + body + b"\r\n\r\n"))
+    assert [packed.drawing(i)[0].tolist() for i in range(3)] == [[[7, 9]], [[1, 3], [2, 4]], [[0, 0], [12, 255]]]
+    assert (counts.drawings, counts.blank_lines) == (3, 1)
+
+
+def test_empty_drawings_and_strokes_are_left_out_and_counted(tmp_path: Path) -> None:
+    lines = [{"drawing": []}, {"drawing": [[[], []]]}, {"drawing": [[[], []], [[4], [4]]]}, GOOD]
+    packed, counts = read_ndjson(written(tmp_path / "x.ndjson", *lines))
+    assert packed.lines.tolist() == [2, 3]
+    assert packed.num_strokes.tolist() == [1, 1]
+    assert (counts.drawings, counts.empty_drawings, counts.empty_strokes) == (2, 2, 2)
+
+
+def test_recognized_only_keeps_what_is_known_to_be_recognized(tmp_path: Path) -> None:
+    lines = [{**GOOD, "recognized": kind} for kind in (True, False, None, True)] + [{"drawing": GOOD["drawing"]}]
+    path = written(tmp_path / "x.ndjson", *lines)
+    packed, counts = read_ndjson(path, recognized_only=True)
+    assert packed.lines.tolist() == [0, 3]
+    assert (counts.drawings, counts.unrecognized, counts.unknown_recognition) == (2, 1, 2)
+    assert len(read_ndjson(path)[0]) == 5
+
+
+def drawing_line(*strokes: Any, **fields: Any) -> bytes:
+    return orjson.dumps({"drawing": list(strokes), **fields}) + b"\n"
+
+
+BROKEN = {
+    "truncated": (b'{"drawing":[[[0,5],[0,', "not JSON"),
+    "html": (b"<html><body>Sign in</body></html>\n", "HTML"),
+    "gzip": (b"\x1f\x8b\x08\x00\x00\x00\n", "gzip"),
+    "nul": (b"\0" * 40 + b"\n", "not JSON"),
+    "not utf-8": (b'{"word":"\xff\xfe","drawing":[[[1],[2]]]}\n', "not JSON"),
+    "nan": (b'{"drawing":[[[NaN],[2]]]}\n', "not JSON"),
+    "deep": (b"[" * 100_000 + b"\n", "not JSON"),
+    "a list": (b"[1,2]\n", "no list under the key 'drawing'"),
+    "no drawing": (b'{"word":"cat"}\n', "no list under the key 'drawing'"),
+    "drawing null": (b'{"drawing":null}\n', "no list under the key 'drawing'"),
+    "unequal": (drawing_line([[1, 2], [3]]), r"stroke 0 has lists of unequal length \[2, 1\]"),
+    "unequal twice": (drawing_line([[1, 2], [3]], [[1], [3, 4]]), "stroke 0 has lists of unequal length"),
+    "too large": (drawing_line([[1], [2]], [[256], [3]]), r"stroke 1: holds 256.*0\.\.255"),
+    "negative": (drawing_line([[-1], [3]]), r"stroke 0: holds -1.*0\.\.255"),
+    "fraction": (drawing_line([[1.5], [3]]), r"stroke 0: holds 1\.5"),
+    "huge": (b'{"drawing":[[[123456789012345678901234567890],[3]]]}\n', "stroke 0"),
+    "boolean": (drawing_line([[True], [3]]), "stroke 0 holds True"),
+    "boolean and recognized": (drawing_line([[1], [False]], recognized=True), "stroke 0 holds False"),
+    "text": (drawing_line([["a"], [3]]), "stroke 0 holds 'a'"),
+    "text for list": (drawing_line(["ab", "cd"]), "stroke 0 holds something that is not a list"),
+    "number for list": (drawing_line([5, 5]), "stroke 0 holds something that is not a list"),
+    "null": (drawing_line([[None], [3]]), "stroke 0 holds None"),
+    "one list": (drawing_line([[1, 2]]), r"not \[xs, ys\]"),
+    "raw beside simplified": (drawing_line([[1], [2]], [[1], [2], [3]]), "stroke 1"),
+    "raw without a time": (drawing_line([[1, 2], [2, 3], [3]]), "unequal length"),
+    "raw out of range": (drawing_line([[-1e308, 1e308], [2, 3], [3, 4]]), "out of the range"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_line_is_refused_with_file_and_line(tmp_path: Path, kind: str) -> None:
+    line, reason = BROKEN[kind]
+    path = written(tmp_path / "cat.ndjson", GOOD, GOOD, line)
+    with pytest.raises(ValueError, match=rf"cat\.ndjson:3: .*{reason}") as caught:
+        read_ndjson(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_only_wanted_lines_are_parsed(tmp_path: Path) -> None:
+    path = written(tmp_path / "x.ndjson", GOOD, b"broken\n", GOOD, b"broken too\n")
+    packed, _ = read_ndjson(path, wanted_lines=[2, 0, 2])
+    assert packed.lines.tolist() == [0, 2]
+    for wanted, reason in (([4], "4 was asked for, the file ends with 3"), ([-1], "-1"), ([True], "True")):
+        with pytest.raises(ValueError, match=rf"x\.ndjson: line index {reason}"):
+            read_ndjson(path, wanted_lines=wanted)
+
+
+def test_endless_drawings_are_cut_and_counted_in_bounded_time(tmp_path: Path) -> None:
+    many = [[[i % 256], [i % 256]] for i in range(100_000)]
+    long = [[list(range(256)) * 4000, list(range(256)) * 4000]]
+    raw = [[list(range(100_000)), [i % 2 * 1000 for i in range(100_000)], list(range(100_000))]]
+    path = written(tmp_path / "x.ndjson", *({"drawing": drawing} for drawing in (many, long, raw)))
+    start = time.process_time()
+    with pytest.warns(UserWarning, match="pixels of ink"):
+        packed, counts = read_ndjson(path)
+    assert time.process_time() - start < 5
+    assert packed.num_strokes.tolist() == [2_000, 1, 1]
+    assert len(packed.drawing(1)[0]) == 20_000
+    assert (counts.cut_drawings, counts.cut_strokes) == (3, 98_000)
+    assert counts.cut_points == 98_000 + (1_024_000 - 20_000) + 80_000
+
+
+def test_reading_keeps_a_third_of_the_speed_of_parsing(cats: Path, tmp_path: Path) -> None:
+    path = written(tmp_path / "many.ndjson", cats.read_bytes() * (8_000_000 // cats.stat().st_size // 4 + 1))
+
+    def parse() -> None:
+        with path.open("rb") as file:
+            for line in file:
+                orjson.loads(line)
+
+    def cost(job: Callable[[], Any]) -> float:
+        start = time.process_time()
+        job()
+        return time.process_time() - start
+
+    ratio = max(cost(parse) / cost(lambda: read_ndjson(path)) for _ in range(8))
+    assert ratio > 0.3, f"{ratio:.2f} of the speed of orjson"
+
+
+# --- simplification ----------------------------------------------------------------------------------------------
+
+
+def test_simplification_aligns_scales_and_leaves_corners() -> None:
+    steps = np.linspace(0, 1, 50)[:, None]
+    corners = np.array([[-300.0, 40.0], [210.0, 40.0], [210.0, 295.0]])
+    stroke = np.concatenate(
+        [corners[0] + (corners[1] - corners[0]) * steps, corners[1] + (corners[2] - corners[1]) * steps]
+    )
+    (simple,) = simplify_drawing([stroke])
+    assert simple.dtype == np.uint8
+    assert simple.tolist() == [[0, 0], [255, 0], [255, 128]]
+    dot, line = simplify_drawing([[[5.0, 5.0]], [[5.0, 5.0], [10.0, 5.0]]])
+    assert (dot.tolist(), line.tolist()) == ([[0, 0], [0, 0]], [[0, 0], [255, 0]])
+    assert simplify_drawing([[[7.5, 1e6]]])[0].tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(ValueError, match="not a finite number"):
+        simplify_drawing([[[0.0, float("nan")]]])
+
+
+def test_simplified_strokes_stay_within_epsilon_of_the_line() -> None:
+    angle = np.linspace(0, 2 * np.pi, 400)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 100 + 100
+    kept = dataset_utils.simplify_stroke(circle)
+    assert 8 <= len(kept) <= 24
+    assert np.allclose(kept[[0, -1]], circle[[0, -1]])
+    middles = (kept[1:] + kept[:-1]) / 2
+    assert (100 - np.hypot(*(middles - 100).T)).max() <= 2.01
+
+
+@pytest.mark.skipif(not (HAS_REAL and RAW_FOLDER.is_dir()), reason="needs raw and simplified real drawings")
+def test_raw_drawings_come_out_as_the_official_simplified_ones(tmp_path: Path) -> None:
+    same = total = 0
+    for category in ("cat", "bus", "rabbit"):
+        simplified = {}
+        for line in (Path(REAL_FOLDER) / f"{category}.ndjson").read_bytes().splitlines():
+            record = orjson.loads(line)
+            simplified[record["key_id"]] = record["drawing"]
+        packed, counts = read_ndjson(RAW_FOLDER / f"{category}.ndjson")
+        assert counts.raw_drawings == counts.drawings == len(packed)
+        for index, line in enumerate((RAW_FOLDER / f"{category}.ndjson").read_bytes().splitlines()):
+            official = simplified.get(orjson.loads(line)["key_id"])
+            if official is not None:
+                same += sum(a.T.tolist() == b for a, b in zip(packed.drawing(index), official, strict=True))
+                total += len(official)
+    assert total > 500
+    assert same / total > 0.97
+
+
+# --- local split -------------------------------------------------------------------------------------------------
+
+
+def test_local_split_hangs_on_the_drawing_alone(cats: Path) -> None:
+    packed, _ = read_ndjson(cats)
+    mask = local_test_mask(packed)
+    assert abs(mask.mean() - 0.15) < 0.06
+    order = np.random.default_rng(0).permutation(len(packed))
+    doubled = np.concatenate([order, order[:20]])
+    assert np.array_equal(local_test_mask(packed.select(doubled)), mask[doubled])
+
+
+def test_local_split_is_the_same_on_every_machine() -> None:
+    packed = PackedDrawings.from_drawings([[[[i, 0], [0, i]]] for i in range(100)])
+    assert np.flatnonzero(local_test_mask(packed)).tolist() == [5, 9, 14, 23, 34, 50, 55, 56, 62, 67, 70, 83, 89, 91]
+
+
+# --- sources -----------------------------------------------------------------------------------------------------
+
+
+def test_sources_are_tried_in_the_documented_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cats: Path) -> None:
+    named, environment, data = (tmp_path / name for name in ("named", "environment", "data"))
+    for number, folder in enumerate((named, environment, data), start=1):
+        folder.mkdir()
+        written(folder / "cat.ndjson", *cats.read_bytes().splitlines(keepends=True)[: 20 * number])
+    monkeypatch.setenv("QUICKDRAW_DIR", str(environment))
+    options: dict[str, Any] = {"data_folder": data, "allow_download": False}
+    found = load_category("kedi", data_dir=named, **options)
+    assert (found.source, found.counts.drawings, found.category) == ("data-dir", 20, "cat")
+    found = load_category("cat", **options)
+    assert (found.source, found.counts.drawings) == ("environment", 40)
+    monkeypatch.setenv("QUICKDRAW_DIR", "")
+    found = load_category("cat", **options)
+    assert (found.source, found.counts.drawings) == ("data", 60)
+    assert str(data / "cat.ndjson") in found.describe()
+    (data / "cat.ndjson").unlink()
+    found = load_category("cat", **options)
+    assert (found.source, found.path, found.split) == ("embedded", None, "local")
+    assert len(found.train) + len(found.test) == dataset_utils.EMBEDDED_COUNT
+    assert found.describe().startswith("cat from embedded drawings")
+    assert "\n" not in found.describe()
+
+
+def test_a_named_folder_without_the_category_is_an_error_not_a_fall_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "drawings"
+    with pytest.raises(FileNotFoundError, match=r"drawings.*no such folder"):
+        load_category("cat", data_dir=folder)
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError, match=r"drawings.*holds no <category>\.ndjson"):
+        load_category("cat", data_dir=folder)
+    written(folder / "dog.ndjson", GOOD)
+    written(tmp_path / "secret.ndjson", GOOD)
+    for name in ("cat", "../secret", "..", "", "dog.ndjson", str(folder / "dog")):
+        with pytest.raises(FileNotFoundError, match=r"drawings: no .*Available: dog"):
+            load_category(name, data_dir=folder)
+    monkeypatch.setenv("QUICKDRAW_DIR", str(folder))
+    with pytest.raises(FileNotFoundError, match=r"drawings: no 'cat\.ndjson' there.*Available: dog"):
+        load_category("cat")
+    monkeypatch.setenv("QUICKDRAW_DIR", str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError, match=r"gone \(\$QUICKDRAW_DIR\): no such folder"):
+        load_category("cat")
+    with pytest.raises(FileNotFoundError, match="embedded drawings: unknown category 'dog'"):
+        load_category("dog", data_dir="embedded")
+
+
+def test_a_file_without_a_drawing_is_an_error(tmp_path: Path) -> None:
+    written(tmp_path / "cat.ndjson", {"drawing": []})
+    with pytest.raises(ValueError, match=r"cat\.ndjson: no drawing to train on.*1 empty drawings"):
+        load_category("cat", data_dir=tmp_path, cache_dir=tmp_path)
+
+
+# --- cache -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cached(tmp_path: Path, cats: Path) -> dict[str, Any]:
+    written(tmp_path / "cat.ndjson", *cats.read_bytes().splitlines(keepends=True)[:100])
+    return {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}
+
+
+def test_the_second_load_comes_from_the_cache(cached: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_category("cat", **cached)
+    monkeypatch.setattr(dataset_utils, "read_ndjson", None)
+    second = load_category("cat", **cached)
+    assert equal(first.train, second.train)
+    assert equal(first.test, second.test)
+    assert first.counts == second.counts
+    assert second.notes == ()
+
+
+def test_a_stale_or_damaged_cache_is_rebuilt_and_the_reason_given(
+    cached: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_category("cat", **cached)
+    (cache,) = cached["cache_dir"].iterdir()
+    whole = cache.read_bytes()
+    at = whole.index(first.train.points[:64].tobytes())
+    flipped = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+    for damaged in (whole[:-100], whole[:50], b"", b"not a zip file", flipped):
+        cache.write_bytes(damaged)
+        again = load_category("cat", **cached)
+        assert equal(first.train, again.train)
+        assert "cache rebuilt: " in again.describe()
+        assert "damaged" in again.describe()
+        assert load_category("cat", **cached).notes == ()
+    source = cached["data_dir"] / "cat.ndjson"
+    os.utime(source, (0, 0))
+    assert load_category("cat", **cached).notes == ()
+    source.write_bytes(source.read_bytes().replace(b"[[[", b"[[[1],[1]],[[", 1))
+    assert load_category("cat", **cached).notes == ("cache rebuilt: another source",)
+    monkeypatch.setattr(dataset_utils, "_code_identity", lambda: "other code")
+    assert load_category("cat", **cached).notes == ("cache rebuilt: another code",)
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(cached: dict[str, Any]) -> None:
+    cached["cache_dir"].write_bytes(b"a file is in the way")
+    found = load_category("cat", **cached)
+    assert "not cached" in found.describe()
+
+
+def test_packed_files_are_refused_when_compressed_or_inconsistent(tmp_path: Path) -> None:
+    packed = PackedDrawings.from_drawings(embedded_drawings("cat", 3))
+    path = tmp_path / "x.npz"
+    with path.open("wb") as file:
+        save_packed(file, packed, "conditions")
+    again, conditions = load_packed(path)
+    assert equal(packed, again)
+    assert conditions == "conditions"
+    bomb = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("points.npy", b"\0" * 10_000_000)
+    with pytest.raises(ValueError, match=r"bomb\.npz: damaged \(holds compressed arrays\)"):
+        load_packed(bomb)
+    wrong = {"stroke_offsets": packed.stroke_offsets + 1, "drawing_offsets": packed.drawing_offsets[::-1].copy(),
+             "lines": packed.lines[:-1], "points": packed.points.astype(object)}  # fmt: skip
+    for name, value in wrong.items():
+        with path.open("wb") as file:
+            save_packed(file, dataclasses.replace(packed, **{name: value}), "conditions")
+        with pytest.raises(ValueError, match=r"x\.npz: damaged"):
+            load_packed(path)
+
+
+# --- official split ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def official_files(tmp_path_factory: pytest.TempPathFactory, cats: Path) -> Path:
+    """Return a folder of stand-ins: cat repeats drawings, bus and rabbit repeat one stroke, all of official length."""
+    folder = tmp_path_factory.mktemp("official")
+    lines = sorted(cats.read_bytes().splitlines(keepends=True), key=len)[:97]
+    for category, facts in OFFICIAL.items():
+        source = lines if category == "cat" else [SHORT_LINE]
+        rounds, rest = divmod(facts.num_drawings, len(source))
+        (folder / f"{category}.ndjson").write_bytes(b"".join(source) * rounds + b"".join(source[:rest]))
+    return folder
+
+
+@pytest.mark.parametrize(("category", "leak_free"), [("cat", 1818), ("bus", 1878), ("rabbit", 1847)])
+def test_a_file_of_official_length_gets_the_official_split(
+    official_files: Path, tmp_path: Path, category: str, leak_free: int
+) -> None:
+    options: dict[str, Any] = {"data_dir": official_files, "cache_dir": tmp_path}
+    found = load_category(category, **options)
+    indices = json.loads((dataset_utils.SPLIT_FOLDER / category / "indices.json").read_bytes())
+    assert found.split == "official"
+    assert found.train.lines.tolist() == indices["train"]
+    assert found.test.lines.tolist() == indices["test"]
+    assert (len(found.train), len(found.test)) == (10_000, 2_000)
+    assert "other content" in found.describe()
+    if category == "cat":
+        source, _ = read_ndjson(official_files / "cat.ndjson", wanted_lines=range(97))
+        assert equal(found.train, source.select(np.array(indices["train"]) % 97))
+    start = time.perf_counter()
+    again = load_category(category, **options)
+    assert time.perf_counter() - start < 1
+    assert equal(found.train, again.train)
+    strict = load_category(category, split="leak-free", **options)
+    assert (len(strict.train), len(strict.test)) == (10_000, leak_free)
+    assert not set(strict.test.lines.tolist()) & set(strict.train.lines.tolist())
+
+
+def test_lines_without_a_usable_drawing_are_noted_not_replaced(official_files: Path, tmp_path: Path) -> None:
+    first = json.loads((dataset_utils.SPLIT_FOLDER / "bus" / "indices.json").read_bytes())["train"][0]
+    lines = (official_files / "bus.ndjson").read_bytes().splitlines(keepends=True)
+    lines[first] = b'{"drawing":[]}\n'
+    written(tmp_path / "bus.ndjson", *lines)
+    found = load_category("bus", data_dir=tmp_path, cache_dir=tmp_path)
+    missing = 10_000 - len(found.train)
+    assert missing >= 1
+    assert f"{missing} of 10000 train lines hold no drawing to use" in found.notes
+    with pytest.raises(ValueError, match=r"no drawing to train on.*unknown recognition"):
+        load_category("bus", data_dir=official_files, cache_dir=tmp_path, recognized_only=True)
+
+
+@pytest.mark.parametrize("split", ["official", "leak-free"])
+def test_official_lines_of_another_file_are_an_error_that_explains_itself(cached: dict[str, Any], split: str) -> None:
+    assert load_category("cat", **cached).split == "local"
+    with pytest.raises(ValueError, match=rf"cat\.ndjson: --split {split} .*100 lines.*123,202.*--split local"):
+        load_category("cat", split=split, **cached)
+    with pytest.raises(ValueError, match=rf"embedded drawings: --split {split}"):
+        load_category("cat", split=split, data_dir="embedded", cache_dir=cached["cache_dir"])
+    with pytest.raises(ValueError, match="split is 'offical', must be one of"):
+        load_category("cat", split="offical", **cached)
+
+
+SPLIT_FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "missing key": (lambda split: {"train": split["train"]}, "no list under the key 'test'"),
+    "not a dict": (lambda split: split["train"], "no list under the key 'train'"),
+    "out of range": (
+        lambda split: {**split, "test": [*split["test"][1:], 123202]},
+        r"'test' holds 123202.*0\.\.123201",
+    ),
+    "negative": (lambda split: {**split, "train": [-1, *split["train"][1:]]}, r"'train' holds -1.*0\.\.123201"),
+    "boolean": (lambda split: {**split, "train": [True, *split["train"][1:]]}, "'train' holds True"),
+    "fraction": (lambda split: {**split, "train": [1.0, *split["train"][1:]]}, r"'train' holds 1\.0"),
+    "leaking": (lambda split: {**split, "test": split["train"][:2000]}, r"not the official split.*\d+ of its test"),
+}
+
+
+@pytest.mark.parametrize("fault", SPLIT_FAULTS)
+def test_a_faulty_split_file_is_refused_with_file_value_and_limit(tmp_path: Path, fault: str) -> None:
+    change, reason = SPLIT_FAULTS[fault]
+    split = json.loads((dataset_utils.SPLIT_FOLDER / "cat" / "indices.json").read_bytes())
+    path = tmp_path / "cat" / "indices.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(change(split)))
+    with pytest.raises(ValueError, match=rf"indices\.json: .*{reason}"):
+        official_data.read_split(tmp_path, "cat")
+
+
+def test_split_files_that_are_no_json_missing_or_leak_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"indices\.json: no such split file.*make_splits\.py"):
+        official_data.read_split(tmp_path, "cat")
+    folder = tmp_path / "cat"
+    folder.mkdir()
+    (folder / "indices.json").write_text("{'train': ")
+    with pytest.raises(ValueError, match=r"indices\.json: not JSON"):
+        official_data.read_split(tmp_path, "cat")
+    official = (dataset_utils.SPLIT_FOLDER / "cat" / "indices.json").read_bytes()
+    (folder / "indices.json").write_bytes(official)
+    (folder / "indices_leak_free.json").write_text(json.dumps({"test": json.loads(official)["test"]}))
+    with pytest.raises(ValueError, match=r"indices_leak_free\.json: .*1818 official test lines"):
+        official_data.read_split(tmp_path, "cat", leak_free=True)
+
+
+# --- download ----------------------------------------------------------------------------------------------------
+
+BODY = b"".join(b'{"word":"cat","drawing":[[[0,255],[%d,%d]]]}\n' % divmod(i, 256) for i in range(8_000))
+CHUNK = official_data.CHUNK_BYTES
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves BODY in the way that `mode` names, and remembers the GET requests."""
+
+    daemon_threads = True
+    mode = "good"
+    ranges: list[str | None]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.0"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.send_response(404 if self.server.mode == "404" else 200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.ranges.append(asked)
+        body, mode = BODY, self.server.mode
+        if mode == "404":
+            self.send_error(404)
+            return
+        if mode == "portal":
+            body = b"<html>Sign in to the network</html>"
+        elif mode == "wrong hash":
+            body = BODY.replace(b"255", b"254", 1)
+        elif mode == "no range":
+            asked = None
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        if start >= len(body):
+            self.send_error(416)
+            return
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        short = mode == "short" and len(self.server.ranges) <= 2
+        sent = CHUNK + 1_000 if short or mode == "always short" else len(body)
+        self.wfile.write(body[start : start + sent])
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
+    facts = dataclasses.replace(OFFICIAL["cat"], data_blob=git_blob_id(BODY))
+    monkeypatch.setitem(OFFICIAL, "cat", facts)
+    with _Server(("127.0.0.1", 0), _Handler) as running:
+        running.ranges = []
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+
+
+def url_of(server: _Server) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+@pytest.mark.parametrize(
+    ("mode", "ranges"),
+    [("good", [None]), ("short", [None, f"bytes={CHUNK}-", f"bytes={2 * CHUNK}-"])],
+)
+def test_a_download_goes_on_where_it_was_interrupted(
+    server: _Server, tmp_path: Path, mode: str, ranges: list[str | None]
+) -> None:
+    server.mode = mode
+    path = download_category("cat", tmp_path, base_url=url_of(server))
+    assert path.read_bytes() == BODY
+    assert list(tmp_path.iterdir()) == [path]
+    assert server.ranges == ranges
+
+
+def test_a_part_that_does_not_fit_is_thrown_away_and_fetched_anew(server: _Server, tmp_path: Path) -> None:
+    server.mode = "no range"  # the server sends the whole body where the rest was asked for
+    part = written(tmp_path / "cat.ndjson.part", BODY[:5_000])
+    assert download_category("cat", tmp_path, base_url=url_of(server)).read_bytes() == BODY
+    assert server.ranges == ["bytes=5000-", None]
+    server.mode = "good"
+    for left in (b"<html>" + BODY[:5_000], BODY + b"more", BODY):
+        part.write_bytes(left)
+        assert download_category("cat", tmp_path, base_url=url_of(server)).read_bytes() == BODY
+    assert [path.name for path in tmp_path.iterdir()] == ["cat.ndjson"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason", "gets"),
+    [
+        ("portal", "git blob id", 3),
+        ("wrong hash", "git blob id", 3),
+        ("404", "HTTP status 404", 1),
+        ("always short", "interrupted", 3),
+    ],
+)
+def test_a_faulty_download_leaves_nothing_at_the_final_path(
+    server: _Server, tmp_path: Path, mode: str, reason: str, gets: int
+) -> None:
+    server.mode = mode
+    with pytest.raises(ConnectionError, match=rf"{url_of(server)}/cat\.ndjson: .*{reason}.*{gets} of 3") as caught:
+        download_category("cat", tmp_path, base_url=url_of(server))
+    assert "\n" not in str(caught.value)
+    assert len(server.ranges) == gets
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cat.ndjson.part"] == []
+
+
+def test_a_category_without_a_known_hash_must_at_least_be_drawings(server: _Server, tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match="first line is not a Quick, Draw! drawing of 'hot dog'"):
+        download_category("hot dog", tmp_path, base_url=url_of(server))
+    server.mode = "portal"
+    with pytest.raises(ConnectionError, match="first line is not a Quick, Draw! drawing of 'dog'"):
+        download_category("dog", tmp_path, base_url=url_of(server))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_downloaded_file_is_the_source_and_the_next_time_it_is_data(server: _Server, tmp_path: Path) -> None:
+    first = load_category("cat", data_folder=tmp_path, base_url=url_of(server))
+    assert (first.source, first.path, len(server.ranges)) == ("download", tmp_path / "cat.ndjson", 1)
+    second = load_category("cat", data_folder=tmp_path, base_url=url_of(server))
+    assert (second.source, len(server.ranges)) == ("data", 1)
+    assert equal(first.train, second.train)
+
+
+def test_no_network_is_known_within_seconds_and_embedded_drawings_stand_in(tmp_path: Path) -> None:
+    with socket.socket() as silent:  # accepts connections by the kernel, never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(8)
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = load_category("cat", data_folder=tmp_path, base_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.perf_counter() - start < 10
+        port = silent.getsockname()[1]
+    assert found.source == "embedded"
+    assert f"http://127.0.0.1:{port}/cat.ndjson" in found.describe()
+    assert str(tmp_path) in found.describe()
+    with pytest.raises(ConnectionError, match="no connection"):
+        download_category("cat", tmp_path, base_url=f"http://127.0.0.1:{port}")
