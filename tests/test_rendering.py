@@ -1,0 +1,482 @@
+"""Laws of the rasters, pictures and animations."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import stat
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import rendering
+from rendering import (
+    boxed_raster,
+    comparison_image,
+    denoising_animation,
+    drawing_animation,
+    drawing_svg,
+    drawings_animation,
+    feature_raster,
+    feature_rasters,
+    grid_image,
+    official_raster,
+    pool_raster,
+    save_image,
+    sheet_animation,
+    svg_sheet,
+)
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def stroke(*points):
+    return np.array(points)
+
+
+def artificial_drawings(count):
+    """Return drawings of a random walk, a line and a dot each, in official coordinates."""
+    rng = np.random.default_rng(7)
+    return [
+        [
+            np.clip(np.cumsum(rng.integers(-40, 41, size=(12, 2)), axis=0) + 128, 0, 255),
+            stroke((0, 0), (255, rng.integers(256))),
+            stroke(rng.integers(256, size=2)),
+        ]
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    """24 real cats where QUICKDRAW_DIR is set, else artificial drawings."""
+    folder = os.environ.get("QUICKDRAW_DIR")
+    if not folder:
+        return artificial_drawings(24)
+    with (Path(folder) / "cat.ndjson").open(encoding="utf-8") as lines:
+        return [
+            [np.array(points[:2]).T for points in json.loads(line)["drawing"]] for line in itertools.islice(lines, 24)
+        ]
+
+
+def read_gif(path):
+    """Return the frames as (H, W, 3) arrays, and their times in ms."""
+    frames, times = [], []
+    with Image.open(path) as gif:
+        for index in range(gif.n_frames):
+            gif.seek(index)
+            frames.append(np.array(gif.convert("RGB")))
+            times.append(gif.info["duration"])
+    return frames, times
+
+
+def ink_box(raster):
+    rows, columns = np.nonzero(raster == 0)
+    return columns.min(), rows.min(), columns.max(), rows.max()
+
+
+# ---------------------------------------------------------------- rasters
+
+
+def test_official_raster_of_a_horizontal_line_is_exactly_its_pixels():
+    expected = np.full((256, 256), 255, dtype=np.uint8)
+    expected[20, 10:31] = 0
+    np.testing.assert_array_equal(official_raster([stroke((10, 20), (30, 20))]), expected)
+
+
+def test_official_raster_keeps_coordinates_as_they_are():
+    raster = official_raster([stroke((3, 7), (3, 255), (200, 255))])
+    assert ink_box(raster) == (3, 7, 200, 255)
+
+
+def test_a_stroke_of_one_point_is_one_pixel_at_the_point():
+    assert np.argwhere(official_raster([stroke((5, 9))]) == 0).tolist() == [[9, 5]]
+
+
+def test_rasters_hold_ink_and_paper_only(drawings):
+    for drawing in drawings:
+        assert set(np.unique(official_raster(drawing))) == {0, 255}
+        assert set(np.unique(boxed_raster(drawing))) == {0, 255}
+
+
+@pytest.mark.parametrize("scale", [0.01, 1, 30])
+@pytest.mark.parametrize("shift", [-2000, 0, 0.4])
+def test_boxed_raster_spans_10_to_246_whatever_the_place_and_size(scale, shift):
+    square = stroke((0, 0), (100, 0), (100, 60), (0, 60), (0, 0)) * scale + shift
+    # A line 3 px wide reaches one pixel further than its middle.
+    box = ink_box(boxed_raster([square]))
+    assert box[:3] == (9, 9, 247)
+    assert abs(box[3] - (10 + 236 * 60 // 100 + 1)) <= 1  # float rounding may move the floor by one
+
+
+def test_boxed_raster_floors_its_coordinates():
+    # 255 units to 236 px: y = 14 lands on 10 + 12.957, so its line covers rows 21 to 23, not 22 to 24.
+    raster = boxed_raster([stroke((0, 0), (0, 255)), stroke((100, 14), (255, 14))])
+    assert np.nonzero(raster[:, 200] == 0)[0].tolist() == [21, 22, 23]
+
+
+def test_boxed_raster_lines_are_3_px_wide():
+    raster = boxed_raster([stroke((0, 0), (255, 0)), stroke((0, 255), (255, 255))])
+    assert (raster[:, 128] == 0).sum() == 6
+
+
+def test_boxed_raster_does_not_depend_on_the_kind_of_number(drawings):
+    for drawing in drawings[:8]:
+        as_bytes = boxed_raster([points.astype(np.uint8) for points in drawing])
+        np.testing.assert_array_equal(as_bytes, boxed_raster([points.astype(np.float64) for points in drawing]))
+
+
+def test_feature_raster_is_the_block_mean_of_the_boxed_raster(drawings):
+    for drawing in drawings:
+        means = boxed_raster(drawing).reshape(64, 4, 64, 4).astype(np.float64).mean(axis=(1, 3))
+        np.testing.assert_array_equal(feature_raster(drawing), np.floor(means + 0.5))
+
+
+def test_feature_rasters_do_not_depend_on_the_batch(drawings):
+    together = feature_rasters(drawings)
+    assert together.shape == (len(drawings), 64, 64)
+    assert together.dtype == np.uint8
+    for raster, drawing in zip(together, drawings, strict=True):
+        np.testing.assert_array_equal(raster, feature_raster(drawing))
+
+
+def test_pooling_takes_one_raster_or_many():
+    rasters = np.random.default_rng(0).integers(0, 256, size=(3, 256, 256)).astype(np.uint8)
+    np.testing.assert_array_equal(pool_raster(rasters)[1], pool_raster(rasters[1]))
+    with pytest.raises(ValueError, match="expected uint8"):
+        pool_raster(rasters.astype(np.float32))
+
+
+def test_no_drawings_make_an_empty_batch():
+    assert feature_rasters([]).shape == (0, 64, 64)
+
+
+@pytest.mark.parametrize("raster", [official_raster, boxed_raster])
+def test_an_empty_drawing_is_white_paper(raster):
+    assert (raster([]) == 255).all()
+
+
+def test_a_drawing_without_extent_is_a_dot_in_the_corner_of_the_box():
+    assert np.argwhere(boxed_raster([stroke((80, 80), (80, 80))]) == 0).tolist() == [[10, 10]]
+
+
+@pytest.mark.parametrize("raster", [official_raster, boxed_raster])
+def test_coordinates_outside_the_canvas_do_no_harm(raster):
+    wild = [stroke((-9000.5, 128), (9000.5, 128)), stroke((300, 300), (301, 400)), stroke((-1, -1))]
+    assert (raster(wild) == 0).any()
+
+
+@pytest.mark.parametrize("raster", [official_raster, boxed_raster, lambda d: grid_image([d]), drawing_svg])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e9])
+def test_coordinates_that_cannot_be_drawn_are_refused_by_value(raster, bad):
+    with pytest.raises(ValueError, match=r"coordinate of size .* limit is 10000"):
+        raster([stroke((0, 0), (bad, 5))])
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (4,), (4, 3)])
+def test_a_stroke_of_another_shape_is_refused_by_number(shape):
+    with pytest.raises(ValueError, match="stroke 1 has shape"):
+        official_raster([stroke((0, 0)), np.zeros(shape)])
+
+
+# ---------------------------------------------------------------- still pictures
+
+
+def test_grid_has_one_cell_per_drawing_and_white_paper_in_the_others(drawings):
+    picture = grid_image(drawings[:5], columns=4, cell=64)
+    assert picture.shape == (128, 256, 3)
+    assert picture.dtype == np.uint8
+    cells = picture.reshape(2, 64, 4, 64, 3).swapaxes(1, 2).reshape(8, 64, 64, 3)[:, 2:-2, 2:-2]
+    assert [bool((cell < 128).any()) for cell in cells] == [True] * 5 + [False] * 3
+
+
+def test_grid_is_no_wider_than_its_drawings(drawings):
+    assert grid_image(drawings[:3], columns=8, cell=32).shape == (32, 96, 3)
+
+
+def test_grid_centres_each_drawing():
+    picture = grid_image([[stroke((0, 0), (255, 0), (255, 100), (0, 100), (0, 0))]], cell=128)
+    for axis in (0, 1):
+        inked = np.nonzero((picture < 250).any(axis=(axis, 2)))[0]
+        assert inked.min() + inked.max() == 127
+
+
+def test_grid_keeps_drawings_at_one_scale_and_shrinks_larger_ones():
+    line = [stroke((0, 0), (255, 0))]
+    half = [stroke((0, 0), (127.5, 0))]
+    huge = [stroke((0, 0), (2550, 0))]
+    widths = [np.ptp(np.nonzero((grid_image([d], cell=200) < 128).any(axis=(0, 2)))[0]) for d in (line, half, huge)]
+    assert widths[0] == widths[2] == pytest.approx(168, abs=3)
+    assert widths[1] == pytest.approx(84, abs=3)
+
+
+def test_a_dot_shows_in_every_kind_of_picture(tmp_path):
+    dot = [stroke((128, 128))]
+    assert (grid_image([dot]) < 200).any()
+    assert drawing_svg(dot).count("M128 128h0") == 1
+    drawing_animation(dot, tmp_path / "dot.gif")
+    assert (read_gif(tmp_path / "dot.gif")[0][-1] < 128).any()
+
+
+def test_an_empty_drawing_is_an_empty_cell(tmp_path, drawings):
+    assert (grid_image([[]]) == 255).all()
+    assert len(ElementTree.fromstring(svg_sheet([[], drawings[0]], animated=True)).findall(f".//{SVG}animate")) > 0
+    sheet_animation([[], drawings[0]], 2, tmp_path / "sheet.gif", cell=32, num_frames=3)
+    drawing_animation([], tmp_path / "empty.gif", hold_ms=700)
+    frames, times = read_gif(tmp_path / "empty.gif")
+    assert times == [700]
+    assert (frames[0] == 255).all()
+
+
+def test_colours_follow_the_order_of_strokes():
+    first, last = stroke((0, 0), (255, 0)), stroke((0, 255), (255, 255))
+    picture = grid_image([[first, last]], cell=128, color_by_order=True)
+    backwards = grid_image([[last, first]], cell=128, color_by_order=True)
+    np.testing.assert_allclose(picture.astype(int), backwards[::-1], atol=2)
+    upper, lower = picture[10, 64].astype(int), picture[-11, 64].astype(int)
+    assert upper[2] > upper[1]  # violet
+    assert lower[1] > lower[2]  # green
+
+
+def test_titles_and_labels_add_room_and_leave_the_drawings_as_they_are(drawings):
+    plain = grid_image(drawings[:4], columns=4, cell=64)
+    titled = grid_image(drawings[:4], columns=4, cell=64, title="kedi $x$ tavşan")
+    np.testing.assert_array_equal(titled[-64:], plain)
+    labelled = grid_image(drawings[:4], columns=4, cell=64, labels=["a", "b", "c", "d"])
+    np.testing.assert_array_equal(labelled[:60], plain[:60])
+    assert (labelled[64:] < 200).any()
+    with pytest.raises(ValueError, match="3 labels for 4 drawings"):
+        grid_image(drawings[:4], labels=["a", "b", "c"])
+
+
+def test_comparison_holds_both_grids(drawings):
+    picture = comparison_image(drawings[:4], drawings[4:6], columns=2, cell=48, titles=("real", "generated"))
+    left = grid_image(drawings[:4], 2, 48, title="real")
+    right = grid_image(drawings[4:6], 2, 48, title="generated")
+    np.testing.assert_array_equal(picture[:, : left.shape[1]], left)
+    np.testing.assert_array_equal(picture[: len(right), -right.shape[1] :], right)
+
+
+@pytest.mark.parametrize("arguments", [([], 8, 128), ([[]], 0, 128), ([[]], 8, 4)])
+def test_a_grid_that_cannot_be_is_refused(arguments):
+    with pytest.raises(ValueError, match="at least 1, 1 and 16"):
+        grid_image(*arguments)
+
+
+def test_a_path_longer_than_a_chunk_is_whole(monkeypatch):
+    drawing = [stroke((0, 0), (80, 40), (160, 0), (255, 40)), stroke((0, 200), (100, 255), (200, 200))]
+    whole = grid_image([drawing]).astype(int)
+    monkeypatch.setattr(rendering, "PATH_CHUNK", 2)
+    np.testing.assert_allclose(grid_image([drawing]), whole, atol=60)  # round caps paint some edges twice
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_pictures_come_back_as_they_were_readable_by_all_and_alone_in_a_new_folder(tmp_path, drawings):
+    picture = grid_image(drawings[:4])
+    path = tmp_path / "new" / "folder" / "grid.png"
+    save_image(path, picture)
+    np.testing.assert_array_equal(np.array(Image.open(path)), picture)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert os.listdir(path.parent) == ["grid.png"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def fail(self, target):
+        raise OSError("planted")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="planted"):
+        save_image(path, np.zeros((8, 8, 3), dtype=np.uint8))
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_another_suffix_is_refused_before_any_work(tmp_path, drawings):
+    with pytest.raises(ValueError, match=r"a\.jpg: a picture is written as \.png"):
+        save_image(tmp_path / "a.jpg", grid_image(drawings[:1]))
+    with pytest.raises(ValueError, match=r"a\.mp4: an animation is written as \.gif"):
+        drawing_animation(drawings[0], tmp_path / "a.mp4")
+
+
+# ---------------------------------------------------------------- animations
+
+
+def test_gif_is_256_px_loops_for_ever_and_lasts_as_long_as_the_pen_needs(tmp_path):
+    # One stroke of 255 units: 0.84 of the cell at 0.045 cells a frame makes 19 frames; two drawings.
+    line = [stroke((0, 0), (255, 0))]
+    drawings_animation([line, line], tmp_path / "two.gif", hold_ms=1500)
+    frames, times = read_gif(tmp_path / "two.gif")
+    assert frames[0].shape == (256, 256, 3)
+    assert sum(times) == 2 * (18 * rendering.FRAME_MS + 1500)
+    assert times[-1] == 1500
+    with Image.open(tmp_path / "two.gif") as gif:
+        assert gif.info["loop"] == 0
+
+
+def test_the_pen_moves_at_an_even_pace_whatever_the_points(tmp_path):
+    uneven = [stroke((0, 128), (3, 128), (4, 128), (200, 128), (255, 128))]
+    drawing_animation(uneven, tmp_path / "pace.gif")
+    frames, _ = read_gif(tmp_path / "pace.gif")
+    reach = [np.nonzero((frame < 200).any(axis=(0, 2)))[0].max() for frame in frames[:-1]]
+    assert len(reach) >= 15
+    assert np.ptp(np.diff(reach)) <= 1
+
+
+def test_strokes_appear_in_their_order_and_only_the_current_one_is_red(tmp_path):
+    upper, lower = stroke((0, 0), (255, 0)), stroke((0, 255), (255, 255))
+    drawing_animation([lower, upper], tmp_path / "order.gif")
+    frames, _ = read_gif(tmp_path / "order.gif")
+    early, late = frames[4], frames[-4]
+    is_red = lambda part: bool((part[..., 0].astype(int) - part[..., 2] > 100).any())  # noqa: E731
+    assert is_red(early[128:])
+    assert (early[:128] == 255).all()
+    assert is_red(late[:128])
+    assert not is_red(late[128:])
+    assert (late[128:] < 100).any()
+    assert not is_red(frames[-1])
+
+
+def test_the_pen_is_lifted_between_strokes(tmp_path):
+    drawing_animation([stroke((0, 0), (255, 0)), stroke((0, 255), (255, 255))], tmp_path / "lift.gif")
+    frames, _ = read_gif(tmp_path / "lift.gif")
+    without_red = [not (frame[..., 0].astype(int) - frame[..., 2] > 100).any() for frame in frames]
+    assert any(without_red[1:-1])
+    assert without_red[-1]
+
+
+def test_the_last_frame_of_each_animation_is_the_finished_picture(tmp_path, drawings):
+    sheet_animation(drawings[:6], 3, tmp_path / "sheet.gif", cell=96, num_frames=7)
+    last = read_gif(tmp_path / "sheet.gif")[0][-1].astype(int)
+    # 8 greys are 36 apart; where strokes touch, edges painted in turn are a little lighter than edges painted at once.
+    differences = np.abs(last - grid_image(drawings[:6], 3, 96))
+    assert (differences > 24).mean() < 0.002
+    assert differences.max() < 100
+
+
+def test_animations_have_a_small_palette_and_small_files(tmp_path, drawings):
+    drawings_animation(drawings[:6], tmp_path / "six.gif")
+    sheet_animation(drawings, 8, tmp_path / "sheet.gif")
+    frames, _ = read_gif(tmp_path / "six.gif")
+    assert len(np.unique(np.concatenate(frames[::40]).reshape(-1, 3), axis=0)) <= 24
+    assert (tmp_path / "six.gif").stat().st_size < 300_000
+    assert (tmp_path / "sheet.gif").stat().st_size < 1_000_000
+
+
+def test_all_drawings_of_a_sheet_finish_together(tmp_path):
+    short, long = [stroke((0, 0), (20, 0))], [stroke((0, 0), (255, 0), (255, 255), (0, 255))]
+    sheet_animation([short, long], 2, tmp_path / "sheet.gif", cell=64, num_frames=20, hold_ms=1000)
+    frames, times = read_gif(tmp_path / "sheet.gif")
+    assert sum(times) == 19 * rendering.FRAME_MS + 1000
+    reds = [
+        [(f[:, half, 0].astype(int) - f[:, half, 2] > 100).any() for f in frames]
+        for half in (slice(64), slice(64, 128))
+    ]
+    assert reds[0][-2]
+    assert reds[1][-2]
+    assert not reds[0][-1]
+    assert not reds[1][-1]
+
+
+def test_a_very_long_drawing_is_sped_up_to_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(rendering, "MAX_FRAMES", 12)
+    zigzag = np.random.default_rng(0).integers(0, 256, size=(20_000, 2))
+    drawing_animation([zigzag], tmp_path / "long.gif", hold_ms=500)
+    assert sum(read_gif(tmp_path / "long.gif")[1]) == 11 * rendering.FRAME_MS + 500
+
+
+def test_denoising_shows_each_state_over_a_history_that_stands_still(tmp_path):
+    target = stroke((60, 200), (200, 200)).astype(float)
+    states = [target + scale * np.array([[-40.0, -400.0], [40.0, -40.0]]) for scale in (1.0, 0.5, 0.0)]
+    history = [stroke((0, 0), (255, 0))]
+    denoising_animation(states, tmp_path / "noise.gif", history, frame_ms=80, hold_ms=1500)
+    frames, times = read_gif(tmp_path / "noise.gif")
+    assert times == [80, 80, 1500]
+    is_grey = [(frame[..., 0] < 200) & (np.ptp(frame.astype(int), axis=2) < 30) for frame in frames]
+    assert is_grey[2][:128].any()
+    assert (is_grey[2][:128] & ~is_grey[0][:128]).sum() <= 40  # less where the state crosses it
+    red_rows = [np.nonzero((f[..., 0].astype(int) - f[..., 2] > 100).any(axis=1))[0] for f in frames]
+    assert np.ptp(red_rows[2]) < 12 < np.ptp(red_rows[1])
+    with pytest.raises(ValueError, match="at least one frame"):
+        denoising_animation([], tmp_path / "none.gif")
+
+
+# ---------------------------------------------------------------- SVG
+
+
+@pytest.mark.parametrize("animated", [False, True])
+def test_svg_is_xml_with_one_path_per_stroke_through_its_points(drawings, animated):
+    drawing = drawings[0]
+    root = ElementTree.fromstring(drawing_svg(drawing, animated=animated))
+    paths = root.findall(f".//{SVG}path")
+    assert (root.get("width"), root.get("viewBox")) == ("256", "0 0 256 256")
+    assert len(paths) == len(drawing)
+    for path, points in zip(paths, drawing, strict=True):
+        numbers = np.array(path.get("d").translate(str.maketrans("MLh", "   ")).split(), dtype=float)
+        placed = numbers[: 2 * len(points)].reshape(-1, 2)
+        # Placing is one scale and one shift, so differences of points keep their directions and ratios.
+        np.testing.assert_allclose(placed - placed[0], (points - points[0]) * (256 * 0.84 / 255), atol=0.2)
+
+
+def test_animated_svg_draws_strokes_one_after_another_without_script_or_style(drawings):
+    text = drawing_svg(drawings[0], animated=True)
+    assert "<script" not in text
+    assert "<style" not in text
+    assert len(text) < 10_000
+    root = ElementTree.fromstring(text)
+    turns = []
+    for path in root.findall(f".//{SVG}path"):
+        show = path.find(f"{SVG}animate[@attributeName='visibility']")
+        sweep = path.find(f"{SVG}animate[@attributeName='stroke-dashoffset']")
+        start = float(show.get("keyTimes").split(";")[1])
+        times = (
+            [float(time) for time in sweep.get("keyTimes").split(";")] if sweep is not None else [0, start, start, 1]
+        )
+        assert times[1] == start
+        turns.append((start, times[2]))
+    assert all(start <= end for start, end in turns)
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(turns))
+    assert 0 == turns[0][0] < turns[-1][1] < 1
+    assert len({animate.get("dur") for animate in root.iter(f"{SVG}animate")}) == 1
+
+
+def test_svg_sheet_has_every_stroke_of_every_drawing(drawings):
+    root = ElementTree.fromstring(svg_sheet(drawings[:10], columns=4, cell=64, color_by_order=True))
+    assert (root.get("width"), root.get("height")) == ("256", "192")
+    strokes = [path for path in root.findall(f".//{SVG}path") if path.get("stroke")]
+    assert len(strokes) == sum(len(drawing) for drawing in drawings[:10])
+
+
+# ---------------------------------------------------------------- the same bytes again
+
+
+def test_everything_written_is_the_same_bytes_twice(tmp_path, drawings):
+    written = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        save_image(folder / "a.png", comparison_image(drawings[:4], drawings[4:8], 2, 64))
+        drawing_animation(drawings[0], folder / "b.gif")
+        sheet_animation(drawings[:4], 4, folder / "c.gif", cell=64, num_frames=10)
+        denoising_animation([drawings[0][0] + 9.0, drawings[0][0]], folder / "d.gif")
+        (folder / "e.svg").write_text(svg_sheet(drawings[:4], animated=True))
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0] == written[1]
+    assert len(written[0]) == 5
+
+
+def test_drawing_does_not_change_its_input(drawings):
+    before = [points.copy() for points in drawings[0]]
+    for points in drawings[0]:
+        points.setflags(write=False)
+    for draw in (official_raster, boxed_raster, lambda d: grid_image([d]), drawing_svg):
+        draw(drawings[0])
+    for points, copy in zip(drawings[0], before, strict=True):
+        np.testing.assert_array_equal(points, copy)
