@@ -1,0 +1,110 @@
+"""Laws of stroke tokens: resampling keeps ends, corners and shape; whitening is invertible."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embedded_drawings import embedded_drawings
+from stroke_tokens import Whitening, points_to_vectors, resample_strokes, vectors_to_points
+
+
+def pack(strokes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate(strokes), np.concatenate([[0], np.cumsum([len(s) for s in strokes])])
+
+
+def distance_to_polyline(points: np.ndarray, line: np.ndarray) -> np.ndarray:
+    a, d = line[:-1], np.diff(line, axis=0)
+    away = points[:, None] - a
+    along = np.clip((away * d).sum(-1) / np.maximum((d * d).sum(-1), 1e-9), 0, 1)
+    return np.linalg.norm(away - along[..., None] * d, axis=-1).min(1)
+
+
+STROKES = [stroke for drawing in embedded_drawings("cat", 100) for stroke in drawing]
+
+
+def test_first_and_last_point_are_kept() -> None:
+    resampled = resample_strokes(*pack(STROKES), 32)
+    assert resampled.shape == (len(STROKES), 32, 2)
+    np.testing.assert_allclose(resampled[:, 0], [s[0] for s in STROKES], atol=1e-4)
+    np.testing.assert_array_equal(resampled[:, -1], [s[-1] for s in STROKES])
+
+
+def test_original_vertices_lie_near_the_resampled_stroke() -> None:
+    resampled = resample_strokes(*pack(STROKES), 32)
+    errors = np.concatenate([distance_to_polyline(s.astype(float), r) for s, r in zip(STROKES, resampled, strict=True)])
+    assert np.percentile(errors, 90) < 2.0
+    assert np.percentile(errors, 99) < 6.0
+
+
+def test_corners_attract_points() -> None:
+    """Even in arc length alone, the same number of points loses more of the shape."""
+    strokes = [s.astype(float) for s in STROKES if len(s) > 4]
+
+    def even(stroke: np.ndarray) -> np.ndarray:
+        arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(stroke, axis=0), axis=1))])
+        wanted = np.linspace(0, arc[-1], 16)
+        return np.stack([np.interp(wanted, arc, stroke[:, i]) for i in (0, 1)], axis=1)
+
+    corner_aware = resample_strokes(*pack(strokes), 16)
+    errors = [[distance_to_polyline(s, r).max() for s, r in zip(strokes, rs, strict=True)]
+              for rs in (corner_aware, map(even, strokes))]  # fmt: skip
+    assert np.mean(errors[0]) < 0.85 * np.mean(errors[1])
+
+
+def test_straight_line_is_resampled_evenly() -> None:
+    line = np.array([[0, 0], [10, 0], [90, 0]])
+    np.testing.assert_allclose(resample_strokes(*pack([line]), 10)[0][:, 0], np.linspace(0, 90, 10), atol=1e-3)
+
+
+def test_a_dot_is_repeated() -> None:
+    for dot in (np.array([[7, 9]]), np.array([[7, 9], [7, 9]])):
+        np.testing.assert_array_equal(resample_strokes(*pack([dot]), 5)[0], [[7, 9]] * 5)
+
+
+def test_neighbours_do_not_change_a_stroke() -> None:
+    together = resample_strokes(*pack(STROKES[:50]), 32)
+    alone = np.concatenate([resample_strokes(*pack([s]), 32) for s in STROKES[:50]])
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.tuples(*[st.integers(0, 255)] * 2), min_size=1, max_size=9), min_size=1, max_size=6))
+def test_resampled_points_lie_on_their_own_stroke(strokes: list[list[tuple[int, int]]]) -> None:
+    arrays = [np.array(s, float) for s in strokes]
+    for stroke, resampled in zip(arrays, resample_strokes(*pack(arrays), 8), strict=True):
+        line = stroke if len(stroke) > 1 else np.repeat(stroke, 2, axis=0)
+        assert distance_to_polyline(resampled.astype(float), line).max() < 1e-2
+
+
+def test_stroke_without_points_is_refused() -> None:
+    with pytest.raises(ValueError, match="stroke 1 has no points"):
+        resample_strokes(np.zeros((2, 2)), np.array([0, 1, 1, 2]), 8)
+
+
+def test_no_strokes_give_no_tokens() -> None:
+    assert resample_strokes(np.zeros((0, 2)), np.array([0]), 8).shape == (0, 8, 2)
+
+
+def test_vectors_and_points_are_inverse() -> None:
+    points = resample_strokes(*pack(STROKES), 16)
+    np.testing.assert_allclose(vectors_to_points(points_to_vectors(points)), points, atol=1e-4)
+
+
+def test_whitening_is_inverse_and_uncorrelated() -> None:
+    vectors = points_to_vectors(resample_strokes(*pack(STROKES), 16))
+    whitening = Whitening.fit(vectors)
+    tokens = whitening.encode(vectors)
+    torch.testing.assert_close(whitening.decode(tokens), vectors, rtol=0, atol=1e-5)
+    covariance = torch.cov(tokens.double().T)
+    assert (covariance - torch.diag(covariance.diag())).abs().max() < 1e-3
+    assert covariance[0, 0] == pytest.approx(1.0, abs=0.01)
+    assert (covariance.diag() <= 1.001).all()  # the floor keeps noise of the hand below unit variance
+
+
+def test_whitening_refuses_what_it_cannot_fit() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        Whitening.fit(torch.zeros(1, 8))
+    with pytest.raises(ValueError, match="finite"):
+        Whitening.fit(torch.full((5, 8), float("nan")))
