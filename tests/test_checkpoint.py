@@ -1,0 +1,218 @@
+"""Laws of checkpoints: what is saved comes back, what is damaged is refused, nothing in a file is executed."""
+
+import ast
+import json
+import pickle
+import resource
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from checkpoint import TrainedModel, load_state, load_weights, save_state, save_weights
+from config import RunFailed
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def header_of(path: Path) -> dict[str, str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata())
+
+
+def test_weights_come_back_with_everything_needed_to_draw(tiny_weights: Path, tiny_model: TrainedModel) -> None:
+    loaded = load_weights(tiny_weights)
+    assert loaded.categories == tiny_model.categories
+    assert loaded.conditions == tiny_model.conditions
+    assert loaded.model.config == tiny_model.model.config
+    for (name, a), b in zip(loaded.model.state_dict().items(), tiny_model.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, msg=name)
+    torch.testing.assert_close(loaded.whitening.basis, tiny_model.whitening.basis, rtol=0, atol=0)
+
+
+def test_bfloat16_weights_are_half_as_large_and_within_their_rounding(tmp_path: Path, tiny_model: TrainedModel) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        save_weights(tmp_path / f"{dtype}", tiny_model, dtype)
+    assert (tmp_path / "torch.bfloat16").stat().st_size < 0.6 * (tmp_path / "torch.float32").stat().st_size
+    a, b = load_weights(tmp_path / "torch.bfloat16").model, tiny_model.model
+    for x, y in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(x, y, rtol=2**-8, atol=1e-8)
+
+
+def test_weights_are_readable_by_all(tiny_weights: Path) -> None:
+    assert stat.S_IMODE(tiny_weights.stat().st_mode) == 0o644
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors: no such checkpoint"):
+        load_weights(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text"])
+def test_damaged_weights_are_refused_with_their_name(tiny_weights: Path, damage: str) -> None:
+    whole = tiny_weights.read_bytes()
+    tiny_weights.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"<html>" * 100}[damage])
+    with pytest.raises(ValueError, match=r"tiny\.safetensors: damaged"):
+        load_weights(tiny_weights)
+
+
+def test_pickles_are_refused_unopened(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "exploded",))
+
+    (tmp_path / "bomb.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match="damaged"):
+        load_weights(tmp_path / "bomb.safetensors")
+    assert not (tmp_path / "exploded").exists()
+
+
+def rewritten(path: Path, **changes: object) -> Path:
+    header = header_of(path)
+    header.update({key: value if isinstance(value, str) else json.dumps(value) for key, value in changes.items()})
+    save_file(load_file(path), path, header)
+    return path
+
+
+def test_file_of_another_program_is_refused(tiny_weights: Path) -> None:
+    with pytest.raises(ValueError, match="not a checkpoint of this program"):
+        load_weights(rewritten(tiny_weights, format="something"))
+
+
+def test_giant_declared_shape_is_refused_before_allocation(tiny_weights: Path) -> None:
+    model = json.loads(header_of(tiny_weights)["model"]) | {"width": 4096, "num_layers": 64}
+    with pytest.raises(ValueError, match="parameters, the limit is"):
+        load_weights(rewritten(tiny_weights, model=model))
+
+
+def test_shapes_that_do_not_fit_the_settings_are_named(tiny_weights: Path) -> None:
+    model = json.loads(header_of(tiny_weights)["model"]) | {"num_points": 9}
+    with pytest.raises(ValueError, match="has shape"):
+        load_weights(rewritten(tiny_weights, model=model))
+
+
+@pytest.mark.parametrize("model", [{"width": 32}, [], {"width": "32"}])
+def test_settings_that_do_not_fit_are_refused(tiny_weights: Path, model: object) -> None:
+    with pytest.raises(ValueError, match=r"tiny\.safetensors"):
+        load_weights(rewritten(tiny_weights, model=model))
+
+
+def test_numbers_that_are_not_finite_are_refused(tiny_weights: Path) -> None:
+    tensors, header = load_file(tiny_weights), header_of(tiny_weights)
+    tensors["model.stop.bias"][0] = float("nan")
+    save_file(tensors, tiny_weights, header)
+    with pytest.raises(ValueError, match=r"model\.stop\.bias holds numbers that are not finite"):
+        load_weights(tiny_weights)
+
+
+def test_category_the_model_was_not_trained_on_is_refused(tiny_model: TrainedModel) -> None:
+    trained = TrainedModel(tiny_model.model, tiny_model.whitening, tiny_model.categories, {"trained_on": ["cat"]})
+    assert trained.category_id("cat") == 0
+    with pytest.raises(ValueError, match="draws cat, not 'bus'"):
+        trained.category_id("bus")
+
+
+def test_state_comes_back_and_the_one_before_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    assert load_state(path) is None
+    for step in (1, 2):
+        save_state(path, {"step": step, "w": torch.full((3,), float(step))})
+    state = load_state(path)
+    assert state is not None
+    assert state["step"] == 2
+    assert torch.load(path.with_name("state.pt.previous"), weights_only=True)["step"] == 1
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "no hash"])
+def test_damaged_state_falls_back_to_the_previous_one(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "state.pt"
+    for step in (1, 2):
+        save_state(path, {"step": step, "w": torch.zeros(1000)})
+    whole = bytearray(path.read_bytes())
+    if damage == "flip":
+        whole[len(whole) // 2] ^= 1
+    path.write_bytes({"cut": bytes(whole[:500]), "empty": b""}.get(damage, bytes(whole)))
+    if damage == "no hash":
+        path.with_name("state.pt.sha256").unlink()
+    with pytest.warns(UserWarning, match="damaged, using the previous one"):
+        state = load_state(path)
+    assert state is not None
+    assert state["step"] == 1
+
+
+def test_when_no_state_is_whole_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"junk")
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(RunFailed, match="no whole training state"):
+        load_state(path)
+
+
+def test_kill_between_any_two_moves_leaves_a_whole_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever rename is the last one that happens, the newest or the previous state loads."""
+    import os
+
+    replace = os.replace
+    for allowed in range(8):
+        path = tmp_path / str(allowed) / "state.pt"
+        path.parent.mkdir()
+        for step in (1, 2):
+            save_state(path, {"step": step})
+        count = 0
+
+        def limited(source: object, target: object, allowed: int = allowed) -> None:
+            nonlocal count
+            if count >= allowed:
+                raise KeyboardInterrupt
+            count += 1
+            replace(source, target)  # type: ignore[arg-type]
+
+        monkeypatch.setattr("os.replace", limited)
+        try:
+            save_state(path, {"step": 3})
+        except KeyboardInterrupt:
+            pass
+        monkeypatch.setattr("os.replace", replace)
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = load_state(path)
+        assert state is not None, allowed
+        assert state["step"] in (2, 3), allowed
+
+
+def test_full_disk_is_named_and_the_old_file_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    save_state(path, {"step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    import signal
+
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(RunFailed, match=r"could not be written .* MB are free; what was saved before is untouched"):
+            save_state(path, {"step": 2, "w": torch.zeros(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    state = load_state(path)
+    assert state is not None
+    assert state["step"] == 1
+    assert list(tmp_path.glob(".*tmp")) == []
+
+
+def test_no_code_in_the_project_loads_what_could_execute() -> None:
+    """Every torch.load says weights_only=True; nothing allows or imports pickle."""
+    for path in ROOT.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                safe = [k for k in node.keywords if k.arg == "weights_only" and ast.unparse(k.value) == "True"]
+                assert safe, f"{path.name}:{node.lineno}"
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert ast.unparse(node.value) == "False", path.name
+            if isinstance(node, ast.Import):
+                assert "pickle" not in [alias.name for alias in node.names], path.name

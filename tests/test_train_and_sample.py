@@ -1,0 +1,241 @@
+"""End to end through the command lines: train, be killed, resume, fine-tune, sample, continue; bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sample_diffusion
+import train_diffusion
+import training
+from checkpoint import load_state, load_weights
+from config import RunFailed, TrainConfig
+from dataset_utils import read_ndjson, write_ndjson
+from embedded_drawings import embedded_drawings
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = (
+    "--data-dir embedded --num-points 8 --width 32 --num-layers 1 --num-heads 2 --denoiser-layers 1 --batch-strokes 256 "
+    "--warmup 2 --ema-decay 0.9 --sample-every 0"
+).split()
+
+
+def train(out: Path, *more: str) -> Path:
+    return train_diffusion.main([*TINY, "--category", "kedi", "--out", str(out), *more])
+
+
+def run_script(script: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT
+    )
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("run"), "--steps", "60", "--validate-every", "30", "--sample-every", "60")
+
+
+def test_training_lowers_the_loss_and_writes_what_it_says(weights: Path) -> None:
+    rows = [json.loads(line) for line in (weights.parent / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    assert losses[-1] < 0.98 * losses[0]
+    assert (weights.parent / "samples_0000060.png").stat().st_size > 1000
+    trained = load_weights(weights)
+    assert trained.conditions["trained_on"] == ["cat"]
+    assert trained.conditions["data"] == ["embedded"]
+    assert trained.conditions["split"] == ["local"]
+    assert trained.conditions["train"]["steps"] == 60
+
+
+def test_padding_never_reaches_the_loss(weights: Path) -> None:
+    from diffusion_process import cosine_alpha_bar
+    from training_data import Batch
+
+    trained, config = load_weights(weights), TrainConfig(category_dropout=0.0)
+    vectors, lengths = torch.randn(3, 5, 16), torch.tensor([5, 2, 3])
+    spoiled = vectors.clone()
+    spoiled[1, 2:] = 77.0
+    results = []
+    for content in (vectors, spoiled):
+        batch = Batch(content, lengths, torch.zeros(3, dtype=torch.long))
+        generator = torch.Generator().manual_seed(0)
+        both = training.losses(trained.model, trained.whitening, batch, cosine_alpha_bar(), config, generator)
+        results.append(torch.stack(both))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_interrupted_training_ends_bit_equal_with_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--steps", "20", "--validate-every", "5"]
+    train(tmp_path / "whole", *arguments)
+    update, calls = training.Run.update, 0
+
+    def interrupted(self: training.Run, batch: object) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == 13:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training.Run, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", *arguments)
+    monkeypatch.setattr(training.Run, "update", update)
+    state = load_state(tmp_path / "broken" / "training_state.pt")
+    assert state is not None
+    assert state["counters"]["step"] == 13
+    train(tmp_path / "broken", *arguments)
+    a, b = (load_state(tmp_path / name / "training_state.pt") for name in ("whole", "broken"))
+    assert a is not None
+    assert b is not None
+    for part in ("model", "ema"):
+        for name in a[part]:
+            assert torch.equal(a[part][name], b[part][name]), f"{part} {name}"
+    for group_a, group_b in zip(a["optimizer"]["state"].values(), b["optimizer"]["state"].values(), strict=True):
+        assert all(torch.equal(group_a[key], group_b[key]) for key in group_a)
+    whole, broken = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "broken")
+    )
+    assert [r["validation_loss"] for r in whole if "validation_loss" in r] == [
+        r["validation_loss"] for r in broken if "validation_loss" in r
+    ]
+
+
+def test_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    command = [sys.executable, "train_diffusion.py", *TINY, "--category", "cat", "--out", str(tmp_path / "run"),
+               "--steps", "100000", "--validate-every", "5"]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 90
+    while not (tmp_path / "run" / "training_state.pt.previous.sha256").exists():
+        assert time.time() < deadline, "no checkpoint within 90 s"
+        assert process.poll() is None, "the training ended by itself"
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    again = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(12)
+    again.send_signal(signal.SIGTERM)
+    out, err = again.communicate(timeout=60)
+    assert "Resuming cat from step" in out
+    assert "the same command goes on" in out
+    assert again.returncode == 130, err
+
+
+def test_state_of_another_run_is_refused_by_the_first_difference(tmp_path: Path) -> None:
+    train(tmp_path, "--steps", "4", "--validate-every", "2")
+    with pytest.raises(ValueError, match=r"holds a run with train learning_rate = 0\.001, this command says 0\.5"):
+        train(tmp_path, "--steps", "4", "--validate-every", "2", "--learning-rate", "0.5")
+
+
+def test_loss_that_is_not_finite_stops_after_three_and_keeps_the_last_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path, "--steps", "4", "--validate-every", "2")
+    before = (tmp_path / "training_state.pt").read_bytes()
+    nan = torch.tensor(float("nan"), requires_grad=True)
+    monkeypatch.setattr(training, "losses", lambda *a: (nan * 1, nan * 1))
+    out = tmp_path / "nan"
+    with pytest.raises(RunFailed, match="not finite in 3 updates in a row"):
+        train(out, "--steps", "9", "--validate-every", "9")
+    assert (tmp_path / "training_state.pt").read_bytes() == before
+
+
+def test_many_categories_then_one_with_companions(tmp_path: Path) -> None:
+    base = train_diffusion.main([*TINY, "--category", "all", "--out", str(tmp_path / "base"), "--steps", "6"])
+    assert load_weights(base).categories == ("bus", "cat", "rabbit")
+    tuned = train_diffusion.main(
+        [*TINY, "--category", "tavşan", "--companions", "cat", "--init", str(base), "--out", str(tmp_path / "r"),
+         "--steps", "6"]
+    )  # fmt: skip
+    conditions = load_weights(tuned).conditions
+    assert conditions["trained_on"] == ["rabbit"]
+    assert conditions["companion_drawings"] > 0
+    assert len(conditions["start"]["init_sha256"]) == 64
+
+
+def test_sampling_writes_every_file_and_the_same_bytes_twice(weights: Path, tmp_path: Path) -> None:
+    command = ["--category", "kedi", "--n", "20", "--seed", "1", "--steps", "5", "--checkpoint", str(weights)]
+    for name in ("a", "b"):
+        sample_diffusion.main([*command, "--out", str(tmp_path / name)])
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert {"drawings.ndjson", "grid.png", "sheet.svg", "animation.gif", "denoising.gif", "conditions.json",
+            "drawing_000.svg"} <= names  # fmt: skip
+    assert (tmp_path / "a/drawings.ndjson").read_bytes() == (tmp_path / "b/drawings.ndjson").read_bytes()
+    packed, _ = read_ndjson(tmp_path / "a/drawings.ndjson")
+    assert len(packed) == 20
+    conditions = json.loads((tmp_path / "a/conditions.json").read_text())
+    assert conditions["evaluations_per_stroke"] == 5
+    assert len(conditions["checkpoint_sha256"]) == 64
+
+
+def test_batch_size_changes_no_drawing_in_float32(weights: Path, tmp_path: Path) -> None:
+    command = ["--category", "cat", "--n", "24", "--steps", "4", "--checkpoint", str(weights)]
+    for size in (24, 5):
+        sample_diffusion.main([*command, "--batch-size", str(size), "--out", str(tmp_path / str(size))])
+    a, b = (read_ndjson(tmp_path / str(size) / "drawings.ndjson")[0] for size in (24, 5))
+    np.testing.assert_array_equal(a.num_strokes, b.num_strokes)
+    same = [all(np.array_equal(x, y) for x, y in zip(a.drawing(i), b.drawing(i), strict=True)) for i in range(24)]
+    assert np.mean(same) > 0.8  # the others: a coordinate rounded the other way, or a vertex chosen beside
+    for i in range(24):
+        for x, y in zip(a.drawing(i), b.drawing(i), strict=True):
+            assert np.abs(x[0].astype(int) - y[0]).max() <= 1
+
+
+def test_unfinished_drawings_are_continued_and_their_strokes_come_back(weights: Path, tmp_path: Path) -> None:
+    drawings = embedded_drawings("cat", 5, seed=9)
+    write_ndjson(tmp_path / "unfinished.ndjson", drawings, word="cat")
+    sampled = sample_diffusion.main(
+        ["--category", "cat", "--checkpoint", str(weights), "--prefix", str(tmp_path / "unfinished.ndjson"),
+         "--keep-strokes", "2", "--steps", "4", "--out", str(tmp_path / "out")]
+    )  # fmt: skip
+    packed, _ = read_ndjson(tmp_path / "out/drawings.ndjson")
+    assert len(packed) == len(sampled.drawings) == 5
+    for i, drawing in enumerate(drawings):
+        for a, b in zip(packed.drawing(i)[:2], drawing[:2], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("train_diffusion.py", ["--category", "kat", "--data-dir", "embedded"], "unknown category 'kat'; did you mean 'cat'"),
+        ("train_diffusion.py", ["--category", "../x", "--data-dir", "embedded"], "unknown category '../x'"),
+        ("train_diffusion.py", ["--steps", "0"], "--steps is 0, must lie in 1"),
+        ("train_diffusion.py", ["--learning-rate", "nan"], "--learning-rate is nan"),
+        ("train_diffusion.py", ["--steps", "many"], "--steps: invalid int value: 'many'"),
+        ("train_diffusion.py", ["--data-dir", "/nowhere"], "/nowhere"),
+        ("train_diffusion.py", ["--init", "nothing.safetensors", "--data-dir", "embedded"], "nothing.safetensors: no such"),
+        ("sample_diffusion.py", ["--category", "zebrafish"], "unknown category 'zebrafish'"),
+        ("sample_diffusion.py", ["--category", "cat", "--checkpoint", "README.md"], "README.md: damaged or not"),
+        ("sample_diffusion.py", ["--category", "cat", "--steps", "1001"], "--steps is 1001, must lie in 1 ... 1000"),
+        ("sample_diffusion.py", ["--category", "cat", "--sampler", "euler"], "--sampler is 'euler', must be one of"),
+        ("sample_diffusion.py", ["--category", "cat", "--prefix", "none.ndjson"], "none.ndjson"),
+        ("sample_diffusion.py", ["--category", "cat", "--keep-strokes", "0", "--prefix", "x"], "--keep-strokes is 0"),
+        ("sample_diffusion.py", ["--category", "cat", "--frobnicate"], "unrecognized arguments: --frobnicate"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(script: str, arguments: list[str], message: str, tmp_path: Path) -> None:
+    result = run_script(script, *arguments, *(["--out", str(tmp_path)]))
+    assert result.returncode == 2, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert message in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("script", ["train_diffusion.py", "sample_diffusion.py"])
+def test_help_answers_without_torch(script: str) -> None:
+    code = f"import sys, runpy; sys.argv = ['{script}', '--help']\ntry: runpy.run_path('{script}', run_name='__main__')\n"
+    code += "except SystemExit as e: assert not e.code\nassert 'torch' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert "--category" in result.stdout

@@ -1,0 +1,97 @@
+"""Laws of training batches: padding is invisible, order is a function of the seed, shares are as asked."""
+
+import numpy as np
+import pytest
+import torch
+
+from dataset_utils import PackedDrawings
+from embedded_drawings import embedded_drawings
+from training_data import (
+    StrokeSet,
+    batches_of_round,
+    drawing_weights,
+    random_affine,
+    stroke_set,
+    training_batches,
+)
+
+
+@pytest.fixture(scope="module")
+def data() -> StrokeSet:
+    packed = [PackedDrawings.from_drawings(embedded_drawings(name, n)) for name, n in (("cat", 300), ("bus", 60))]
+    return stroke_set(packed, [0, 1], num_points=8, max_strokes=12)
+
+
+def test_longer_drawings_are_left_out_and_counted(data: StrokeSet) -> None:
+    assert data.num_strokes.max() <= 12
+    assert len(data) + data.too_long == 360
+    assert data.too_long > 0
+
+
+def test_batch_holds_each_drawing_and_masks_the_rest(data: StrokeSet) -> None:
+    chosen = np.array([3, 0, 310])
+    batch = data.batch(chosen)
+    for row, index in enumerate(chosen):
+        own = data.vectors[data.offsets[index] : data.offsets[index + 1]]
+        torch.testing.assert_close(batch.vectors[row][batch.mask[row]], own)
+    assert batch.mask.sum(1).tolist() == data.num_strokes[chosen].tolist()
+    assert batch.category.tolist() == [0, 0, 1]
+
+
+def test_shares_of_categories_are_as_asked(data: StrokeSet) -> None:
+    def shares(companion_share: float, balance: float, targets: list[int]) -> list[float]:
+        weights = drawing_weights(data, targets, companion_share, balance)
+        assert weights.sum() == pytest.approx(1)
+        return [float(weights[data.category == c].sum()) for c in (0, 1)]
+
+    sizes = np.bincount(data.category)
+    assert shares(0.5, 1.0, [0, 1]) == pytest.approx(sizes / sizes.sum())
+    assert shares(0.5, 0.0, [0, 1]) == pytest.approx([0.5, 0.5])
+    assert shares(0.3, 0.5, [1]) == pytest.approx([0.3, 0.7])
+
+
+def test_batches_fit_their_budget_and_hold_like_lengths(data: StrokeSet) -> None:
+    weights = drawing_weights(data, [0, 1], 0, 1)
+    batches = batches_of_round(data, weights, 128, seed=0, round_number=0)
+    assert sum(map(len, batches)) == 16_384
+    spreads = [int(np.ptp(data.num_strokes[batch])) for batch in batches]
+    assert all(len(batch) * data.num_strokes[batch].max() <= 128 for batch in batches)
+    assert np.mean(spreads) < 0.2
+
+
+def test_order_follows_from_the_seed_and_can_be_entered_anywhere(data: StrokeSet) -> None:
+    weights = drawing_weights(data, [0, 1], 0, 1)
+    from_start = training_batches(data, weights, 512, seed=4)
+    ahead = [next(from_start) for _ in range(600)]  # more than one round
+    for step in (0, 7, 599):
+        np.testing.assert_array_equal(next(training_batches(data, weights, 512, 4, step)), ahead[step])
+    assert not np.array_equal(next(training_batches(data, weights, 512, 5)), ahead[0])
+
+
+def test_affine_change_keeps_the_box_and_moves_the_points(data: StrokeSet) -> None:
+    batch = data.batch(np.arange(20))
+    moved = random_affine(batch, 0.1, torch.Generator().manual_seed(0))
+
+    def boxes(vectors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        own = [v[m].unflatten(-1, (-1, 2)).flatten(0, 1) for v, m in zip(vectors, mask, strict=True)]
+        return torch.stack([torch.cat([p.amin(0), (p.amax(0) - p.amin(0)).amax()[None]]) for p in own])
+
+    before, after = boxes(batch.vectors, batch.mask), boxes(moved.vectors, batch.mask)
+    torch.testing.assert_close(before, after, rtol=0, atol=1e-4)
+    assert (moved.vectors - batch.vectors).abs().max() > 0.05
+    assert random_affine(batch, 0.0, torch.Generator()) is batch
+
+
+def test_padding_does_not_reach_the_affine_change(data: StrokeSet) -> None:
+    batch = data.batch(np.arange(6))
+    spoiled = batch.vectors.clone()
+    spoiled[~batch.mask] = 99.0
+    other = type(batch)(spoiled, batch.lengths, batch.category)
+    a, b = (random_affine(x, 0.1, torch.Generator().manual_seed(1)) for x in (batch, other))
+    torch.testing.assert_close(a.vectors[batch.mask], b.vectors[batch.mask])
+
+
+def test_nothing_to_train_on_is_said() -> None:
+    packed = PackedDrawings.from_drawings([[np.array([[0, 0], [9, 9]])] * 5])
+    with pytest.raises(ValueError, match="at most 3 strokes"):
+        stroke_set([packed], [0], 8, 3)

@@ -1,0 +1,391 @@
+"""Training: the losses, one run with everything that changes from update to update, and its loop.
+
+What a run trains on and how long is said by config.TrainConfig; the command line is train_diffusion.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from checkpoint import TrainedModel, load_state, load_weights, save_state, save_weights, sha256_of
+from config import ATTRIBUTION, ModelConfig, RunFailed, TrainConfig, resolve_category
+from dataset_utils import available_categories, load_category
+from devices import autocast_for, best_device
+from diffusion_model import StrokeDiffusionModel
+from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, sample_timesteps
+from generation import generate_drawings
+from rendering import grid_image, save_image
+from stroke_tokens import Whitening
+from training_data import Batch, StrokeSet, drawing_weights, random_affine, stroke_set, training_batches
+
+VALIDATION_DRAWINGS = 384
+MAX_BAD_STEPS = 3
+GRID_DRAWINGS = 32
+
+
+def losses(
+    model: StrokeDiffusionModel,
+    whitening: Whitening,
+    batch: Batch,
+    alpha_bar: Tensor,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Return the diffusion loss (mean squared error of v per number) and the stop loss (nats per decision).
+
+    Each real stroke of the batch counts once; padding counts nowhere. The history carries noise of a random level
+    per drawing, up to `config.history_noise`, against errors that accumulate over strokes.
+    """
+    tokens = whitening.encode(batch.vectors)
+    count, longest, dim = tokens.shape
+    device = tokens.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator).to(device)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(device)
+
+    category = batch.category.masked_fill(uniform(count) < config.category_dropout, model.null_category)
+    level = config.history_noise * uniform(count, 1, 1)
+    context = model.context(tokens + level * normal(count, longest, dim), category)
+
+    shape = (count, longest, config.noise_draws)
+    t = sample_timesteps(shape, len(alpha_bar), generator).to(device)
+    x0, eps = tokens[:, :, None].expand(*shape, dim), normal(*shape, dim)
+    v_hat = model.denoise_all(diffuse(x0, eps, t, alpha_bar), t, context[:, :-1])
+    real = batch.mask
+    diffusion = diffusion_loss(v_hat, x0, eps, t, alpha_bar).mean(-1)[real].mean()
+
+    decision = torch.arange(longest + 1, device=device)
+    ends = (decision == batch.lengths[:, None]).float()
+    decided = (decision >= 1) & (decision <= batch.lengths[:, None])
+    stop = F.binary_cross_entropy_with_logits(model.stop_logits(context).float()[decided], ends[decided])
+    return diffusion, stop
+
+
+def validation_losses(
+    model: StrokeDiffusionModel,
+    whitening: Whitening,
+    batches: list[Batch],
+    alpha_bar: Tensor,
+    config: TrainConfig,
+    autocast: Callable[[], Any],
+) -> dict[str, float]:
+    """Return the losses per stroke over fixed held-out drawings, with the same noise at every call."""
+    fixed = dataclasses.replace(config, category_dropout=0.0, history_noise=0.0)
+    generator = torch.Generator().manual_seed(2_718_281)
+    sums = torch.zeros(2, dtype=torch.float64)
+    strokes = 0
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode(), autocast():
+        for batch in batches:
+            both = losses(model, whitening, batch, alpha_bar, fixed, generator)
+            count = int(batch.lengths.sum())
+            sums += torch.stack(both).double().cpu() * count
+            strokes += count
+    model.train(was_training)
+    return {"validation_loss": float(sums[0] / strokes), "validation_stop_loss": float(sums[1] / strokes)}
+
+
+def learning_rate_at(step: int, config: TrainConfig) -> float:
+    """Return the learning rate of update `step`: linear warm-up, then a half cosine down to zero."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return AdamW's two groups: matrices decay, biases, norms, embeddings and offsets do not."""
+    decays = [p for name, p in model.named_parameters() if p.ndim == 2 and name not in ("category.weight", "position")]
+    chosen = {id(p) for p in decays}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    return [{"params": decays, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+@dataclasses.dataclass
+class TrainingData:
+    """What a run trains on: sets of strokes, the names behind category ids, and a line that tells where from."""
+    train: StrokeSet
+    held_out: StrokeSet
+    categories: tuple[str, ...]
+    targets: list[int]
+    source: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataChoice:
+    """Which drawings: the folder (None: where they are found), the split, and whether only recognized ones."""
+
+    data_dir: str | None = None
+    split: str = "auto"
+    recognized_only: bool = False
+
+
+def load_training_data(
+    config: TrainConfig, model_config: ModelConfig, choice: DataChoice, known: tuple[str, ...]
+) -> TrainingData:
+    """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
+    available = available_categories(choice.data_dir)
+    targets = _category_list(config.category, available)
+    companions = [name for name in _category_list(config.companions, available) if name not in targets]
+    categories = known + tuple(name for name in targets + companions if name not in known)
+    if known and len(categories) > len(known):
+        raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
+    loaded = []
+    for name in tqdm(targets + companions, desc="data", unit="category", disable=len(targets + companions) < 20):
+        loaded.append(
+            load_category(
+                name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only
+            )
+        )
+    ids = [categories.index(name) for name in targets + companions]
+    train = stroke_set([data.train for data in loaded], ids, model_config.num_points, model_config.max_strokes)
+    own = slice(0, len(targets))
+    held_out = stroke_set([d.test for d in loaded[own]], ids[own], model_config.num_points, model_config.max_strokes)
+    source = {
+        "data": sorted({data.source for data in loaded}),
+        "split": sorted({data.split for data in loaded}),
+        "recognized_only": choice.recognized_only,
+        "train_drawings": {name: len(data.train) for name, data in zip(targets, loaded, strict=False)},
+        "companion_drawings": sum(len(data.train) for data in loaded[len(targets) :]),
+        "held_out_drawings": len(held_out),
+        "left_out_over_max_strokes": train.too_long,
+        "trained_on": targets,
+    }
+    print(f"data: {loaded[0].describe()}" + (f"; {len(loaded)} categories in all" if len(loaded) > 1 else ""))
+    return TrainingData(train, held_out, categories, ids[own], source)
+
+
+def _category_list(text: str, available: list[str]) -> list[str]:
+    if text.strip() == "all":
+        return list(available)
+    names = [resolve_category(part, available) for part in text.split(",") if part.strip()]
+    return list(dict.fromkeys(names))
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Give a list that fills when SIGINT or SIGTERM arrives, so that the loop can save before it ends."""
+    arrived: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = {n: signal.signal(n, lambda signum, frame: arrived.append(signum)) for n in numbers}
+    except ValueError:  # not in the main thread (a notebook's helper thread): no handlers there
+        yield arrived
+        return
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Run:
+    """A training run: everything that changes from update to update, and how it is saved and resumed."""
+    def __init__(self, config: TrainConfig, data: TrainingData, start: TrainedModel, out: Path) -> None:
+        self.config, self.data, self.out = config, data, out
+        self.device = best_device()
+        self.model = start.model.to(self.device).train()
+        self.whitening = start.whitening.to(self.device)
+        self.alpha_bar = cosine_alpha_bar().to(self.device)
+        self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
+        )
+        self.autocast = autocast_for(config.precision)
+        share = config.companion_share if config.companions else 0.0
+        self.weights = drawing_weights(data.train, data.targets, share, config.balance)
+        self.step, self.drawings, self.seconds, self.bad_steps, self.skipped = 0, 0, 0.0, 0, 0
+        self.best = math.inf
+        self.identity = {"train": dataclasses.asdict(config), "data": data.source, "start": start.conditions["start"]}
+        self.validation = self._validation_batches()
+
+    def _validation_batches(self) -> list[Batch]:
+        held_out = self.data.held_out
+        # evenly over the whole held-out set, which is sorted by category
+        chosen = np.unique(np.linspace(0, len(held_out) - 1, min(len(held_out), VALIDATION_DRAWINGS)).round())
+        chosen = chosen.astype(np.int64)
+        chosen = chosen[np.argsort(held_out.num_strokes[chosen], kind="stable")]
+        parts = np.array_split(chosen, max(1, len(chosen) // 64))
+        return [held_out.batch(part).to(self.device) for part in parts]
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """Make one optimizer update and return its losses; a batch that is not finite is skipped and counted."""
+        config = self.config
+        torch.manual_seed(hash((config.seed, self.step)) & 0x7FFF_FFFF)  # dropout
+        generator = torch.Generator().manual_seed((config.seed << 32) + self.step)
+        batch = random_affine(batch, config.augmentation, generator).to(self.device)
+        with self.autocast():
+            diffusion, stop = losses(self.model, self.whitening, batch, self.alpha_bar, config, generator)
+            loss = diffusion + config.stop_weight * stop
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        rate = learning_rate_at(self.step, config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if torch.isfinite(loss) and torch.isfinite(norm):
+            self.optimizer.step()
+            self.ema.update_parameters(self.model)
+            self.bad_steps = 0
+        else:
+            self.bad_steps, self.skipped = self.bad_steps + 1, self.skipped + 1
+            if self.bad_steps >= MAX_BAD_STEPS:
+                raise RunFailed(
+                    f"loss not finite in {MAX_BAD_STEPS} updates in a row at step {self.step}; the last saved state in "
+                    f"{self.out} is untouched, try a --learning-rate below {config.learning_rate:g}"
+                )
+        self.step, self.drawings = self.step + 1, self.drawings + len(batch.lengths)
+        return {"loss": diffusion.item(), "stop_loss": stop.item(), "learning_rate": rate, "grad_norm": norm.item()}
+
+    def averaged(self) -> TrainedModel:
+        """Return the moving average as a model that can be saved and sampled, with the conditions of its making."""
+        conditions = self.identity["data"] | {
+            "step": self.step,
+            "drawings_seen": self.drawings,
+            "training_seconds": round(self.seconds, 1),
+            "train": self.identity["train"],
+            "start": self.identity["start"],
+            "attribution": ATTRIBUTION,
+        }
+        return TrainedModel(self.ema.module, self.whitening, self.data.categories, conditions)
+
+    def validate(self) -> dict[str, float]:
+        """Score the moving average on held-out drawings and keep it as weights.safetensors if it is the best so far."""
+        result = validation_losses(
+            self.ema.module, self.whitening, self.validation, self.alpha_bar, self.config, self.autocast
+        )
+        total = result["validation_loss"] + self.config.stop_weight * result["validation_stop_loss"]
+        if total < self.best:
+            self.best = total
+            trained = self.averaged()
+            trained.conditions |= {key: round(value, 6) for key, value in result.items()}
+            save_weights(self.out / "weights.safetensors", trained)
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """Return everything a resumed run needs; the data order and all noise follow from the step."""
+        return {
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "counters": {name: getattr(self, name) for name in self.COUNTERS},
+        }
+
+    COUNTERS = ("step", "drawings", "seconds", "bad_steps", "skipped", "best")
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state, refusing one of another run by naming the first setting that differs."""
+        missing = [key for key in ("identity", "model", "ema", "optimizer", "counters") if key not in state]
+        if missing:
+            raise ValueError(f"{self.out}: the training state lacks '{missing[0]}'")
+        for part, settings in self.identity.items():
+            saved = state["identity"][part]
+            for key, value in settings.items():
+                if saved.get(key) != value:
+                    raise ValueError(
+                        f"{self.out} holds a run with {part} {key} = {saved.get(key)!r}, this command says {value!r}; "
+                        "repeat its command, or choose another --out"
+                    )
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in self.COUNTERS:
+            setattr(self, name, state["counters"][name])
+
+
+def sample_grid(run: Run, path: Path) -> None:
+    """Write a grid of 32 drawings by the moving average: the same seeds each time, so that progress is seen."""
+    trained = run.averaged()
+    trained.model.eval()
+    targets = [run.data.categories[i] for i in run.data.targets][:GRID_DRAWINGS]
+    drawings = []
+    for name in targets:
+        count = GRID_DRAWINGS // len(targets)
+        drawings += generate_drawings(trained, name, range(count), seed=0).drawings
+    save_image(path, grid_image(drawings, columns=8))
+
+
+def train(run: Run) -> None:
+    """Run all updates that are left, with a progress bar, validations, checkpoints and sample grids on the way."""
+    config, data = run.config, run.data.train
+    state_path = run.out / "training_state.pt"
+    batches = training_batches(data, run.weights, config.batch_strokes, config.seed, run.step)
+    bar = tqdm(total=config.steps, initial=run.step, unit="step", desc=config.category[:20], mininterval=1.0)
+    log = open(run.out / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115 - closed below with the bar
+    recent: list[dict[str, float]] = []
+    began, seen = time.perf_counter(), run.drawings
+    with stop_signals() as arrived, log, bar:
+        while run.step < config.steps:
+            recent.append(run.update(data.batch(next(batches))))
+            bar.update()
+            now = time.perf_counter()
+            if run.step % 50 == 0 or run.step == config.steps:
+                rate = (run.drawings - seen) / (now - began)
+                run.seconds += now - began
+                began, seen = time.perf_counter(), run.drawings
+                means = {key: sum(r[key] for r in recent) / len(recent) for key in recent[0]}
+                recent.clear()
+                bar.set_postfix_str(f"loss {means['loss']:.4f}, {rate:.0f} drawings/s")
+                counters = {"step": run.step, "drawings": run.drawings, "seconds": round(run.seconds, 2)}
+                rounded = {k: float(f"{v:.6g}") for k, v in means.items()}
+                log.write(json.dumps(counters | rounded | {"drawings_per_second": round(rate, 1)}) + "\n")
+            if run.step % config.validate_every == 0 or run.step == config.steps or arrived:
+                if not arrived:
+                    result = {k: float(f"{v:.6g}") for k, v in run.validate().items()}
+                    log.write(json.dumps({"step": run.step} | result) + "\n")
+                    tqdm.write(f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
+                log.flush()
+                save_state(state_path, run.state())
+                began, seen = time.perf_counter(), run.drawings
+            if arrived:
+                raise KeyboardInterrupt
+            if config.sample_every and run.step % config.sample_every == 0:
+                sample_grid(run, run.out / f"samples_{run.step:07d}.png")
+                began, seen = time.perf_counter(), run.drawings
+
+
+def prepare(
+    config: TrainConfig, model_config: ModelConfig, choice: DataChoice, init: Path | None, out: Path
+) -> Run:
+    """Return a run that is ready to go on: data loaded, model new or from --init, state restored if there is one."""
+    initial = load_weights(init) if init else None
+    if initial is not None:
+        model_config = dataclasses.replace(initial.model.config, dropout=model_config.dropout)
+    data = load_training_data(config, model_config, choice, initial.categories if initial else ())
+    torch.manual_seed(config.seed)
+    start: dict[str, Any] = {"model": dataclasses.asdict(model_config), "init_sha256": None}
+    model = StrokeDiffusionModel(model_config, len(data.categories))
+    if initial is None or init is None:
+        whitening = Whitening.fit(data.train.vectors)
+    else:
+        start |= {"init": init.name, "init_sha256": sha256_of(init)}
+        model.load_state_dict(initial.model.state_dict())
+        whitening = initial.whitening
+    trained = TrainedModel(model, whitening, data.categories, {"start": start})
+    out.mkdir(parents=True, exist_ok=True)
+    run = Run(config, data, trained, out)
+    state = load_state(out / "training_state.pt")
+    if state is not None:
+        run.restore(state)
+        print(f"Resuming {config.category} from step {run.step} of {config.steps} in {out}")
+    return run

@@ -1,0 +1,162 @@
+"""From packed drawings to training batches: stroke vectors in memory, batches of like length, random affine changes.
+
+Everything random is a function of (seed, round) or (seed, step), so that resuming needs no saved generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataset_utils import PackedDrawings
+from stroke_tokens import points_to_vectors, resample_strokes
+
+ROUND_DRAWINGS = 16_384
+"""Drawings chosen and sorted by length at a time: enough that a batch is of one length, few enough to stay random."""
+
+
+@dataclass
+class StrokeSet:
+    """Drawings of one or more categories as stroke vectors `vectors` (S, D) in -1 ... 1.
+
+    Drawing i is vectors[offsets[i] : offsets[i + 1]] of category `category[i]`; `too_long` drawings were left out.
+    """
+
+    vectors: Tensor
+    offsets: np.ndarray
+    category: np.ndarray
+    too_long: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def num_strokes(self) -> np.ndarray:
+        """Strokes per drawing, int64 (N,)."""
+        return np.diff(self.offsets)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """Return the drawings `indices` as one batch, padded to the longest of them."""
+        lengths = self.num_strokes[indices]
+        position = np.arange(lengths.max())
+        rows = np.minimum(self.offsets[indices][:, None] + position, len(self.vectors) - 1)
+        return Batch(
+            self.vectors[torch.from_numpy(rows)],
+            torch.from_numpy(lengths),
+            torch.from_numpy(self.category[indices]),
+        )
+
+
+@dataclass
+class Batch:
+    """Padded drawings: `vectors` (B, K, D), `lengths` (B,) in strokes, `category` (B,)."""
+
+    vectors: Tensor
+    lengths: Tensor
+    category: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """True where a stroke is real and not padding, bool (B, K)."""
+        return torch.arange(self.vectors.shape[1], device=self.lengths.device) < self.lengths[:, None]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same batch on `device`."""
+        return Batch(self.vectors.to(device), self.lengths.to(device), self.category.to(device))
+
+
+def stroke_set(
+    drawings: Sequence[PackedDrawings], category_ids: Sequence[int], num_points: int, max_strokes: int
+) -> StrokeSet:
+    """Return the stroke vectors of packed drawings, one entry per category; longer ones are left out and counted.
+
+    Raises ValueError where nothing is left.
+    """
+    vectors, lengths, categories, too_long = [], [], [], 0
+    for packed, category_id in zip(drawings, category_ids, strict=True):
+        fits = np.flatnonzero(packed.num_strokes <= max_strokes)
+        too_long += len(packed) - len(fits)
+        packed = packed.select(fits) if len(fits) < len(packed) else packed
+        vectors.append(points_to_vectors(resample_strokes(packed.points, packed.stroke_offsets, num_points)))
+        lengths.append(packed.num_strokes)
+        categories.append(np.full(len(packed), category_id, dtype=np.int64))
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+    if len(offsets) < 2:
+        raise ValueError(f"no drawing of at most {max_strokes} strokes is left to train on")
+    return StrokeSet(torch.cat(vectors), offsets, np.concatenate(categories), too_long)
+
+
+def drawing_weights(data: StrokeSet, targets: Sequence[int], companion_share: float, balance: float) -> np.ndarray:
+    """Return the probability of each drawing, float64 (N,).
+
+    Within targets and within companions a category's weight is its size to the power `balance` (1: as they come,
+    0: every category alike); companions together get `companion_share`.
+    """
+    sizes = np.bincount(data.category, minlength=int(data.category.max()) + 1).astype(np.float64)
+    per_category = np.where(sizes > 0, np.maximum(sizes, 1) ** balance, 0.0)
+    is_target = np.isin(np.arange(len(sizes)), list(targets))
+    for group, share in ((is_target, 1 - companion_share), (~is_target, companion_share)):
+        total = per_category[group].sum()
+        per_category[group] *= share / total if total > 0 else 0.0
+    weights: np.ndarray = (per_category / np.maximum(sizes, 1))[data.category]
+    return weights / weights.sum()
+
+
+def batches_of_round(
+    data: StrokeSet, weights: np.ndarray, batch_strokes: int, seed: int, round_number: int
+) -> list[np.ndarray]:
+    """Return the batches of one round as arrays of drawing indices, a function of (seed, round_number) alone.
+
+    ROUND_DRAWINGS drawings are drawn with replacement by `weights`, sorted by length, and cut into batches of at most
+    `batch_strokes` stroke tokens, padding included; the batches come in random order.
+    """
+    rng = np.random.default_rng([seed, round_number, 1])
+    chosen = rng.choice(len(data), size=ROUND_DRAWINGS, p=weights)
+    chosen = chosen[np.argsort(-data.num_strokes[chosen], kind="stable")]
+    batches, first = [], 0
+    while first < len(chosen):
+        size = max(1, batch_strokes // int(data.num_strokes[chosen[first]]))
+        batches.append(chosen[first : first + size])
+        first += size
+    rng.shuffle(batches)
+    return batches
+
+
+def training_batches(
+    data: StrokeSet, weights: np.ndarray, batch_strokes: int, seed: int, first_step: int = 0
+) -> Iterator[np.ndarray]:
+    """Yield batches of drawing indices without end; `first_step` skips as many as an earlier run has consumed."""
+    round_number, skip = 0, first_step
+    while True:
+        batches = batches_of_round(data, weights, batch_strokes, seed, round_number)
+        yield from batches[skip:]
+        skip = max(0, skip - len(batches))
+        round_number += 1
+
+
+def random_affine(batch: Batch, size: float, generator: torch.Generator) -> Batch:
+    """Return the batch with every drawing stretched, sheared and turned a little, then set back into the 255 box.
+
+    The 2 x 2 matrix is the identity plus normal noise of standard deviation `size`; as in the official form, the
+    drawing's box begins at the top left again and its longest side is as long as it was.
+    """
+    if size == 0:
+        return batch
+    count = len(batch.lengths)
+    points = batch.vectors.unflatten(-1, (-1, 2))
+    matrix = torch.eye(2) + size * torch.randn(count, 2, 2, generator=generator)
+    moved = torch.einsum("bkpi,bij->bkpj", points, matrix)
+    real = batch.mask[:, :, None, None]
+
+    def box(p: Tensor) -> tuple[Tensor, Tensor]:
+        low = p.masked_fill(~real, torch.inf).amin((1, 2), keepdim=True)
+        high = p.masked_fill(~real, -torch.inf).amax((1, 2), keepdim=True)
+        return low, (high - low).amax(-1, keepdim=True)
+
+    (low, side), (new_low, new_side) = box(points), box(moved)
+    scale = torch.where(new_side > 1e-6, side / new_side.clamp(min=1e-6), 1.0)
+    return Batch(((moved - new_low) * scale + low).flatten(2), batch.lengths, batch.category)
