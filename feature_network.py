@@ -1,0 +1,240 @@
+"""The sketch feature network: a small residual CNN that names drawings, and whose features score them.
+
+Input is the 64x64 grey picture of `rendering.feature_rasters` (0 = ink, 255 = paper). The 256 numbers
+before the classifier are the features that `metrics.py` compares; the classifier gives recognisability.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+SIDE = 64
+"""Width and height of the pictures, in pixels."""
+_FORMAT = "sketch-features-1"
+
+
+@dataclass(frozen=True)
+class FeatureNetworkConfig:
+    """Sizes of the network: channels of the stem and of the three residual blocks, and number of classes."""
+
+    widths: tuple[int, int, int, int] = (32, 64, 112, 256)
+    num_classes: int = 345
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that make no network."""
+        if len(self.widths) != 4 or min(self.widths) < 1:
+            raise ValueError(f"widths must be 4 positive numbers, got {self.widths}")
+        if self.num_classes < 2:
+            raise ValueError(f"num_classes must be at least 2, got {self.num_classes}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
+
+
+class _ResidualBlock(nn.Module):
+    """Halve the picture and change its channels: two 3x3 convolutions beside a shortcut (He et al. 2016)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2), nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C_in, H, H) to (B, C_out, H/2, H/2)."""
+        return torch.relu(self.residual(x) + self.shortcut(x))
+
+
+class SketchFeatureNetwork(nn.Module):
+    """Classify 64x64 pictures of drawings; the pooled last feature map is the picture's feature vector."""
+
+    def __init__(self, config: FeatureNetworkConfig) -> None:
+        """Build the network that `config` describes, with fresh weights."""
+        super().__init__()
+        self.config = config
+        stem, *widths = config.widths
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, stem, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(stem), nn.ReLU()
+        )
+        pairs = zip((stem, *widths), widths, strict=False)
+        self.blocks = nn.Sequential(*(_ResidualBlock(c_in, c_out) for c_in, c_out in pairs))
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(widths[-1], config.num_classes)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return the features (B, D) float32 of pictures (B, 64, 64), uint8 or float, from 0 ink to 255."""
+        if pictures.ndim != 3 or pictures.shape[1:] != (SIDE, SIDE):
+            raise ValueError(f"pictures must be (B, {SIDE}, {SIDE}), got {tuple(pictures.shape)}")
+        ink = (1 - pictures.float() / 255).unsqueeze(1)  # (B, 1, 64, 64), mostly zeros
+        ink = ink.contiguous(memory_format=torch.channels_last)
+        maps: Tensor = self.blocks(self.stem(ink))  # (B, D, 4, 4)
+        return maps.float().mean(dim=(2, 3))  # (B, D)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits (B, num_classes) float32 of features (B, D)."""
+        logits: Tensor = self.classifier(self.dropout(features))
+        return logits.float()
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return the logits (B, num_classes) float32 of pictures (B, 64, 64)."""
+        return self.classify(self.features(pictures))
+
+
+@torch.no_grad()
+def describe_pictures(
+    network: SketchFeatureNetwork, pictures: NDArray[np.uint8], batch_size: int = 256
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return features (N, D) and logits (N, num_classes), float32, of pictures (N, 64, 64) uint8.
+
+    Always computed in float32 and evaluation mode, so that no figure depends on the batch or on autocast.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    features, logits = [], []
+    for start in range(0, len(pictures), batch_size):
+        batch = torch.from_numpy(np.ascontiguousarray(pictures[start : start + batch_size])).to(device)
+        features.append(network.features(batch))
+        logits.append(network.classify(features[-1]))
+    if not features:
+        empty = np.zeros((0, network.classifier.in_features), np.float32)
+        return empty, np.zeros((0, network.classifier.out_features), np.float32)
+    return torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy()
+
+
+def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 (64 hex digits) of names, types, shapes and bytes of `tensors`, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata to `path` in one step, with mode 0644.
+
+    A reader sees the old file or the new one, never half of one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(
+            {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, dict(metadata)
+        )
+        with Path(temporary).open("rb") as written:
+            os.fsync(written.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file; floating numbers must all be finite.
+
+    Raises FileNotFoundError when there is no such file and ValueError when it is damaged.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path}: damaged, or not a safetensors file ({error})") from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{path}: {name} holds NaN or infinity")
+    return tensors, metadata
+
+
+def save_feature_network(
+    path: str | Path, network: SketchFeatureNetwork, classes: list[str], conditions: Mapping[str, object]
+) -> str:
+    """Write the network to `path` and return its hash; matrices are kept in float16, vectors in float32.
+
+    `conditions` (plain JSON: seed, epochs, accuracy, ...) travels in the file's metadata.
+    """
+    if len(classes) != network.config.num_classes:
+        raise ValueError(f"{len(classes)} class names for {network.config.num_classes} classes")
+    state = network.state_dict()
+    tensors = {
+        name: tensor.to(torch.float16) if tensor.ndim >= 2 else tensor for name, tensor in state.items()
+    }
+    sha256 = tensor_hash(tensors)
+    header = {
+        "format": _FORMAT,
+        "config": asdict(network.config),
+        "classes": classes,
+        "conditions": dict(conditions),
+        "sha256": sha256,
+    }
+    write_safetensors(path, tensors, {key: json.dumps(value) for key, value in header.items()})
+    return sha256
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A feature network read from a file, with its class names, training conditions and hash."""
+
+    network: SketchFeatureNetwork
+    classes: list[str]
+    conditions: dict[str, object]
+    sha256: str
+
+
+def load_feature_network(path: str | Path) -> LoadedNetwork:
+    """Read a network that `save_feature_network` wrote, in float32 and evaluation mode.
+
+    Raises FileNotFoundError, or ValueError with one line when the file is damaged, is of another kind, was
+    changed after it was written, or holds tensors of other shapes than its configuration declares.
+    """
+    tensors, metadata = read_safetensors(path)
+    try:
+        header = {
+            key: json.loads(metadata[key]) for key in ("format", "config", "classes", "conditions", "sha256")
+        }
+        if header["format"] != _FORMAT:
+            raise ValueError(f"format {header['format']!r}")
+        config = FeatureNetworkConfig(**{**header["config"], "widths": tuple(header["config"]["widths"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a sketch feature network ({error})") from None
+    with torch.device("meta"):
+        network = SketchFeatureNetwork(config)
+    declared = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(declared.keys() | found.keys()):
+        if declared.get(name) != found.get(name):
+            raise ValueError(
+                f"{path}: {name} has shape {found.get(name)}, its config declares {declared.get(name)}"
+            )
+    if len(header["classes"]) != config.num_classes:
+        raise ValueError(f"{path}: {len(header['classes'])} class names for {config.num_classes} classes")
+    if tensor_hash(tensors) != header["sha256"]:
+        raise ValueError(f"{path}: the tensors do not match the sha256 written beside them")
+    whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    network.load_state_dict(whole, assign=True)
+    return LoadedNetwork(network.eval(), header["classes"], header["conditions"], header["sha256"])

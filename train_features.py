@@ -1,0 +1,357 @@
+"""Train the sketch feature network on every category of a folder of Quick, Draw! drawings.
+
+    python train_features.py --data-dir quickdraw/simplified --out checkpoints/sketch_features.safetensors
+
+The folder holds `<category>.ndjson` files of the official simplified form. Training uses the local split and
+never sees a drawing of its other 15 %. The same command continues a training that was cut off, and does not
+repeat one that is finished. With `--pictures DIR` it also writes the reference features of real pictures
+(`DIR/<category>.npz`) that `metrics.py` compares with where no real drawings are at hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import metrics
+import rendering
+from config import ATTRIBUTION, add_config_arguments, config_from_arguments, option, run_script, script_parser
+from dataset_utils import PackedDrawings, load_category
+
+if TYPE_CHECKING:
+    import torch
+
+    from feature_network import SketchFeatureNetwork
+
+
+@dataclass(frozen=True)
+class FeatureTrainingConfig:
+    """Settings of one training run; every field is a command line option."""
+
+    epochs: int = option(20, "passes over the (capped) training drawings", minimum=1, maximum=100_000)
+    batch_size: int = option(256, "drawings per update", minimum=2, maximum=100_000)
+    learning_rate: float = option(3e-3, "peak of the one-cycle schedule", minimum=1e-8, maximum=1)
+    weight_decay: float = option(0.05, "AdamW weight decay", minimum=0, maximum=10)
+    label_smoothing: float = option(0.1, "label smoothing", minimum=0, maximum=0.9)
+    ema_decay: float = option(0.998, "decay of the weights' moving average", minimum=0, maximum=0.999999)
+    cap: int = option(400, "drawings of one category per epoch at most, drawn anew each epoch",
+                      minimum=1, maximum=10_000_000)  # fmt: skip
+    seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
+    workers: int = option(2, "processes that render, 0 for this one; changes nothing but speed",
+                          minimum=0, maximum=256)  # fmt: skip
+
+
+def augmented_drawings(packed: PackedDrawings, seed: Sequence[int]) -> list[list[NDArray[np.float64]]]:
+    """Return each drawing slightly bent, perhaps mirrored, and with perhaps some of its strokes missing.
+
+    A random affine map per drawing (rotation 0.12 rad, shear 0.08, aspect 10 %, standard deviations; mirrored
+    left to right one time in two); one drawing in three ends early (its last 0 to 40 % of strokes are cut);
+    every stroke of every second drawing is left out with probability 0.08. At least one stroke stays.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(packed)
+    angle = rng.normal(0, 0.12, count)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])  # (2, 2, N)
+    aspect = np.exp(rng.normal(0, 0.1, count))
+    mirror = rng.choice([-1.0, 1.0], count)
+    zero, one = np.zeros(count), np.ones(count)
+    shape = np.array([[mirror * aspect, rng.normal(0, 0.08, count)], [zero, one]])  # (2, 2, N)
+    affine = np.einsum("ijn,jkn->nik", turn, shape)
+    strokes_of = packed.num_strokes
+    points_of = np.diff(packed.stroke_offsets)
+    drawing_of_point = np.repeat(np.repeat(np.arange(count), strokes_of), points_of)
+    points = np.einsum("pij,pj->pi", affine[drawing_of_point], packed.points.astype(np.float64) - 127.5)
+    kept_share = np.where(rng.random(count) < 1 / 3, rng.uniform(0.6, 1.0, count), 1.0)
+    num_kept = np.maximum(1, np.ceil(strokes_of * kept_share)).astype(int)
+    share_missing = np.repeat(0.08 * (rng.random(count) < 0.5), strokes_of)
+    stroke_missing = rng.random(len(share_missing)) < share_missing
+    drawings = []
+    for i in range(count):
+        first = packed.drawing_offsets[i]
+        kept = [s for s in range(first, first + num_kept[i]) if not stroke_missing[s]] or [first]
+        drawings.append([points[packed.stroke_offsets[s] : packed.stroke_offsets[s + 1]] for s in kept])
+    return drawings
+
+
+def _render_chunk(packed: PackedDrawings, seed: Sequence[int] | None) -> NDArray[np.uint8]:
+    if seed is not None:
+        return rendering.feature_rasters(augmented_drawings(packed, seed))
+    return rendering.feature_rasters([packed.drawing(i) for i in range(len(packed))])
+
+
+def render(
+    packed: PackedDrawings, seed: Sequence[int] | None, pool: ProcessPoolExecutor | None, chunk: int = 1024
+) -> NDArray[np.uint8]:
+    """Return pictures (N, 64, 64) of drawings, augmented if a seed is given; `pool` changes but the speed."""
+    starts = range(0, len(packed), chunk)
+    parts = [packed.select(np.arange(start, min(start + chunk, len(packed)))) for start in starts]
+    seeds = [None if seed is None else [*seed, start] for start in starts]
+    return np.concatenate(list((pool.map if pool else map)(_render_chunk, parts, seeds)))
+
+
+@dataclass(frozen=True)
+class LabelledDrawings:
+    """Drawings of all categories, one after another, with the index of each one's category."""
+
+    packed: PackedDrawings
+    labels: NDArray[np.int64]
+
+    def capped(self, cap: int, rng: np.random.Generator) -> LabelledDrawings:
+        """Return a random selection of at most `cap` drawings of each category, in random order."""
+        order = rng.permutation(len(self.labels))
+        by_label = order[np.argsort(self.labels[order], kind="stable")]
+        labels = self.labels[by_label]
+        place = np.arange(len(labels)) - np.searchsorted(labels, labels)
+        chosen = rng.permutation(by_label[place < cap])
+        return LabelledDrawings(self.packed.select(chosen), self.labels[chosen])
+
+
+def _joined(parts: list[PackedDrawings]) -> LabelledDrawings:
+    def offsets(pieces: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(piece) for piece in pieces]))])
+
+    packed = PackedDrawings(
+        points=np.concatenate([p.points for p in parts]),
+        stroke_offsets=offsets([p.stroke_offsets for p in parts]),
+        drawing_offsets=offsets([p.drawing_offsets for p in parts]),
+        lines=np.concatenate([p.lines for p in parts]),
+    )
+    return LabelledDrawings(packed, np.repeat(np.arange(len(parts)), [len(p) for p in parts]))
+
+
+def load_all_categories(data_dir: Path) -> tuple[list[str], LabelledDrawings, LabelledDrawings]:
+    """Return the names of the folder's categories in order, their training and their held-out drawings."""
+    from tqdm import tqdm
+
+    if not data_dir.is_dir():
+        raise FileNotFoundError(f"{data_dir}: no such folder of <category>.ndjson files")
+    classes = sorted(path.stem for path in data_dir.glob("*.ndjson"))
+    if len(classes) < 2:
+        raise ValueError(f"{data_dir}: {len(classes)} *.ndjson files, a classifier needs at least 2")
+    train, held_out = [], []
+    for name in tqdm(classes, desc="read", disable=None):
+        data = load_category(name, data_dir=data_dir, split="local")
+        train.append(data.train)
+        held_out.append(data.test)
+    return classes, _joined(train), _joined(held_out)
+
+
+def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Return top-1 and top-5 over all drawings, and their means over categories (each weighs the same)."""
+    rank = (logits > logits[np.arange(len(labels)), labels][:, None]).sum(axis=1)
+    counts = np.bincount(labels)
+    result = {}
+    for k in (1, 5):
+        hits = rank < k
+        result[f"top{k}"] = float(hits.mean())
+        per_class = np.bincount(labels, hits)[counts > 0] / counts[counts > 0]
+        result[f"top{k}_mean_over_classes"] = float(per_class.mean())
+    return result
+
+
+class _Trainer:
+    """Everything that one training changes: network, moving average, optimizer and schedule."""
+
+    PARTS = ("network", "average", "optimizer", "schedule")
+
+    def __init__(self, config: FeatureTrainingConfig, num_classes: int, steps_per_epoch: int) -> None:
+        import torch
+        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+        from feature_network import FeatureNetworkConfig, SketchFeatureNetwork
+
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network = SketchFeatureNetwork(FeatureNetworkConfig(num_classes=num_classes))
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedModel(
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay),  # type: ignore[no-untyped-call]
+            use_buffers=True,
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, config.learning_rate, total_steps=config.epochs * steps_per_epoch, pct_start=0.2
+        )
+        self.epoch_losses: list[float] = []
+        self.seconds = 0.0
+
+    def step(self, pictures: torch.Tensor, labels: torch.Tensor) -> float:
+        """Do one optimizer update and return its loss."""
+        import torch
+
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits = self.network(pictures.to(self.device))
+        loss = torch.nn.functional.cross_entropy(
+            logits, labels.to(self.device), label_smoothing=self.config.label_smoothing
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self.network)
+        return loss.item()
+
+    @property
+    def averaged_network(self) -> SketchFeatureNetwork:
+        """The network with averaged weights: the one to measure and to keep."""
+        return self.average.module.eval()  # type: ignore[return-value]
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `restore` needs to go on as if nothing had happened."""
+        import torch
+
+        return {
+            **{part: getattr(self, part).state_dict() for part in self.PARTS},
+            "epoch_losses": self.epoch_losses,
+            "seconds": self.seconds,
+            "config": asdict(self.config),
+            "random_state": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        """Take over what `state` returned; it must come from the same settings."""
+        import torch
+
+        changed = {
+            k for k, v in asdict(self.config).items() if k != "workers" and state["config"].get(k) != v
+        }
+        if changed:
+            names = ", ".join(sorted(changed))
+            raise ValueError(f"{path}: begun with other settings ({names}); repeat those, or delete it")
+        for part in self.PARTS:
+            getattr(self, part).load_state_dict(state[part])
+        torch.set_rng_state(state["random_state"])
+        self.epoch_losses, self.seconds = list(state["epoch_losses"]), state["seconds"]
+
+
+def train(
+    config: FeatureTrainingConfig,
+    train_set: LabelledDrawings,
+    num_classes: int,
+    state_path: Path,
+    pool: ProcessPoolExecutor | None,
+) -> _Trainer:
+    """Return the trained network; the state is written to `state_path` after every epoch.
+
+    What an epoch shows depends on the seed and the epoch's number alone, so a resumed run sees the same.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from checkpoint import load_state, save_state
+
+    def chosen(epoch: int) -> LabelledDrawings:
+        return train_set.capped(config.cap, np.random.default_rng([config.seed, epoch]))
+
+    steps = len(chosen(0).labels) // config.batch_size
+    if steps < 1:
+        raise ValueError(
+            f"{len(chosen(0).labels)} drawings an epoch, less than --batch-size {config.batch_size}"
+        )
+    trainer = _Trainer(config, num_classes, steps)
+    if state := load_state(state_path):
+        trainer.restore(state, state_path)
+        sys.stderr.write(f"resuming {state_path} after epoch {len(trainer.epoch_losses)}\n")
+    for epoch in range(len(trainer.epoch_losses), config.epochs):
+        begun = time.perf_counter()
+        epoch_set = chosen(epoch)
+        pictures = torch.from_numpy(render(epoch_set.packed, [config.seed, epoch], pool))
+        labels = torch.from_numpy(epoch_set.labels)
+        total = 0.0
+        with tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", disable=None) as bar:
+            for k in bar:
+                batch = slice(k * config.batch_size, (k + 1) * config.batch_size)
+                total += trainer.step(pictures[batch], labels[batch])
+                bar.set_postfix(loss=f"{total / (k + 1):.3f}")
+        if not np.isfinite(total):
+            raise RuntimeError(f"the loss became NaN in epoch {epoch + 1}; try a smaller --learning-rate")
+        trainer.epoch_losses.append(total / steps)
+        trainer.seconds += time.perf_counter() - begun
+        save_state(state_path, trainer.state())
+    return trainer
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line parser."""
+    parser = script_parser(__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder of <category>.ndjson files")
+    parser.add_argument("--out", type=Path, default=metrics.NETWORK_PATH, help="file of the trained network")
+    parser.add_argument(
+        "--pictures", type=Path, help="folder of <category>.npz with real pictures, for the reference"
+    )
+    parser.add_argument(
+        "--reference", type=Path, default=metrics.REFERENCE_PATH, help="file of reference features"
+    )
+    add_config_arguments(parser, FeatureTrainingConfig)
+    return parser
+
+
+def train_and_save(config: FeatureTrainingConfig, data_dir: Path, out: Path) -> dict[str, Any]:
+    """Train on a folder's categories, measure on held-out drawings, write `out`, return the conditions."""
+    classes, train_set, held_out = load_all_categories(data_dir)
+    import multiprocessing
+
+    from feature_network import describe_pictures, save_feature_network
+
+    state_folder = out.with_suffix(".training")
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(config.workers, mp_context=context) if config.workers else None
+    try:
+        trainer = train(config, train_set, len(classes), state_folder / "state.pt", pool)
+        pictures = render(held_out.packed, None, pool)
+    finally:
+        if pool:
+            pool.shutdown()
+    _, logits = describe_pictures(trainer.averaged_network, pictures)
+    conditions: dict[str, Any] = {
+        **asdict(config),
+        "train_drawings": len(train_set.labels),
+        "held_out_drawings": len(held_out.labels),
+        "split": "local",
+        "rendering": metrics.RENDERING,
+        "training_seconds": round(trainer.seconds, 1),
+        "epoch_losses": [round(loss, 4) for loss in trainer.epoch_losses],
+        "held_out": accuracy(logits, held_out.labels),
+        "data": ATTRIBUTION,
+    }
+    save_feature_network(out, trainer.averaged_network, classes, conditions)
+    shutil.rmtree(state_folder)
+    return conditions
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Make what is missing of network and reference features; print and return the network's conditions."""
+    arguments = build_parser().parse_args(argv)
+    config = config_from_arguments(FeatureTrainingConfig, arguments)
+    if arguments.out.exists():
+        sys.stderr.write(f"{arguments.out} is there: not trained again (delete it to train anew)\n")
+    else:
+        train_and_save(config, arguments.data_dir, arguments.out)
+    from feature_network import load_feature_network
+
+    loaded = load_feature_network(arguments.out)
+    result = {"out": str(arguments.out), "sha256": loaded.sha256, **loaded.conditions}
+    if arguments.pictures:
+        result["reference"] = metrics.write_reference(arguments.pictures, arguments.out, arguments.reference)
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+if __name__ == "__main__":
+    run_script(main)
