@@ -1,0 +1,465 @@
+"""Write report.html, one page that shows a whole run, and the table of results that the README holds.
+
+The page is one file that opens anywhere and asks no server for anything: pictures and charts are inline SVG, GIFs are
+data URIs, there is no script. It is well-formed XML too, with every text escaped, which is how the tests read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from config import ATTRIBUTION
+from metrics import ink_length
+from rendering import INK, RULE, svg_sheet
+
+Drawing = list[NDArray[Any]]
+Scores = Mapping[str, Any]
+Points = NDArray[np.float64]
+
+SHOWN = 30  # drawings a side in the grids
+MOVING = 8  # drawings of a category that draw themselves
+GIF_BYTES = 400_000  # of one GIF; larger ones stay beside the page
+ALL_GIF_BYTES = 2_400_000  # of all GIFs, before base64 adds a third
+TOP_SHARE = 99.0  # percentile where the last bin of a histogram begins to hold everything longer
+README_MARKERS = ("<!-- results -->", "<!-- /results -->")
+MISSING, NOT_APPLICABLE, MINUS = "not measured", "–", "\N{MINUS SIGN}"
+
+DISTANCES = (
+    ("FID", "fid", 1),
+    ("KID × 10³", "kid", 1000),
+    ("Strokes per drawing, W₁", "strokes_per_drawing", 1),
+    ("Ink length, W₁ in px", "ink_length", 1),
+)
+SUMMARY = ("", "N generated / real", "FID", "FID at n", "its floor", "KID × 10³", "KID floor", "top-1", "top-1 of real")
+
+
+@dataclass(frozen=True)
+class CategoryResult:
+    """What a run has to show of one category; `real` and `losses` may be empty.
+
+    `real` are drawings that no training saw. `scores` is the dict of ``metrics.score_drawings``, or
+    ``{"not_measured": reason}``. `conditions` is that of ``sample_diffusion.sample``; its "data_at_hand" is
+    "embedded" where a program drew what stands for real. `losses` are rows of metrics.jsonl. `gifs` are captions
+    with their files.
+    """
+
+    category: str
+    generated: list[Drawing]
+    real: list[Drawing]
+    scores: dict[str, Any]
+    conditions: dict[str, Any]
+    losses: list[dict[str, float]]
+    gifs: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def real_name(self) -> str:
+        """The word for the drawings in `real`."""
+        return "embedded" if self.conditions.get("data_at_hand") == "embedded" else "real"
+
+
+# ------------------------------------------------------------------ figures as text
+
+
+def _figure(values: Any, name: str, scale: float = 1) -> str:
+    """Return `name` of a dict of figures with its deviation, or "not measured"."""
+    value = values.get(name) if isinstance(values, Mapping) else None
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return MISSING
+    value, std = value * scale, (values.get("std" if name == "value" else f"{name}_std") or 0.0) * scale
+    largest = max(abs(value), std)
+    decimals = 1 if largest >= 10 else 2 if largest >= 0.1 else 3
+    text = f"{round(value, decimals) + 0.0:.{decimals}f}" + (f" ± {std:.{decimals}f}" if std > 0 else "")
+    return text.replace("-", MINUS)
+
+
+def _percent(values: Any, name: str) -> str:
+    share = values.get(name) if isinstance(values, Mapping) else None
+    return f"{100 * share:.1f} %" if isinstance(share, int | float) and math.isfinite(share) else MISSING
+
+
+def _summary_row(category: str, scores: Scores) -> list[str]:
+    fid, kid, shares = (scores.get(name) or {} for name in ("fid", "kid", "recognisability"))
+    return [
+        category,
+        f"{scores.get('n_generated', '?')} / {scores.get('n_real', '?')}",
+        *(_figure(fid, name) for name in ("value", "at_floor_n", "floor")),
+        *(_figure(kid, name, 1000) for name in ("value", "floor")),
+        *(_percent(shares.get(name), "top1") for name in ("generated", "real")),
+    ]
+
+
+def _scoring_conditions(scores: Scores) -> str:
+    """Return one sentence with the conditions under which the figures of a category hold."""
+    network = scores.get("feature_network") or {}
+    return (
+        f"{scores.get('n_generated', '?')} generated against {scores.get('n_real', '?')} real drawings; floors of "
+        f"n = {(scores.get('fid') or {}).get('floor_n', '?')} a side. Reference: {scores.get('reference', 'none')}. "
+        f"Feature network {network.get('file', 'none')}, sha256 {str(network.get('sha256', 'none'))[:12]}. "
+        f"Rendering: {scores.get('rendering', 'none')}. Seed {scores.get('seed', 'none')}."
+    )
+
+
+def results_table(scores: Mapping[str, Scores]) -> str:
+    """Return a Markdown table of the figures of each category, `scores` being dicts of ``metrics.score_drawings``."""
+    rows = [SUMMARY, ["---"] + ["---:"] * (len(SUMMARY) - 1)]
+    rows += [_summary_row(category, values) for category, values in scores.items()]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+
+
+def readme_table(results_json_path: Path) -> str:
+    """Return the README's Markdown: the table of results and a line of conditions for each category.
+
+    The file holds ``{"categories": {category: {"scores": ...}}}``. Raises FileNotFoundError or ValueError.
+    """
+    if not results_json_path.is_file():
+        raise FileNotFoundError(f"{results_json_path}: no such file; run_all.py makes it")
+    try:
+        categories = json.loads(results_json_path.read_text(encoding="utf-8"))["categories"]
+        scores = {str(name): dict(entry["scores"]) for name, entry in categories.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{results_json_path}: damaged, or not the results of run_all.py") from None
+    notes = "".join(f"- {name}: {_scoring_conditions(values)}\n" for name, values in scores.items())
+    return f"{results_table(scores)}\n{notes}"
+
+
+def update_readme(readme: Path, results_json_path: Path) -> None:
+    """Replace what stands between the README's two markers by ``readme_table``, whole or not at all.
+
+    Raises FileNotFoundError, or ValueError when there is not one marker of each kind, in this order.
+    """
+    from checkpoint import atomic_write  # torch takes over a second to import
+
+    if not readme.is_file():
+        raise FileNotFoundError(f"{readme}: no such file")
+    text = readme.read_text(encoding="utf-8")
+    start, end = README_MARKERS
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise ValueError(f"{readme}: needs one '{start}' and below it one '{end}'")
+    whole = f"{text[: text.index(start)]}{start}\n{readme_table(results_json_path)}{text[text.index(end) :]}"
+    atomic_write(readme, lambda temporary: _write(temporary, whole))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+# ------------------------------------------------------------------ pieces of the page
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
+    def cell(text: str) -> str:
+        opening = '<td class="none">' if text in (MISSING, NOT_APPLICABLE) else "<td>"
+        return f"{opening}{escape(text)}</td>"
+
+    body = "".join(f'<tr><th scope="row">{escape(n)}</th>{"".join(map(cell, cells))}</tr>' for n, *cells in rows)
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    return (
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<p class="note">{escape(caption)}</p>'
+    )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name} · ")
+        else:
+            yield name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _facts(values: Mapping[str, Any]) -> str:
+    """Return a list of names and values; of hashes the first 12 digits, the rest in a tooltip."""
+
+    def shown(text: str) -> str:
+        is_hash = len(text) in (40, 64) and set(text) <= set("0123456789abcdef")
+        return f'<code title="{text}">{text[:12]}</code>' if is_hash else escape(text)
+
+    items = (f"<div><dt>{escape(name)}</dt><dd>{shown(text)}</dd></div>" for name, text in _flat(values))
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def _sheet(drawings: Sequence[Drawing], columns: int, alt: str, *, animated: bool = False) -> str:
+    """Return drawings as inline SVG, coloured by the order of strokes if they move."""
+    svg = svg_sheet(drawings, columns, animated=animated, color_by_order=animated)
+    named = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+    return f'<div class="sheet{" moving" if animated else ""}">{named}</div>'
+
+
+def _figure_tag(content: str, caption: str) -> str:
+    return f"<figure>{content}<figcaption>{caption}</figcaption></figure>"
+
+
+def _chart(title: str, x_label: str, y_label: str, series: Sequence[tuple[str, str, Points]]) -> str:
+    """Return a chart of named series, (name, CSS class, (n, 2) points), with a legend and a description."""
+    width, height, left, right, top, bottom = 360, 212, 42, 20, 10, 40
+    low, high = (f([f(points, axis=0) for _, _, points in series], axis=0) for f in (np.min, np.max))
+    low[1], high = 0.0, np.where(high > low, high, low + 1)
+    scale = np.array([width - left - right, -(height - top - bottom)]) / (high - low)
+    origin = np.array([left, height - bottom])
+
+    def ticks(axis: int) -> NDArray[Any]:
+        values = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low[axis], high[axis])
+        return np.array([v for v in values if low[axis] <= v <= high[axis]])
+
+    marks = []
+    for value in ticks(1):
+        y = origin[1] + (value - low[1]) * scale[1]
+        marks.append(f'<path class="rule" d="M{left} {y:.1f}H{width - right}"/>')
+        marks.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value in ticks(0):
+        x = origin[0] + (value - low[0]) * scale[0]
+        marks.append(f'<text x="{x:.1f}" y="{height - bottom + 16}" text-anchor="middle">{value:g}</text>')
+    middle = (left + width - right) / 2
+    marks.append(f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>')
+    for _, css, points in series:
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (points - (low[0], 0)) * scale + origin)
+        marks.append(f'<polyline class="{css}" points="{line}"/>')
+    legend = "".join(f'<li class="{css}">{escape(name)}</li>' for name, css, _ in series)
+    alt = f"{title}, {y_label} by {x_label}: {'; '.join(name for name, _, _ in series)}"
+    svg = f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {width} {height}">{"".join(marks)}</svg>'
+    heading = f"<h4>{escape(title)} <small>{escape(y_label)}</small></h4>"
+    return f'<figure class="chart">{heading}{svg}<ul class="legend">{legend}</ul></figure>'
+
+
+def _histogram(title: str, x_label: str, sides: Mapping[str, Points], *, whole: bool) -> str:
+    """Return a chart of the shares of drawings per bin, as steps; the last bin also holds all beyond it."""
+    merged = np.concatenate(list(sides.values()))
+    last = max(1.0, math.ceil(float(np.percentile(merged, TOP_SHARE))))
+    edges = np.arange(0.5, last + 1) if whole else np.linspace(0, last, 25)
+    series = []
+    for name, values in sides.items():
+        middle_of_last = (edges[-2] + edges[-1]) / 2
+        share = 100 * np.histogram(np.clip(values, edges[0], middle_of_last), edges)[0] / len(values)
+        steps = np.stack([np.repeat(edges, 2), np.concatenate([[0], np.repeat(share, 2), [0]])], axis=1)
+        css = "generated" if name == "generated" else "real"
+        series.append((f"{name}: N = {len(values):,}, mean {values.mean():,.{1 if whole else 0}f}", css, steps))
+    return _chart(title, x_label, "% of drawings", series)
+
+
+def _charts(result: CategoryResult) -> str:
+    sides = {name: side for name, side in ((result.real_name, result.real), ("generated", result.generated)) if side}
+    charts = []
+    if sides:
+        strokes = {name: np.array([len(d) for d in side], np.float64) for name, side in sides.items()}
+        ink = {name: np.array([ink_length(d) for d in side], np.float64) for name, side in sides.items()}
+        charts.append(_histogram("Strokes per drawing", "strokes", strokes, whole=True))
+        charts.append(_histogram("Ink length", "px, longest side of a drawing 255", ink, whole=False))
+    named = (("loss", "training", "generated line"), ("validation_loss", "held out, averaged weights", "real line"))
+    curves = []
+    for key, name, css in named:
+        points = np.array([(row["step"], row[key]) for row in result.losses if {"step", key} <= row.keys()], np.float64)
+        if len(points) > 1 and np.isfinite(points).all():
+            curves.append((f"{name}: last {points[-1, 1]:.3g}", css, points))
+    if curves:
+        charts.append(_chart("Training", "updates", "diffusion loss", curves))
+    ends = "The last bin of a histogram also holds everything longer."
+    note = ends if result.real else f"No real drawings as strokes are at hand, so only generated ones are shown. {ends}"
+    return f'<div class="charts">{"".join(charts)}</div><p class="note">{note}</p>' if charts else ""
+
+
+def _gifs(result: CategoryResult, limit: int) -> str:
+    parts = []
+    for caption, path in result.gifs.items():
+        size = path.stat().st_size if path.is_file() else None
+        if size is not None and size < limit:
+            data = base64.b64encode(path.read_bytes()).decode("ascii")
+            image = f'<img alt="{escape(caption)}" src="data:image/gif;base64,{data}"/>'
+            parts.append(_figure_tag(image, escape(caption)))
+        else:
+            why = "is missing" if size is None else f"has {size / 1000:.0f} kB, too much for this page"
+            parts.append(f'<p class="note">{escape(caption)}: {escape(path.name)} {why}.</p>')
+    return "".join(parts)
+
+
+def _score_rows(scores: Scores) -> list[list[str]]:
+    rows = []
+    for label, key, scale in DISTANCES:
+        values = scores.get(key)
+        whole, at_n, floor = (_figure(values, name, scale) for name in ("value", "at_floor_n", "floor"))
+        n = str((values or {}).get("floor_n", NOT_APPLICABLE))
+        ceiling = _figure(values, "independent_strokes", scale) if key in ("fid", "kid") else NOT_APPLICABLE
+        rows.append([label, whole, n, at_n, floor, ceiling])
+    shares = scores.get("recognisability") or {}
+    for label, name in (("Recognised, first guess", "top1"), ("Recognised, first five guesses", "top5")):
+        ours, real, mixed = (_percent(shares.get(side), name) for side in ("generated", "real", "independent_strokes"))
+        rows.append([label, ours, NOT_APPLICABLE, NOT_APPLICABLE, real, mixed])
+    return rows
+
+
+def _scores(result: CategoryResult) -> str:
+    scores = result.scores
+    head = ("Figure", "Generated", "n", "Generated at n", "Floor: real at n", "Strokes at random")
+    rows = _score_rows(scores)
+    reason = scores.get("not_measured")
+    if not reason and not scores.get("fid"):
+        reason = "this run made no scores"
+    elif not reason and "independent_strokes" not in scores["fid"]:
+        reason = f"it needs real drawings as strokes; the reference is {scores.get('reference', 'unknown')}"
+    elif not reason:
+        reason = "too few drawings for two halves"
+    missing = f' "{MISSING.capitalize()}": {reason}.' if any(MISSING in row for row in rows) else ""
+    return _table(head, rows, f"{_scoring_conditions(scores)}{missing}")
+
+
+def _conditions(result: CategoryResult) -> str:
+    made, model = result.conditions, result.conditions.get("model") or {}
+    sampler = f"{made.get('sampler', 'unknown')}, {made.get('steps', '?')} steps, guidance {made.get('guidance', '?')}"
+    facts = {
+        "checkpoint": made.get("checkpoint", "unknown"), "sha256": made.get("checkpoint_sha256", "unknown"),
+        "sampler": sampler, "seed": made.get("seed", "unknown"), "training data": model.get("data", "unknown"),
+        "split": model.get("split", "unknown"), "updates": model.get("step", "unknown"),
+    }  # fmt: skip
+    whole = escape(json.dumps(made, indent=2, ensure_ascii=False, default=str))
+    return f"{_facts(facts)}<details><summary>All conditions of these drawings</summary><pre>{whole}</pre></details>"
+
+
+def _category(result: CategoryResult, gif_limit: int) -> str:
+    name, real, generated = escape(result.category), result.real, result.generated
+    grids = []
+    kinds = ((result.real_name, real, "no training saw them"), ("generated", generated, "none was picked"))
+    for kind, drawings, chosen in kinds:
+        if drawings:
+            shown = drawings[:SHOWN]
+            sheet = _sheet(shown, 5 if real else 10, f"{len(shown)} {kind} drawings: {result.category}")
+            caption = f"<b>{kind.capitalize()}.</b> The first {len(shown)} of {len(drawings):,}; {chosen}."
+            grids.append(_figure_tag(sheet, caption))
+    alone = "" if real else (
+        '<p class="note before">They stand alone: this machine has no real drawings of this category that no training '
+        "saw. Set QUICKDRAW_DIR to a folder that has them.</p>"
+    )  # fmt: skip
+    moving = _gifs(result, gif_limit)
+    if generated:
+        strip = _sheet(generated[:MOVING], 4, f"{result.category}: drawings that draw themselves", animated=True)
+        order = "In the order of the model, from violet, drawn first, to green, drawn last."
+        moving = _figure_tag(strip, f"<b>Stroke by stroke.</b> {order}") + moving
+    return (
+        f'<section id="{name}"><h2>{name}</h2>{_conditions(result)}'
+        f'<h3>{result.real_name.capitalize() + " beside generated" if real else "Generated"}</h3>{alone}'
+        f'<div class="{"pair" if real else ""}">{"".join(grids)}</div>'
+        f'<h3>As they are drawn</h3><div class="motion">{moving}</div>'
+        f"<h3>Figures</h3>{_scores(result)}<h3>Distributions</h3>{_charts(result)}</section>"
+    )
+
+
+def write_report(path: Path, results: Sequence[CategoryResult], run: Mapping[str, Any]) -> None:
+    """Write a run as one self-contained HTML page, mode 0644, whole or not at all; `run` are its conditions.
+
+    Raises ValueError for no results, RunFailed where the file cannot be written.
+    """
+    from checkpoint import atomic_write  # torch takes over a second to import
+
+    if not results:
+        raise ValueError(f"{path}: no results to report")
+    gif_limit = min(GIF_BYTES, ALL_GIF_BYTES // max(1, sum(len(result.gifs) for result in results)))
+    opening = [drawing for result in results for drawing in result.generated[: max(1, 6 // len(results))]][:12]
+    hero = _sheet(opening, 6, "Generated drawings that draw themselves", animated=True) if opening else ""
+    names = ", ".join(result.category for result in results)
+    links = "".join(f'<a href="#{escape(r.category)}">{escape(r.category)}</a>' for r in results)
+    summary = _table(
+        SUMMARY,
+        [_summary_row(result.category, result.scores) for result in results],
+        "Lower is better for FID and KID, higher for top-1. A floor is what real drawings reach against real drawings; "
+        "compare it with the column at its n. The conditions stand below each category's table.",
+    )
+    page = PAGE.format(
+        css=CSS, names=escape(names), links=links, hero=hero, run=_facts(run), summary=summary,
+        sections="".join(_category(result, gif_limit) for result in results), attribution=escape(ATTRIBUTION),
+    )  # fmt: skip
+    atomic_write(path, lambda temporary: _write(temporary, page))
+
+
+# ------------------------------------------------------------------ the page
+
+CSS = """
+:root { color-scheme: light dark; --page: #f6f5f2; --card: #fff; --ink: #1a1c21; --soft: #5d636e; --rule: #e3e4e8;
+  --accent: #d33f1f; --real: #5f7396; --font: system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, sans-serif }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #121317; --card: #1b1d23; --ink: #e9e9ec; --soft: #a2a7b2; --rule: #30333b;
+    --accent: #ff7a5c; --real: #93a9d1 }
+  img { filter: invert(.89) hue-rotate(180deg); border-color: #fff0 }
+  .moving g:last-child { filter: invert(1) hue-rotate(180deg) } }
+* { box-sizing: border-box } body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 var(--font) }
+html { -webkit-text-size-adjust: 100% }
+main { max-width: 1120px; margin: 0 auto; padding: 3rem 1.5rem 4rem }
+h1 { font-size: clamp(1.8rem, 4.5vw, 2.9rem); line-height: 1.12; letter-spacing: -.025em; margin: 0 0 .7rem }
+h2 { font-size: 1.8rem; letter-spacing: -.02em; line-height: 1.2; margin: 0 0 .8rem }
+h2::first-letter { text-transform: uppercase } h3 { font-size: 1.08rem; margin: 2rem 0 .6rem }
+h4 { font-size: .92rem; margin: 0 0 .5rem } small { font-weight: 400 } p, li { max-width: 46em }
+.lead { font-size: 1.12rem; color: var(--soft); margin: 0 0 1.6rem } .note { margin: .6rem 0 0; max-width: 68em }
+.before { margin: 0 0 .6rem }
+.note, figcaption, small, summary { color: var(--soft); font-size: .86rem } summary { cursor: pointer }
+section { margin-top: 3.2rem; padding-top: 2.2rem; border-top: 1px solid var(--rule) }
+.sheet, .scroll, .chart, img, pre { border: 1px solid var(--rule); border-radius: 12px; background: var(--card) }
+nav { display: flex; flex-wrap: wrap; gap: .5rem; margin: 1.4rem 0 0 }
+nav a { padding: .3rem .95rem; border: 1px solid var(--rule); border-radius: 99px; background: var(--card);
+  color: var(--accent); text-decoration: none; font-size: .92rem }
+figure { margin: 0; min-width: 0 } figcaption { margin-top: .5rem } figcaption b { color: var(--ink) }
+svg, img { display: block; width: 100%; height: auto } .sheet { overflow: hidden } .sheet rect { fill: var(--card) }
+.sheet path[stroke="INK"] { stroke: var(--ink) } .sheet g[stroke="RULE"] { stroke: var(--rule) }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1.2rem }
+.motion { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start }
+.motion figure { max-width: 258px } .motion figure:first-child { flex: 1 1 480px; max-width: 660px }
+dl { display: flex; flex-wrap: wrap; gap: .7rem 2rem; margin: 0 0 .8rem } dd { margin: 0; overflow-wrap: anywhere }
+dt { color: var(--soft); font-size: .76rem; line-height: 1.3 }
+code, pre { font: .86em/1.5 ui-monospace, Menlo, Consolas, monospace }
+pre { overflow: auto; max-height: 24rem; padding: 1rem } .scroll { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums }
+th, td { padding: .55rem .8rem; text-align: right; white-space: nowrap } th { font-weight: 600 }
+thead th { color: var(--soft); font-size: .8rem; font-weight: 500 } tbody tr { border-top: 1px solid var(--rule) }
+th:first-child { text-align: left; position: sticky; left: 0; background: var(--card) }
+td.none { color: var(--soft); font-size: .82rem }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 1.2rem }
+.chart { max-width: 480px; padding: 1rem 1rem .8rem } .chart text { fill: var(--soft); font: 11.5px var(--font) }
+.rule { stroke: var(--rule) }
+polyline { stroke-width: 2; stroke-linejoin: round; fill: currentColor; fill-opacity: .18 }
+.real { color: var(--real); stroke: var(--real) } .generated { color: var(--accent); stroke: var(--accent) }
+polyline.line { fill: none } .legend { list-style: "■ "; margin: .5rem 0 0; padding: 0 0 0 1.1em; font-size: .84rem }
+.prose { columns: 2 24rem; column-gap: 3rem } .prose p { margin: 0 0 1rem; break-inside: avoid }
+@media (max-width: 640px) { main { padding: 1.8rem 1rem 3rem } .pair { grid-template-columns: 1fr }
+  th, td { padding: .5rem .7rem } tbody th { white-space: normal; min-width: 6.5rem } }
+@media (prefers-reduced-motion: reduce) { .moving, .moving + figcaption { display: none } }
+""".replace("INK", INK).replace("RULE", RULE)
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>
+<title>Sketches drawn stroke by stroke: {names}</title><style>{css}</style></head><body><main>
+<header><h1>Sketches that a diffusion model draws stroke by stroke</h1>
+<p class="lead">Each stroke starts as noise and is denoised into pen movements, given the strokes before it, until the
+model ends the drawing. This page shows one run: what was drawn, how, and how far it is from drawings by people.</p>
+{hero}<nav aria-label="Contents">{links}<a href="#figures">what the figures mean</a><a href="#limits">limits</a></nav>
+</header><section id="results"><h2>Results</h2>{summary}<h3>Conditions of this run</h3>{run}</section>{sections}
+<section id="figures"><h2>What the figures mean</h2><div class="prose">
+<p><b>FID</b> is the distance of two Gaussians, fitted to the features of generated and of real drawings. 0 means
+equal means and covariances. It grows as N shrinks, so two FIDs compare only at the same N.</p>
+<p><b>KID</b> compares the same features by a polynomial kernel. It is unbiased: it does not grow as N shrinks, and
+equal distributions come out around 0, sometimes below. Its ± is the deviation over random subsets.</p>
+<p><b>The feature network</b> was trained by this project on sketches; its hash stands beside the figures. FIDs from
+another network, such as Inception, or from another rendering, are on another scale: they do not compare with these.</p>
+<p><b>Floor.</b> The real drawings are split into random halves of n, and one is scored against the other: what real
+drawings reach at this n. KID's floor is 0 by construction; its ± is what counts.</p>
+<p><b>Strokes at random</b> are drawings whose k-th stroke comes from any real drawing: right strokes that know nothing
+of one another. A model that looks at what it has drawn must stay well below their FID and KID.</p>
+<p><b>Recognised</b> (top-1) is the share of drawings that the feature network takes for their category, among all
+categories it knows. It says whether single drawings are clear, not whether they vary.</p>
+<p><b>W₁</b>, the Wasserstein-1 distance, is the mean amount by which strokes per drawing, or ink, would have to change
+to turn one distribution into the other, in the unit of the measure.</p></div></section>
+<section id="limits"><h2>Limits</h2><ul>
+<li>With a few hundred real drawings the covariance behind FID is barely known. Trust KID and the floors first.</li>
+<li>The network that scores is small and was trained on drawings of the same kind. It can miss what people see.</li>
+<li>No figure here tells whether a drawing is a copy of a training drawing.</li>
+<li>Order and direction of strokes are not scored, only pictures, counts and lengths.</li></ul></section>
+<section><p class="note">Real drawings, and the data behind the models: {attribution}.</p></section>
+</main></body></html>
+"""
