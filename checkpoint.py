@@ -78,6 +78,11 @@ def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
         raise RunFailed(f"{path}: could not be written ({error})") from error
 
 
+def atomic_write_text(path: Path, text: str) -> None:
+    """Put `text` at `path` whole, as `atomic_write` does."""
+    atomic_write(path, lambda temporary: _write_bytes(temporary, text.encode()))
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
@@ -168,7 +173,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     fresh = path.with_name(path.name + ".new")
     atomic_write(fresh, lambda temporary: torch.save(dict(state), temporary))
     digest = sha256_of(fresh)
-    atomic_write(_digest_file(fresh), lambda temporary: _write_bytes(temporary, digest.encode()))
+    atomic_write_text(_digest_file(fresh), digest)
     # Whatever moment a kill hits, one of path, *.previous and *.new is whole and carries a matching hash.
     for source, target in ((path, _previous(path)), (fresh, path)):
         if source.exists():

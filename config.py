@@ -210,5 +210,3 @@ def _fail(name: str, error: BaseException, code: int, debug: bool) -> typing.NoR
     lines = str(error).strip().splitlines() or [type(error).__name__]
     print(f"{name}: error: {lines[0]}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
-
-

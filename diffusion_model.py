@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +128,8 @@ class StrokeDiffusionModel(nn.Module):
     2022, arXiv:2207.12598).
     """
 
+    time_table: Tensor
+
     def __init__(self, config: ModelConfig, num_categories: int, num_timesteps: int = 1000) -> None:
         super().__init__()
         if config.width % (2 * config.num_heads):
@@ -153,6 +156,9 @@ class StrokeDiffusionModel(nn.Module):
         for layer in (self.time_modulation, self.context_modulation, self.write_noise, self.stop):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+    def _denoiser_blocks(self) -> list[DenoiserBlock]:
+        return cast("list[DenoiserBlock]", list(self.denoiser))
 
     def _read_history(self, tokens: Tensor, category: Tensor) -> Tensor:
         """Return transformer inputs (B, K + 1, W): the category first, then the strokes `tokens` (B, K, D)."""
@@ -189,7 +195,7 @@ class StrokeDiffusionModel(nn.Module):
         mask = (stroke[:, None] >= stroke[None, :]).repeat_interleave(copies, dim=0)
         x = (self.read_noisy(x_t) + context[:, :, None]).flatten(1, 2)
         modulation = modulation.flatten(1, 2)
-        for block in self.denoiser:
+        for block in self._denoiser_blocks():
             x = block(x, modulation, block.keys_values(context), mask)
         return self.write_noise(F.layer_norm(x, x.shape[-1:])).unflatten(1, (num_strokes, copies))
 
@@ -213,7 +219,7 @@ class StrokeDiffusionModel(nn.Module):
             x, cache = block(x, state.history[i] if state else None)
             caches.append(cache)
         context = self.history_norm(x)
-        fresh = [block.keys_values(context) for block in self.denoiser]
+        fresh = [block.keys_values(context) for block in self._denoiser_blocks()]
         if state:
             fresh = [
                 (torch.cat([old[0], new[0]], dim=2), torch.cat([old[1], new[1]], dim=2))

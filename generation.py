@@ -57,8 +57,10 @@ def official_form(drawing: Drawing, kept_strokes: int = 0) -> tuple[Drawing, int
 class StrokeRandomness:
     """The random numbers of the k-th stroke of some drawings: one generator each, seeded by (seed, drawing, stroke)."""
 
-    def __init__(self, seed: int, indices: Sequence[int], stroke: int, dim: int) -> None:
-        self.dim = dim
+    def __init__(
+        self, seed: int, indices: Sequence[int], stroke: int, dim: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.dim, self.device = dim, device
         sequences = [np.random.SeedSequence([seed, index, stroke]) for index in indices]
         self.generators = [np.random.Generator(np.random.Philox(sequence)) for sequence in sequences]
         self.uniform = np.array([generator.random() for generator in self.generators])
@@ -70,7 +72,7 @@ class StrokeRandomness:
     def normal(self) -> Tensor:
         """Return the next standard normal numbers, float32 (B, D)."""
         rows = [generator.standard_normal(self.dim, dtype=np.float32) for generator in self.generators]
-        return torch.from_numpy(np.stack(rows))
+        return torch.from_numpy(np.stack(rows)).to(self.device)
 
 
 def guided_denoiser(
@@ -185,7 +187,8 @@ class _StrokeByStroke:
         modulations = self.model.time_modulations()
         longest = self.model.config.max_strokes
         for k in range(len(self.drawings[0]), longest + 1):
-            random = StrokeRandomness(self.seed, self.indices[self.alive].tolist(), k, self.model.token_dim)
+            indices = self.indices[self.alive].tolist()
+            random = StrokeRandomness(self.seed, indices, k, self.model.token_dim, self.device)
             if k > 0:
                 ends = torch.sigmoid(self.model.stop_logits(self.states[0].last).float()).cpu().numpy()
                 goes_on = random.uniform >= ends
@@ -197,7 +200,7 @@ class _StrokeByStroke:
             if len(self.alive) == 0:
                 return
             denoise = guided_denoiser(self.model, self.states, self.guidance, modulations)
-            x0_hat = self._next_stroke(steps_of(denoise, lambda r=random: r.normal().to(self.device)), k, watch)
+            x0_hat = self._next_stroke(steps_of(denoise, random.normal), k, watch)
             finite = torch.isfinite(x0_hat).all(-1).cpu().numpy()
             if not finite.all():
                 result.not_finite += int((~finite).sum())

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import rendering
 from config import ATTRIBUTION, resolve_category, run_script, script_parser
-from dataset_utils import read_ndjson
+from dataset_utils import load_category, read_ndjson
 
 if TYPE_CHECKING:
     from feature_network import LoadedNetwork
@@ -34,6 +34,8 @@ CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
 RENDERING = "bounding box to 236 of 256 px at (10, 10), PIL line width 3, averaged 4x4 to 64 px"
+INDEPENDENT = ".independent"
+NUM_INDEPENDENT = 500
 NUM_SPLITS = 10
 """Random halvings of the real drawings behind every floor."""
 
@@ -48,9 +50,7 @@ def _feature_pair(features_a: ArrayLike, features_b: ArrayLike) -> tuple[Array, 
         if not np.isfinite(features).all():
             raise ValueError("features hold NaN or infinity")
     if pair[0].shape[1] != pair[1].shape[1]:
-        raise ValueError(
-            f"features of {pair[0].shape[1]} and of {pair[1].shape[1]} numbers cannot be compared"
-        )
+        raise ValueError(f"features of {pair[0].shape[1]} and of {pair[1].shape[1]} numbers cannot be compared")
     return pair
 
 
@@ -65,9 +65,7 @@ def frechet_distance(features_a: ArrayLike, features_b: ArrayLike) -> float:
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     root_a, root_b = ((x - x.mean(axis=0)) / np.sqrt(len(x) - 1) for x in (a, b))
     # QR keeps A'A and makes A at most d x d
-    small_a, small_b = (
-        np.asarray(np.linalg.qr(r, mode="r")) if len(r) > r.shape[1] else r for r in (root_a, root_b)
-    )
+    small_a, small_b = (np.asarray(np.linalg.qr(r, mode="r")) if len(r) > r.shape[1] else r for r in (root_a, root_b))
     cross = np.linalg.svd(small_a @ small_b.T, full_matrices=False, compute_uv=False).sum()
     spread = (root_a**2).sum() + (root_b**2).sum() - 2 * cross
     return max(0.0, float(((mean_a - mean_b) ** 2).sum() + spread))
@@ -104,9 +102,7 @@ def kernel_distance(
     a, b = _feature_pair(features_a, features_b)
     size = min(subset_size, len(a), len(b))
     if size < 2 or num_subsets < 1:
-        raise ValueError(
-            f"KID needs subsets of at least 2, and at least 1, got {subset_size} and {num_subsets}"
-        )
+        raise ValueError(f"KID needs subsets of at least 2, and at least 1, got {subset_size} and {num_subsets}")
     if size == len(a) == len(b):
         return squared_mmd(a, b), 0.0
     rng = np.random.default_rng(seed)
@@ -159,8 +155,7 @@ def independent_strokes(drawings: Sequence[Drawing], count: int, seed: int = 0) 
     lengths = np.array([len(drawing) for drawing in drawings])
     donors = [np.flatnonzero(lengths > k) for k in range(lengths.max())]
     return [
-        [drawings[rng.choice(donors[k])][k] for k in range(num_strokes)]
-        for num_strokes in rng.choice(lengths, count)
+        [drawings[rng.choice(donors[k])][k] for k in range(num_strokes)] for num_strokes in rng.choice(lengths, count)
     ]
 
 
@@ -179,10 +174,12 @@ def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork) -> Des
     return Described(*describe_pictures(loaded.network, rendering.feature_rasters(drawings)))
 
 
-def write_reference(pictures_dir: Path, network_path: Path, out: Path) -> dict[str, int]:
+def write_reference(pictures_dir: Path, data_dir: Path, network_path: Path, out: Path) -> dict[str, int]:
     """Write the features of `<category>.npz` pictures (uint8, N x 256 x 256) to `out`; return N per category.
 
-    The features are the reference of machines that have no real drawings; the pictures stay where they are.
+    They are the reference of machines that have no real drawings; the pictures stay where they are. Beside them
+    stand the features of NUM_INDEPENDENT drawings of independent strokes, taken from the training drawings of
+    `data_dir`: the ceiling that a share of KID needs.
     """
     import torch
 
@@ -192,15 +189,21 @@ def write_reference(pictures_dir: Path, network_path: Path, out: Path) -> dict[s
     if not paths:
         raise FileNotFoundError(f"{pictures_dir}: no <category>.npz files")
     loaded = load_feature_network(network_path)
-    tensors = {}
+    tensors, counts = {}, {}
     for path in paths:
         with np.load(path) as archive:
             if "images" not in archive or archive["images"].shape[1:] != (256, 256):
                 raise ValueError(f"{path}: needs an array 'images' of shape (N, 256, 256)")
             pooled = np.stack([rendering.pool_raster(picture) for picture in archive["images"]])
         features, _ = describe_pictures(loaded.network, pooled)
-        tensors[path.stem] = torch.from_numpy(features).to(torch.float16)
-    counts = {name: len(features) for name, features in tensors.items()}
+        train = load_category(path.stem, data_dir=data_dir).train
+        mixed = independent_strokes([train.drawing(i) for i in range(len(train))], NUM_INDEPENDENT)
+        counts[path.stem] = len(features)
+        for name, rows in (
+            (path.stem, features),
+            (f"{path.stem}{INDEPENDENT}", describe_drawings(mixed, loaded).features),
+        ):
+            tensors[name] = torch.from_numpy(rows).to(torch.float16)
     metadata = {
         "format": "reference-features-1",
         "network_sha256": loaded.sha256,
@@ -212,8 +215,8 @@ def write_reference(pictures_dir: Path, network_path: Path, out: Path) -> dict[s
     return counts
 
 
-def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> tuple[Described, str]:
-    """Return the shipped reference of a category, described by the network `loaded`, and where it comes from.
+def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> tuple[Described, Described, str]:
+    """Return real drawings of a category, independent strokes, and where they come from, as a shipped file has them.
 
     Raises ValueError when the file was made with another network or does not hold the category.
     """
@@ -224,17 +227,19 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> tuple[De
     tensors, metadata = read_safetensors(path)
     if metadata.get("network_sha256") != loaded.sha256:
         raise ValueError(f"{path}: made with another feature network; make it again with train_features.py")
-    if category not in tensors:
-        raise ValueError(f"{path}: holds {', '.join(sorted(tensors))}, not '{category}'; give --real")
-    features = tensors[category].float()
+    held = sorted(name for name in tensors if not name.endswith(INDEPENDENT))
+    if category not in held:
+        raise ValueError(f"{path}: holds {', '.join(held)}, not '{category}'; give --real")
     width = loaded.network.classifier.in_features
-    if features.ndim != 2 or features.shape[1] != width:
-        raise ValueError(
-            f"{path}: {category} has shape {tuple(features.shape)}, the network makes (N, {width})"
-        )
-    with torch.no_grad():
-        logits = loaded.network.classify(features)
-    return Described(features.numpy(), logits.numpy()), metadata.get("source", "unknown")
+
+    def described(name: str) -> Described:
+        features = tensors.get(name, torch.zeros(0)).float()
+        if features.ndim != 2 or features.shape[1] != width:
+            raise ValueError(f"{path}: {name} has shape {tuple(features.shape)}, the network makes (N, {width})")
+        with torch.no_grad():
+            return Described(features.numpy(), loaded.network.classify(features).numpy())
+
+    return described(category), described(f"{category}{INDEPENDENT}"), metadata.get("source", "unknown")
 
 
 def with_floor(
@@ -265,7 +270,7 @@ def with_floor(
 
 
 def _feature_distances(
-    generated: Described, real: Described, independent: Described | None, seed: int
+    generated: Described, real: Described, independent: Described, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Return FID and KID with floors, ceilings of independent strokes, and shares of the ceiling."""
 
@@ -279,16 +284,13 @@ def _feature_distances(
     value, std = kernel_distance(generated.features, real.features, seed=seed)
     size = min(1000, len(generated.features), len(real.features))
     scores["kid"] |= {"value": value, "std": std, "num_subsets": 100, "subset_size": size}
-    if independent is not None:
-        ceiling = kernel_distance(independent.features, real.features, seed=seed)[0]
-        scores["kid"] |= {"independent_strokes": ceiling, "share": value / ceiling if ceiling > 0 else None}
-        scores["fid"]["independent_strokes"] = frechet_distance(independent.features, real.features)
+    ceiling = kernel_distance(independent.features, real.features, seed=seed)[0]
+    scores["kid"] |= {"independent_strokes": ceiling, "share": value / ceiling if ceiling > 0 else None}
+    scores["fid"]["independent_strokes"] = frechet_distance(independent.features, real.features)
     return scores
 
 
-def stroke_distances(
-    generated: Sequence[Drawing], real: Sequence[Drawing], seed: int
-) -> dict[str, dict[str, Any]]:
+def stroke_distances(generated: Sequence[Drawing], real: Sequence[Drawing], seed: int) -> dict[str, dict[str, Any]]:
     """Return Wasserstein-1 distances of strokes per drawing and ink length (px of 255), with means."""
     measures: dict[str, Callable[[Drawing], float]] = {"strokes_per_drawing": len, "ink_length": ink_length}
     scores: dict[str, dict[str, Any]] = {}
@@ -311,7 +313,7 @@ def score_drawings(
     """Return every figure of generated drawings, with its floor and conditions, as a plain dict for JSON.
 
     `reference` are real drawings, or None for the shipped features of real pictures: then what needs strokes
-    (independent strokes, stroke counts, ink length) is None. Raises ValueError with fewer than 2 drawings.
+    (stroke counts, ink length) is None. Raises ValueError with fewer than 2 drawings.
     """
     from feature_network import load_feature_network
 
@@ -321,8 +323,8 @@ def score_drawings(
     category = resolve_category(category, loaded.classes)
     ours = describe_drawings(generated, loaded)
     if reference is None:
-        real, source = load_reference(reference_path, category, loaded)
-        independent = strokes = None
+        real, independent, source = load_reference(reference_path, category, loaded)
+        strokes = None
     else:
         real, source = describe_drawings(reference, loaded), "real drawings as strokes"
         mixed = independent_strokes(reference, len(generated), seed)
@@ -339,8 +341,7 @@ def score_drawings(
         "feature_network": {"file": network_path.name, "sha256": loaded.sha256},
         **_feature_distances(ours, real, independent, seed),
         "recognisability": {
-            name: recognisability(side.logits, loaded.classes, category) if side else None
-            for name, side in named.items()
+            name: recognisability(side.logits, loaded.classes, category) for name, side in named.items()
         },
         "strokes_per_drawing": strokes and strokes["strokes_per_drawing"],
         "ink_length": strokes and strokes["ink_length"],
@@ -381,9 +382,7 @@ def _word_of(path: Path) -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
-    parser.add_argument(
-        "--real", type=Path, help="real drawings, ndjson (default: the shipped reference features)"
-    )
+    parser.add_argument("--real", type=Path, help="real drawings, ndjson (default: the shipped reference features)")
     parser.add_argument("--generated", type=Path, required=True, help="generated drawings, ndjson")
     parser.add_argument("--category", help="what they should show (default: the word in the generated file)")
     parser.add_argument("--seed", type=int, default=0, help="seed of subsets, halves and independent strokes")
@@ -398,9 +397,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise ValueError(f"--seed is {arguments.seed}, must be 0 or more")
     generated = _read_drawings(arguments.generated)
     reference = _read_drawings(arguments.real) if arguments.real else None
-    category = resolve_category(
-        arguments.category or _word_of(arguments.generated), known_categories(NETWORK_PATH)
-    )
+    category = resolve_category(arguments.category or _word_of(arguments.generated), known_categories(NETWORK_PATH))
     result = {
         "real_file": str(arguments.real) if arguments.real else None,
         "generated_file": str(arguments.generated),

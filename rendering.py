@@ -439,7 +439,7 @@ def sheet_animation(
 
 
 def denoising_animation(
-    frames: Sequence[NDArray[Any]],
+    strokes: Sequence[Sequence[NDArray[Any]]],
     path: AnyPath,
     history: Drawing = (),
     size: int = 256,
@@ -447,28 +447,33 @@ def denoising_animation(
     frame_ms: int = 80,
     hold_ms: int = 1500,
 ) -> None:
-    """Write a size x size px GIF of one stroke that emerges from noise through its (n, 2) states, `frames`.
+    """Write a size x size px GIF of strokes that emerge from noise in turn, each through its (n, 2) states.
 
-    `history`, the earlier strokes, is grey and stands still. It and the last state decide what is in view;
-    noise may reach out of it. All are in the coordinates of the drawing.
+    `history`, the strokes before them, is grey and stands still, and a stroke that has emerged joins it. The
+    finished drawing decides what is in view; noise may reach out of it. All are in the coordinates of the drawing.
     """
     _check_gif(path)
-    if len(frames) == 0:
-        raise ValueError("a denoising animation needs at least one frame")
-    scale, offset = _placement([*history, frames[-1]], size)
+    if not strokes or not all(len(states) for states in strokes):
+        raise ValueError("a denoising animation needs at least one stroke, and one state of each")
+    finished = [states[-1] for states in strokes]
+    scale, offset = _placement([*history, *finished], size)
     paper, width = _Paper(size, size), _pen_width(size)
     paper.paint([stroke * scale + offset for stroke in history], HISTORY, width)
-    background = paper.rgb.copy()
 
     def pictures() -> Iterator[Picture]:
-        for frame in frames:
+        for states in strokes:
+            background = paper.rgb.copy()
+            for state in states:
+                paper.rgb[:] = background
+                stroke = state * scale + offset
+                paper.paint([stroke], ACCENT, width)
+                paper.paint(list(stroke[:, None]), ACCENT, 2 * width)
+                yield paper.rgb.copy()
             paper.rgb[:] = background
-            stroke = frame * scale + offset
-            paper.paint([stroke], ACCENT, width)
-            paper.paint(list(stroke[:, None]), ACCENT, 2 * width)
-            yield paper.rgb.copy()
+            paper.paint([states[-1] * scale + offset], HISTORY, width)
 
-    _write_gif(path, zip(pictures(), [frame_ms] * (len(frames) - 1) + [hold_ms], strict=True))
+    total = sum(map(len, strokes))
+    _write_gif(path, zip(pictures(), [frame_ms] * (total - 1) + [hold_ms], strict=True))
 
 
 # ------------------------------------------------------------------ SVG

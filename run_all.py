@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input a
     from report import CategoryResult
 
 ROOT = Path(__file__).resolve().parent
-SHOWN_REAL = 64
+SHOWN = 64
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,12 @@ def run_category(category: str, name: str, arguments: argparse.Namespace) -> Cat
     at_hand = data.source != "embedded" or profile.data_dir == "embedded"
     if at_hand:
         scores = score(sampled.drawings, data, category, arguments.seed)
-        real = [data.test.drawing(i) for i in range(min(SHOWN_REAL, len(data.test)))]
-        titles = ("real" if data.source != "embedded" else "embedded", "generated")
-        save_image(out / "comparison.png", comparison_image(real, sampled.drawings[: len(real)], titles=titles))
+        real = [data.test.drawing(i) for i in range(len(data.test))]
+        if data.source == "embedded":
+            scores["reference"] = "embedded drawings, made by a program"
+        titles = ("embedded" if data.source == "embedded" else "real", "generated")
+        shown = min(SHOWN, len(real))
+        save_image(out / "comparison.png", comparison_image(real[:shown], sampled.drawings[:shown], titles=titles))
     else:
         from metrics import score_drawings
 
@@ -125,7 +128,8 @@ def run_category(category: str, name: str, arguments: argparse.Namespace) -> Cat
     sampled.conditions["data_at_hand"] = data.source if at_hand else "none"
     log = weights.parent / "metrics.jsonl"
     losses = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-    return CategoryResult(category, sampled.drawings, real, scores, sampled.conditions, losses)
+    gifs = {"point by point": out / "animation.gif", "strokes emerging from noise": out / "denoising.gif"}
+    return CategoryResult(category, sampled.drawings, real, scores, sampled.conditions, losses, gifs)
 
 
 def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -140,7 +144,9 @@ def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "commit": commit.stdout.strip() or None,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"{torch.get_num_threads()} CPU threads",
         "profile_settings": asdict(PROFILE_SETTINGS[arguments.profile]),
         "attribution": ATTRIBUTION,
     }
@@ -185,7 +191,7 @@ def main(argv: list[str] | None = None) -> Path:
     categories = [resolve_category(part) for part in arguments.categories.split(",") if part.strip()]
     began = time.perf_counter()
 
-    from checkpoint import atomic_write
+    from checkpoint import atomic_write_text
     from report import write_report
 
     results = []
@@ -196,7 +202,7 @@ def main(argv: list[str] | None = None) -> Path:
     figures = {r.category: {"scores": r.scores, "conditions": r.conditions} for r in results}
     run_file = ROOT / "results" / f"{name}.json"
     text = json.dumps({"run": run, "categories": figures}, indent=2) + "\n"
-    atomic_write(run_file, lambda path: path.write_text(text, encoding="utf-8") and None)
+    atomic_write_text(run_file, text)
     page = ROOT / "results" / name / "report.html"
     write_report(page, results, run)
     shutil.copyfile(page, ROOT / "results" / "report.html")

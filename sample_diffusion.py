@@ -14,7 +14,6 @@ import dataclasses
 import json
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +143,7 @@ def write_results(
     prefix: list[Drawing] | None = None,
 ) -> list[Path]:
     """Write drawings, pictures and conditions into the folder `out` and return the files' paths."""
-    from checkpoint import atomic_write
+    from checkpoint import atomic_write_text
     from dataset_utils import write_ndjson
     from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 
@@ -156,16 +155,12 @@ def write_results(
     texts["sheet.svg"] = svg_sheet(visible[:SHEET_DRAWINGS], columns=8)
     texts["conditions.json"] = json.dumps(sampled.conditions, indent=2) + "\n"
     for name, text in texts.items():
-        atomic_write(out / name, partial(_write_text, text=text))
+        atomic_write_text(out / name, text)
     save_image(out / "grid.png", grid_image(visible[:SHEET_DRAWINGS], columns=8))
     drawings_animation(visible[:ANIMATED_DRAWINGS], out / "animation.gif")
     states = emerging_strokes(trained, category, config, prefix)
     denoising_animation(states, out / "denoising.gif", list(prefix[0]) if prefix else [])
     return [out / name for name in ("drawings.ndjson", "grid.png", "animation.gif", "denoising.gif", *texts)]
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def build_parser() -> argparse.ArgumentParser:

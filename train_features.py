@@ -348,7 +348,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     loaded = load_feature_network(arguments.out)
     result = {"out": str(arguments.out), "sha256": loaded.sha256, **loaded.conditions}
     if arguments.pictures:
-        result["reference"] = metrics.write_reference(arguments.pictures, arguments.out, arguments.reference)
+        result["reference"] = metrics.write_reference(
+            arguments.pictures, arguments.data_dir, arguments.out, arguments.reference
+        )
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     return result
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from checkpoint import TrainedModel, load_state, load_weights, save_state, save_weights, sha256_of
+from checkpoint import TrainedModel, atomic_write_text, load_state, load_weights, save_state, save_weights, sha256_of
 from config import ATTRIBUTION, ModelConfig, RunFailed, TrainConfig, resolve_category
 from dataset_utils import available_categories, load_category
 from devices import autocast_for, best_device
@@ -123,6 +123,7 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
 @dataclasses.dataclass
 class TrainingData:
     """What a run trains on: sets of strokes, the names behind category ids, and a line that tells where from."""
+
     train: StrokeSet
     held_out: StrokeSet
     categories: tuple[str, ...]
@@ -152,9 +153,7 @@ def load_training_data(
     loaded = []
     for name in tqdm(targets + companions, desc="data", unit="category", disable=len(targets + companions) < 20):
         loaded.append(
-            load_category(
-                name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only
-            )
+            load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
         )
     ids = [categories.index(name) for name in targets + companions]
     train = stroke_set([data.train for data in loaded], ids, model_config.num_points, model_config.max_strokes)
@@ -200,6 +199,7 @@ def stop_signals() -> Iterator[list[int]]:
 
 class Run:
     """A training run: everything that changes from update to update, and how it is saved and resumed."""
+
     def __init__(self, config: TrainConfig, data: TrainingData, start: TrainedModel, out: Path) -> None:
         self.config, self.data, self.out = config, data, out
         self.device = best_device()
@@ -256,6 +256,11 @@ class Run:
         self.step, self.drawings = self.step + 1, self.drawings + len(batch.lengths)
         return {"loss": diffusion.item(), "stop_loss": stop.item(), "learning_rate": rate, "grad_norm": norm.item()}
 
+    @property
+    def averaged_model(self) -> StrokeDiffusionModel:
+        """The network with the moving average of the weights."""
+        return cast(StrokeDiffusionModel, self.ema.module)
+
     def averaged(self) -> TrainedModel:
         """Return the moving average as a model that can be saved and sampled, with the conditions of its making."""
         conditions = self.identity["data"] | {
@@ -266,12 +271,12 @@ class Run:
             "start": self.identity["start"],
             "attribution": ATTRIBUTION,
         }
-        return TrainedModel(self.ema.module, self.whitening, self.data.categories, conditions)
+        return TrainedModel(self.averaged_model, self.whitening, self.data.categories, conditions)
 
     def validate(self) -> dict[str, float]:
         """Score the moving average on held-out drawings and keep it as weights.safetensors if it is the best so far."""
         result = validation_losses(
-            self.ema.module, self.whitening, self.validation, self.alpha_bar, self.config, self.autocast
+            self.averaged_model, self.whitening, self.validation, self.alpha_bar, self.config, self.autocast
         )
         total = result["validation_loss"] + self.config.stop_weight * result["validation_stop_loss"]
         if total < self.best:
@@ -319,9 +324,8 @@ def sample_grid(run: Run, path: Path) -> None:
     trained.model.eval()
     targets = [run.data.categories[i] for i in run.data.targets][:GRID_DRAWINGS]
     drawings = []
-    for name in targets:
-        count = GRID_DRAWINGS // len(targets)
-        drawings += generate_drawings(trained, name, range(count), seed=0).drawings
+    for name, part in zip(targets, np.array_split(np.arange(GRID_DRAWINGS), len(targets)), strict=True):
+        drawings += generate_drawings(trained, name, part.tolist(), seed=0).drawings
     save_image(path, grid_image(drawings, columns=8))
 
 
@@ -364,9 +368,7 @@ def train(run: Run) -> None:
                 began, seen = time.perf_counter(), run.drawings
 
 
-def prepare(
-    config: TrainConfig, model_config: ModelConfig, choice: DataChoice, init: Path | None, out: Path
-) -> Run:
+def prepare(config: TrainConfig, model_config: ModelConfig, choice: DataChoice, init: Path | None, out: Path) -> Run:
     """Return a run that is ready to go on: data loaded, model new or from --init, state restored if there is one."""
     initial = load_weights(init) if init else None
     if initial is not None:
@@ -387,5 +389,14 @@ def prepare(
     state = load_state(out / "training_state.pt")
     if state is not None:
         run.restore(state)
+        _forget_after(run.step, out / "metrics.jsonl")
         print(f"Resuming {config.category} from step {run.step} of {config.steps} in {out}")
     return run
+
+
+def _forget_after(step: int, log: Path) -> None:
+    """Drop the rows that a killed run wrote after its last saved state: they are about to be written again."""
+    if log.is_file():
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        atomic_write_text(log, "".join(kept))

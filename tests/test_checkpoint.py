@@ -1,6 +1,7 @@
 """Laws of checkpoints: what is saved comes back, what is damaged is refused, nothing in a file is executed."""
 
 import ast
+import contextlib
 import json
 import pickle
 import resource
@@ -171,10 +172,8 @@ def test_kill_between_any_two_moves_leaves_a_whole_state(tmp_path: Path, monkeyp
             replace(source, target)  # type: ignore[arg-type]
 
         monkeypatch.setattr("os.replace", limited)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             save_state(path, {"step": 3})
-        except KeyboardInterrupt:
-            pass
         monkeypatch.setattr("os.replace", replace)
         import warnings
 

@@ -1,5 +1,7 @@
 """Laws of the diffusion process: identities, exact denoisers that samplers must land on, the schedule's ends."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -86,7 +88,7 @@ def test_trailing_times_begin_with_pure_noise_and_fall(steps: int) -> None:
     times = dp.trailing_timesteps(steps, 1000)
     assert len(times) == steps
     assert times[0] == 999
-    assert all(a > b >= 0 for a, b in zip(times, times[1:], strict=False))
+    assert all(a > b >= 0 for a, b in itertools.pairwise(times))
 
 
 @pytest.mark.parametrize("steps", [0, 1001])

@@ -147,8 +147,9 @@ def test_the_shipped_network_is_small_and_knows_the_three_categories() -> None:
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_the_shipped_reference_was_made_by_the_shipped_network(category: str) -> None:
     loaded = load_feature_network(metrics.NETWORK_PATH)
-    real, source = metrics.load_reference(metrics.REFERENCE_PATH, category, loaded)
+    real, independent, source = metrics.load_reference(metrics.REFERENCE_PATH, category, loaded)
     assert real.features.shape == (250, 256)
+    assert independent.features.shape == (metrics.NUM_INDEPENDENT, 256)
     assert "CC BY 4.0" in source
     assert metrics.recognisability(real.logits, loaded.classes, category)["top5"] > 0.5
 
@@ -249,8 +250,9 @@ def test_reference_features_are_those_of_the_pictures(data_dir: Path) -> None:
     result = _train(data_dir, out, "--pictures", str(pictures_dir), "--reference", str(reference))
     assert result["reference"] == {"cat": 6}
     loaded = load_feature_network(out)
-    found, _ = metrics.load_reference(reference, "cat", loaded)
+    found, independent, _ = metrics.load_reference(reference, "cat", loaded)
     pooled = rasters.reshape(6, 64, 4, 64, 4).mean(axis=(2, 4)).round().astype(np.uint8)
+    assert len(independent.features) == metrics.NUM_INDEPENDENT
     np.testing.assert_allclose(found.features, describe_pictures(loaded.network, pooled)[0], atol=2e-2)
     with pytest.raises(ValueError, match="holds cat, not 'bus'"):
         metrics.load_reference(reference, "bus", loaded)

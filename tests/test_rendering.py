@@ -397,7 +397,7 @@ def test_denoising_shows_each_state_over_a_history_that_stands_still(tmp_path):
     target = stroke((60, 200), (200, 200)).astype(float)
     states = [target + scale * np.array([[-40.0, -400.0], [40.0, -40.0]]) for scale in (1.0, 0.5, 0.0)]
     history = [stroke((0, 0), (255, 0))]
-    denoising_animation(states, tmp_path / "noise.gif", history, frame_ms=80, hold_ms=1500)
+    denoising_animation([states], tmp_path / "noise.gif", history, frame_ms=80, hold_ms=1500)
     frames, times = read_gif(tmp_path / "noise.gif")
     assert times == [80, 80, 1500]
     is_grey = [(frame[..., 0] < 200) & (np.ptp(frame.astype(int), axis=2) < 30) for frame in frames]
@@ -405,8 +405,20 @@ def test_denoising_shows_each_state_over_a_history_that_stands_still(tmp_path):
     assert (is_grey[2][:128] & ~is_grey[0][:128]).sum() <= 40  # less where the state crosses it
     red_rows = [np.nonzero((f[..., 0].astype(int) - f[..., 2] > 100).any(axis=1))[0] for f in frames]
     assert np.ptp(red_rows[2]) < 12 < np.ptp(red_rows[1])
-    with pytest.raises(ValueError, match="at least one frame"):
-        denoising_animation([], tmp_path / "none.gif")
+    for nothing in ([], [[]]):
+        with pytest.raises(ValueError, match="at least one stroke"):
+            denoising_animation(nothing, tmp_path / "none.gif")
+
+
+def test_a_stroke_that_has_emerged_stays_while_the_next_one_emerges(tmp_path):
+    first, second = stroke((0, 20), (255, 20)).astype(float), stroke((0, 230), (255, 230)).astype(float)
+    denoising_animation([[first + 9, first], [second - 9, second]], tmp_path / "two.gif", frame_ms=80)
+    frames, times = read_gif(tmp_path / "two.gif")
+    assert times == [80, 80, 80, 1500]
+    is_red = [frame[..., 0].astype(int) - frame[..., 2] > 100 for frame in frames]
+    assert not is_red[3][:128].any()
+    assert (frames[3][:128] < 220).any()
+    assert is_red[3][128:].any()
 
 
 # ---------------------------------------------------------------- SVG
@@ -465,7 +477,7 @@ def test_everything_written_is_the_same_bytes_twice(tmp_path, drawings):
         save_image(folder / "a.png", comparison_image(drawings[:4], drawings[4:8], 2, 64))
         drawing_animation(drawings[0], folder / "b.gif")
         sheet_animation(drawings[:4], 4, folder / "c.gif", cell=64, num_frames=10)
-        denoising_animation([drawings[0][0] + 9.0, drawings[0][0]], folder / "d.gif")
+        denoising_animation([[drawings[0][0] + 9.0, drawings[0][0]]], folder / "d.gif")
         (folder / "e.svg").write_text(svg_sheet(drawings[:4], animated=True))
         written.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert written[0] == written[1]

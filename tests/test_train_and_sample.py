@@ -23,10 +23,10 @@ from dataset_utils import read_ndjson, write_ndjson
 from embedded_drawings import embedded_drawings
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = (
-    "--data-dir embedded --num-points 8 --width 32 --num-layers 1 --num-heads 2 --denoiser-layers 1 --batch-strokes 256 "
-    "--warmup 2 --ema-decay 0.9 --sample-every 0"
-).split()
+TINY = [
+    *("--data-dir", "embedded", "--num-points", "8", "--width", "32", "--num-layers", "1", "--num-heads", "2"),
+    *("--denoiser-layers", "1", "--batch-strokes", "256", "--warmup", "2", "--ema-decay", "0.9", "--sample-every", "0"),
+]
 
 
 def train(out: Path, *more: str) -> Path:
@@ -73,7 +73,9 @@ def test_padding_never_reaches_the_loss(weights: Path) -> None:
     torch.testing.assert_close(results[0], results[1])
 
 
-def test_interrupted_training_ends_bit_equal_with_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_ends_bit_equal_with_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ["--steps", "20", "--validate-every", "5"]
     train(tmp_path / "whole", *arguments)
     update, calls = training.Run.update, 0
@@ -207,13 +209,21 @@ def test_unfinished_drawings_are_continued_and_their_strokes_come_back(weights: 
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        ("train_diffusion.py", ["--category", "kat", "--data-dir", "embedded"], "unknown category 'kat'; did you mean 'cat'"),
+        (
+            "train_diffusion.py",
+            ["--category", "kat", "--data-dir", "embedded"],
+            "unknown category 'kat'; did you mean 'cat'",
+        ),
         ("train_diffusion.py", ["--category", "../x", "--data-dir", "embedded"], "unknown category '../x'"),
         ("train_diffusion.py", ["--steps", "0"], "--steps is 0, must lie in 1"),
         ("train_diffusion.py", ["--learning-rate", "nan"], "--learning-rate is nan"),
         ("train_diffusion.py", ["--steps", "many"], "--steps: invalid int value: 'many'"),
         ("train_diffusion.py", ["--data-dir", "/nowhere"], "/nowhere"),
-        ("train_diffusion.py", ["--init", "nothing.safetensors", "--data-dir", "embedded"], "nothing.safetensors: no such"),
+        (
+            "train_diffusion.py",
+            ["--init", "nothing.safetensors", "--data-dir", "embedded"],
+            "nothing.safetensors: no such",
+        ),
         ("sample_diffusion.py", ["--category", "zebrafish"], "unknown category 'zebrafish'"),
         ("sample_diffusion.py", ["--category", "cat", "--checkpoint", "README.md"], "README.md: damaged or not"),
         ("sample_diffusion.py", ["--category", "cat", "--steps", "1001"], "--steps is 1001, must lie in 1 ... 1000"),
@@ -223,7 +233,9 @@ def test_unfinished_drawings_are_continued_and_their_strokes_come_back(weights: 
         ("sample_diffusion.py", ["--category", "cat", "--frobnicate"], "unrecognized arguments: --frobnicate"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_two(script: str, arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_exit_code_two(
+    script: str, arguments: list[str], message: str, tmp_path: Path
+) -> None:
     result = run_script(script, *arguments, *(["--out", str(tmp_path)]))
     assert result.returncode == 2, result.stderr
     lines = result.stderr.strip().splitlines()
@@ -234,7 +246,9 @@ def test_bad_input_is_one_line_and_exit_code_two(script: str, arguments: list[st
 
 @pytest.mark.parametrize("script", ["train_diffusion.py", "sample_diffusion.py"])
 def test_help_answers_without_torch(script: str) -> None:
-    code = f"import sys, runpy; sys.argv = ['{script}', '--help']\ntry: runpy.run_path('{script}', run_name='__main__')\n"
+    code = (
+        f"import sys, runpy; sys.argv = ['{script}', '--help']\ntry: runpy.run_path('{script}', run_name='__main__')\n"
+    )
     code += "except SystemExit as e: assert not e.code\nassert 'torch' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
