@@ -92,6 +92,9 @@ class TrainConfig:
     warmup: int = option(300, "updates of linear warm-up", minimum=0, maximum=1_000_000)
     weight_decay: float = option(0.05, "AdamW weight decay of matrices", minimum=0, maximum=10)
     ema_decay: float = option(0.999, "decay of the weights' moving average", minimum=0, maximum=0.999999)
+    scale_weight: float = option(
+        0.0, "a component's loss is weighted by its scale in pixels to this power", minimum=0, maximum=2
+    )
     history_noise: float = option(0.1, "largest noise on the history, whitened units", minimum=0, maximum=2)
     category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)
     augmentation: float = option(0.08, "size of the random affine change of a drawing", minimum=0, maximum=1)

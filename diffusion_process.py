@@ -93,9 +93,15 @@ def sample_timesteps(shape: tuple[int, ...], num_timesteps: int, generator: torc
     return (u * num_timesteps).long().clamp_(max=num_timesteps - 1)
 
 
-def diffusion_loss(v_hat: Tensor, x0: Tensor, eps: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
-    """Return the squared error of the velocity, mean over D, shape of `t`: the v-form of DDPM's eq. 14."""
-    return (v_hat.float() - v_from_x0_eps(x0, eps, t, alpha_bar)).square().mean(-1)
+def diffusion_loss(
+    v_hat: Tensor, x0: Tensor, eps: Tensor, t: Tensor, alpha_bar: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """Return the squared error of the velocity, mean over D, shape of `t`: the v-form of DDPM's eq. 14.
+
+    `weight` (D,), of mean 1, makes some components count more than others.
+    """
+    error = (v_hat.float() - v_from_x0_eps(x0, eps, t, alpha_bar)).square()
+    return (error if weight is None else error * weight).mean(-1)
 
 
 def trailing_timesteps(num_steps: int, num_timesteps: int) -> list[int]:

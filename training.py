@@ -70,7 +70,8 @@ def losses(
     x0, eps = tokens[:, :, None].expand(*shape, dim), normal(*shape, dim)
     v_hat = model.denoise_all(diffuse(x0, eps, t, alpha_bar), t, context[:, :-1])
     real = batch.mask
-    diffusion = diffusion_loss(v_hat, x0, eps, t, alpha_bar).mean(-1)[real].mean()
+    weight = whitening.scale**config.scale_weight
+    diffusion = diffusion_loss(v_hat, x0, eps, t, alpha_bar, weight / weight.mean()).mean(-1)[real].mean()
 
     decision = torch.arange(longest + 1, device=device)
     ends = (decision == batch.lengths[:, None]).float()
@@ -88,7 +89,8 @@ def validation_losses(
     autocast: Callable[[], Any],
 ) -> dict[str, float]:
     """Return the losses per stroke over fixed held-out drawings, with the same noise at every call."""
-    fixed = dataclasses.replace(config, category_dropout=0.0, history_noise=0.0)
+    # unweighted and without noise on the history, so that runs with other settings can be compared
+    fixed = dataclasses.replace(config, category_dropout=0.0, history_noise=0.0, scale_weight=0.0)
     generator = torch.Generator().manual_seed(2_718_281)
     sums = torch.zeros(2, dtype=torch.float64)
     strokes = 0

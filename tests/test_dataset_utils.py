@@ -472,9 +472,9 @@ def test_a_file_of_official_length_gets_the_official_split(
     if category == "cat":
         source, _ = read_ndjson(official_files / "cat.ndjson", wanted_lines=range(97))
         assert equal(found.train, source.select(np.array(indices["train"]) % 97))
-    start = time.perf_counter()
+    start = time.process_time()  # a busy neighbour must not fail this
     again = load_category(category, **options)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 0.5
     assert equal(found.train, again.train)
     strict = load_category(category, split="leak-free", **options)
     assert (len(strict.train), len(strict.test)) == (10_000, leak_free)
