@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import re
 import shlex
@@ -55,6 +57,10 @@ def parse(words: list[str]) -> Namespace:
     name = words[0].removesuffix(".py")
     module = importlib.import_module(name)
     parser = getattr(module, "parse_arguments", None) or module.build_parser().parse_args
+    with contextlib.redirect_stdout(io.StringIO()) as shown, pytest.raises(SystemExit):
+        parser(["--help"])
+    flags = {word for word in words if word.startswith("--")}
+    assert flags <= set(re.findall(r"--[a-z-]+", shown.getvalue())), "argparse would take an abbreviation"
     arguments: Namespace = parser(words[1:])
     for kind in CONFIGS.get(name, ()):
         config_from_arguments(kind, arguments)

@@ -1,0 +1,124 @@
+"""The notebook explains and shows: it defines nothing, is kept without output, and runs from top to bottom."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = json.loads((ROOT / "Technical_Assignment.ipynb").read_text(encoding="utf-8"))
+MAX_LINES, MAX_COLUMNS = 15, 120
+PUBLISHED = tuple(f"{category}_fake_sample_animation.gif" for category in ("cat", "bus", "rabbit"))
+THIRD_PARTY = {"IPython", "PIL", "matplotlib", "numpy", "torch"}
+STANDARD = {"collections", "json", "pathlib", "shutil"}
+
+
+def sources(kind: str) -> list[str]:
+    return ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == kind]
+
+
+def nodes() -> list[ast.AST]:
+    return [node for source in sources("code") for node in ast.walk(ast.parse(source))]
+
+
+def test_cells_define_nothing() -> None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    assert [ast.unparse(node) for node in nodes() if isinstance(node, kinds)] == []
+
+
+def test_cells_are_short() -> None:
+    for source in sources("code"):
+        lines = source.splitlines()
+        assert len(lines) <= MAX_LINES, source
+        assert max(map(len, lines)) <= MAX_COLUMNS, source
+
+
+def test_each_code_cell_is_explained_before_it() -> None:
+    kinds = [cell["cell_type"] for cell in NOTEBOOK["cells"]]
+    assert kinds[0] == "markdown"
+    assert [i for i in range(1, len(kinds)) if kinds[i] == kinds[i - 1] == "code"] == []
+
+
+def test_no_output_is_stored() -> None:
+    for cell in NOTEBOOK["cells"]:
+        assert cell["metadata"] == {}
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None)
+    assert NOTEBOOK["metadata"]["kernelspec"]["name"] == "python3"
+    assert set(NOTEBOOK["metadata"]) == {"kernelspec", "language_info"}
+
+
+def test_every_import_is_a_module_of_the_project_or_a_pinned_package() -> None:
+    own = {path.stem for path in ROOT.glob("*.py")}
+    imported = set()
+    for node in nodes():
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(str(node.module).split(".")[0])
+    assert imported - THIRD_PARTY - STANDARD <= own
+    shown = {"dataset_utils", "stroke_tokens", "diffusion_process", "train_diffusion", "sample_diffusion", "metrics"}
+    assert shown <= imported
+
+
+def test_every_imported_name_exists() -> None:
+    for node in nodes():
+        if isinstance(node, ast.ImportFrom) and (ROOT / f"{node.module}.py").is_file():
+            defined = (ROOT / f"{node.module}.py").read_text(encoding="utf-8")
+            missing = [alias.name for alias in node.names if not re.search(rf"\b{alias.name}\b", defined)]
+            assert missing == [], node.module
+
+
+def test_links_lead_somewhere() -> None:
+    text = "\n".join(sources("markdown"))
+    headings = {line.lstrip("# ").replace(" ", "-") for line in text.splitlines() if re.match(r"#{2,} ", line)}
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert [link for link in links if link.startswith("#") and link[1:] not in headings] == []
+    files = [link for link in links if not link.startswith(("#", "https://"))]
+    assert sorted(files) == sorted(PUBLISHED)
+    if not (ROOT / "results" / "published.json").is_file():
+        pytest.skip("no animation is published: python run_all.py --publish")
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_nothing_is_written_outside_its_own_folder() -> None:
+    paths = [node.value for node in nodes() if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert [text for text in paths if text.startswith(("/", "~", "..")) or re.match(r"[A-Z]:\\", text)] == []
+    assert "results/notebook" in paths
+
+
+def executed(folder: Path, count: int | None = None) -> list[Any]:
+    """Run the first `count` cells in a fresh kernel whose working folder is `folder`; return them with output."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(ROOT / "Technical_Assignment.ipynb", as_version=4)
+    notebook.cells = notebook.cells[:count]
+    client = NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client.execute()
+    cells: list[Any] = notebook.cells
+    return cells
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_it_runs_from_top_to_bottom_and_begins_the_same_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the modules find data and weights by their own place, so the working folder may be an empty one
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    cells = executed(first)
+    assert (first / "results" / "notebook" / "cat" / "weights.safetensors").is_file()
+    assert sorted(path.name for path in first.rglob("*.gif")) == ["bus.gif", "cat.gif", "rabbit.gif"]
+    kinds = [kind for cell in cells for output in cell.get("outputs", []) for kind in output.get("data", {})]
+    assert (kinds.count("image/png") >= 15, kinds.count("image/svg+xml") >= 8) == (True, True)
+    # The whole again would cost minutes more; what comes before the training is cheap and must be the same.
+    training = next(i for i, cell in enumerate(cells) if "train_diffusion.main" in cell.source)
+    again = executed(second, training)
+    assert [cell.get("outputs") for cell in again] == [cell.get("outputs") for cell in cells[:training]]
