@@ -186,7 +186,9 @@ class _OneLineParser(argparse.ArgumentParser):
 
 def script_parser(docstring: str | None) -> argparse.ArgumentParser:
     """Return a parser that shows the module's docstring as its help and has --debug."""
-    parser = _OneLineParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _OneLineParser(
+        description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
     return parser
 

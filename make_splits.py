@@ -20,17 +20,17 @@ from official_data import OFFICIAL, git_blob_id, leak_free_test, official_indice
 from packed_drawings import atomic_file
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the parsed command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line parser."""
     parser = script_parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "subset", help="folder of the split files")
     parser.add_argument("--check", action="store_true", help="only compare the files there with the official splits")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
     """Write or check the split files and return, for each category, the sizes of its lists."""
-    arguments = parse_arguments(argv)
+    arguments = build_parser().parse_args(argv)
     sizes = {}
     for category, facts in OFFICIAL.items():
         indices = official_indices(category)

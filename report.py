@@ -41,7 +41,7 @@ DISTANCES = (
     ("Strokes per drawing, W₁", "strokes_per_drawing", 1),
     ("Ink length, W₁ in px", "ink_length", 1),
 )
-SUMMARY = ("", "N generated / real", "FID", "FID at n", "its floor", "KID × 10³", "KID floor", "top-1", "top-1 of real")
+SUMMARY = ("", "N generated / real", "FID", "FID at n", "its floor", "KID × 10³", "share", "top-1", "top-1 of real")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def _summary_row(category: str, scores: Scores) -> list[str]:
         category,
         f"{scores.get('n_generated', '?')} / {scores.get('n_real', '?')}",
         *(_figure(fid, name) for name in ("value", "at_floor_n", "floor")),
-        *(_figure(kid, name, 1000) for name in ("value", "floor")),
+        _figure(kid, "value", 1000),
+        _figure(kid, "share"),
         *(_percent(shares.get(name), "top1") for name in ("generated", "real")),
     ]
 

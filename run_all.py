@@ -4,8 +4,7 @@
     python run_all.py --profile smoke     # tiny models from scratch on embedded drawings, under two minutes
     python run_all.py --profile full      # the official protocol: downloads, trains and scores; wants a GPU
 
-Writes results/<run>.json, results/<run>/report.html and results/<run>/<category>/ with drawings and pictures. What an
-earlier call has trained is used again; --retrain starts anew. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+Writes into results/: report.html, <run>.json, and <run>/<category>/ with drawings, pictures and trainings. What an earlier call has trained is used again; --retrain starts anew. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -54,11 +53,10 @@ PROFILE_SETTINGS = {
 }  # fmt: skip
 
 
-def weights_for(category: str, profile: Profile, name: str, arguments: argparse.Namespace) -> Path:
+def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.Namespace) -> Path:
     """Return the weights of a category: shipped, or of an earlier run, or trained now."""
     import train_diffusion
 
-    run = ROOT / "runs" / name / category
     shipped = ROOT / "checkpoints" / f"{category}.safetensors"
     if profile.shipped_weights and shipped.is_file() and not arguments.retrain:
         print(f"{category}: shipped weights {shipped.relative_to(ROOT)}")
@@ -89,8 +87,8 @@ def score(drawings: list[Any], data: CategoryData, category: str, seed: int) -> 
     return scores
 
 
-def run_category(category: str, name: str, arguments: argparse.Namespace) -> CategoryResult:
-    """Do everything for one category and return what the report shows."""
+def run_category(category: str, out: Path, arguments: argparse.Namespace) -> CategoryResult:
+    """Do everything for one category in the folder `out` and return what the report shows."""
     import sample_diffusion
     from checkpoint import load_weights, sha256_of
     from dataset_utils import load_category
@@ -99,12 +97,11 @@ def run_category(category: str, name: str, arguments: argparse.Namespace) -> Cat
     from report import CategoryResult
 
     profile = PROFILE_SETTINGS[arguments.profile]
-    weights = weights_for(category, profile, name, arguments)
+    weights = weights_for(category, profile, out / "training", arguments)
     trained = load_weights(weights, best_device())
     config = SampleConfig(n=arguments.n or profile.drawings, seed=arguments.seed)
     sampled = sample_diffusion.sample(trained, category, config)
     sampled.conditions |= {"checkpoint": weights.name, "checkpoint_sha256": sha256_of(weights)}
-    out = ROOT / "results" / name / category
     sample_diffusion.write_results(sampled, trained, category, config, out)
 
     data = load_category(category, data_dir=arguments.data_dir or profile.data_dir, split=profile.split,
@@ -171,7 +168,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--categories", default=",".join(CATEGORIES), help="with commas (default cat,bus,rabbit)")
     parser.add_argument("--n", type=int, help="drawings per category (default by profile: 64, 500, 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of drawings and figures (default 0)")
-    parser.add_argument("--name", help="name of the run in results/ (default the profile)")
+    parser.add_argument("--name", help="name of the run (default the profile)")
+    parser.add_argument("--out", default="results", help="folder for everything (default results)")
     parser.add_argument("--data-dir", help="folder of <category>.ndjson files, or 'embedded'")
     parser.add_argument("--retrain", action="store_true", help="train anew, whatever weights exist")
     parser.add_argument("--publish", action="store_true", help="put figures and animations into README and root")
@@ -189,7 +187,7 @@ def main(argv: list[str] | None = None) -> Path:
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"--name is '{name}', must be letters, digits, - and _")
     categories = [resolve_category(part) for part in arguments.categories.split(",") if part.strip()]
-    began = time.perf_counter()
+    folder, began = Path(arguments.out), time.perf_counter()
 
     from checkpoint import atomic_write_text
     from report import write_report
@@ -197,18 +195,18 @@ def main(argv: list[str] | None = None) -> Path:
     results = []
     for category in dict.fromkeys(categories):
         print(f"\n== {category} ==")
-        results.append(run_category(category, name, arguments))
+        results.append(run_category(category, folder / name / category, arguments))
     run = describe_run(name, arguments) | {"seconds": round(time.perf_counter() - began, 1)}
     figures = {r.category: {"scores": r.scores, "conditions": r.conditions} for r in results}
-    run_file = ROOT / "results" / f"{name}.json"
+    run_file = folder / f"{name}.json"
     text = json.dumps({"run": run, "categories": figures}, indent=2) + "\n"
     atomic_write_text(run_file, text)
-    page = ROOT / "results" / name / "report.html"
-    write_report(page, results, run)
-    shutil.copyfile(page, ROOT / "results" / "report.html")
+    page = folder / "report.html"
+    write_report(folder / name / "report.html", results, run)
+    shutil.copyfile(folder / name / "report.html", page)
     if arguments.publish:
         publish(results, run_file)
-    print(f"\nwrote results/{name}.json; open results/report.html in a browser ({run['seconds']} s)")
+    print(f"\nwrote {run_file}; open {page} in a browser ({run['seconds']} s)")
     return page
 
 

@@ -217,6 +217,7 @@ class Run:
         self.weights = drawing_weights(data.train, data.targets, share, config.balance)
         self.step, self.drawings, self.seconds, self.bad_steps, self.skipped = 0, 0, 0.0, 0, 0
         self.best = math.inf
+        self.lineage: list[dict[str, Any]] = start.conditions["lineage"]
         self.identity = {"train": dataclasses.asdict(config), "data": data.source, "start": start.conditions["start"]}
         self.validation = self._validation_batches()
 
@@ -271,6 +272,7 @@ class Run:
             "training_seconds": round(self.seconds, 1),
             "train": self.identity["train"],
             "start": self.identity["start"],
+            "lineage": self.lineage,
             "attribution": ATTRIBUTION,
         }
         return TrainedModel(self.averaged_model, self.whitening, self.data.categories, conditions)
@@ -370,6 +372,14 @@ def train(run: Run) -> None:
                 began, seen = time.perf_counter(), run.drawings
 
 
+def lineage_of(initial: TrainedModel | None) -> list[dict[str, Any]]:
+    """Return the conditions of all trainings behind a checkpoint, the oldest first."""
+    if initial is None:
+        return []
+    own = {key: value for key, value in initial.conditions.items() if key != "lineage"}
+    return [*initial.conditions.get("lineage", []), own]
+
+
 def prepare(config: TrainConfig, model_config: ModelConfig, choice: DataChoice, init: Path | None, out: Path) -> Run:
     """Return a run that is ready to go on: data loaded, model new or from --init, state restored if there is one."""
     initial = load_weights(init) if init else None
@@ -385,7 +395,7 @@ def prepare(config: TrainConfig, model_config: ModelConfig, choice: DataChoice, 
         start |= {"init": init.name, "init_sha256": sha256_of(init)}
         model.load_state_dict(initial.model.state_dict())
         whitening = initial.whitening
-    trained = TrainedModel(model, whitening, data.categories, {"start": start})
+    trained = TrainedModel(model, whitening, data.categories, {"start": start, "lineage": lineage_of(initial)})
     out.mkdir(parents=True, exist_ok=True)
     run = Run(config, data, trained, out)
     state = load_state(out / "training_state.pt")
