@@ -195,7 +195,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
             if not digest_file.exists() or digest_file.read_text() != sha256_of(candidate):
                 raise ValueError("its sha256 does not match")
             state: dict[str, Any] = torch.load(candidate, map_location="cpu", weights_only=True)
-        except Exception as error: # torch.load raises whatever a damaged file provokes
+        except Exception as error:  # torch.load raises whatever a damaged file provokes
             if candidate is not candidates[0]:  # an unfinished *.new is what a kill leaves; no news
                 warnings.warn(f"{candidate}: damaged, using the previous one ({error})", stacklevel=2)
             continue

@@ -93,7 +93,7 @@ class TrainConfig:
     weight_decay: float = option(0.05, "AdamW weight decay of matrices", minimum=0, maximum=10)
     ema_decay: float = option(0.999, "decay of the weights' moving average", minimum=0, maximum=0.999999)
     scale_weight: float = option(
-        0.0, "a component's loss is weighted by its scale in pixels to this power", minimum=0, maximum=2
+        0.5, "a component's loss is weighted by its scale in pixels to this power", minimum=0, maximum=2
     )
     history_noise: float = option(0.1, "largest noise on the history, whitened units", minimum=0, maximum=2)
     category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)

@@ -133,9 +133,7 @@ def ancestral_sampler(denoise: Denoiser, noise: NoiseSource, alpha_bar: Tensor) 
         yield x, x0_hat
 
 
-def ddim_sampler(
-    denoise: Denoiser, noise: NoiseSource, alpha_bar: Tensor, num_steps: int, eta: float = 0.0
-) -> Steps:
+def ddim_sampler(denoise: Denoiser, noise: NoiseSource, alpha_bar: Tensor, num_steps: int, eta: float = 0.0) -> Steps:
     """Yield (x_t, x0_hat), each (B, D), through `num_steps` steps of DDIM (eq. 12).
 
     `eta` = 0 is deterministic given the first noise; 1 is as noisy as the ancestral sampler (eq. 16).

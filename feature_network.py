@@ -141,9 +141,7 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     os.close(handle)
     try:
-        save_file(
-            {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, dict(metadata)
-        )
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, dict(metadata))
         with Path(temporary).open("rb") as written:
             os.fsync(written.fileno())
         Path(temporary).chmod(0o644)
@@ -181,9 +179,7 @@ def save_feature_network(
     if len(classes) != network.config.num_classes:
         raise ValueError(f"{len(classes)} class names for {network.config.num_classes} classes")
     state = network.state_dict()
-    tensors = {
-        name: tensor.to(torch.float16) if tensor.ndim >= 2 else tensor for name, tensor in state.items()
-    }
+    tensors = {name: tensor.to(torch.float16) if tensor.ndim >= 2 else tensor for name, tensor in state.items()}
     sha256 = tensor_hash(tensors)
     header = {
         "format": _FORMAT,
@@ -214,9 +210,7 @@ def load_feature_network(path: str | Path) -> LoadedNetwork:
     """
     tensors, metadata = read_safetensors(path)
     try:
-        header = {
-            key: json.loads(metadata[key]) for key in ("format", "config", "classes", "conditions", "sha256")
-        }
+        header = {key: json.loads(metadata[key]) for key in ("format", "config", "classes", "conditions", "sha256")}
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}")
         config = FeatureNetworkConfig(**{**header["config"], "widths": tuple(header["config"]["widths"])})
@@ -228,9 +222,7 @@ def load_feature_network(path: str | Path) -> LoadedNetwork:
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(declared.keys() | found.keys()):
         if declared.get(name) != found.get(name):
-            raise ValueError(
-                f"{path}: {name} has shape {found.get(name)}, its config declares {declared.get(name)}"
-            )
+            raise ValueError(f"{path}: {name} has shape {found.get(name)}, its config declares {declared.get(name)}")
     if len(header["classes"]) != config.num_classes:
         raise ValueError(f"{path}: {len(header['classes'])} class names for {config.num_classes} classes")
     if tensor_hash(tensors) != header["sha256"]:

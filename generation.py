@@ -180,9 +180,7 @@ class _StrokeByStroke:
         self.states = [state.select(chosen) for state in self.states]
         self.kinds = [kind[chosen] for kind in self.kinds]
 
-    def run(
-        self, steps_of: Callable[[Denoiser, NoiseSource], Steps], result: Generated, watch: Watcher | None
-    ) -> None:
+    def run(self, steps_of: Callable[[Denoiser, NoiseSource], Steps], result: Generated, watch: Watcher | None) -> None:
         """Draw until every drawing has ended, adding to the counts in `result`."""
         modulations = self.model.time_modulations()
         longest = self.model.config.max_strokes

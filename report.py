@@ -347,7 +347,7 @@ def _category(result: CategoryResult, gif_limit: int) -> str:
         moving = _figure_tag(strip, f"<b>Stroke by stroke.</b> {order}") + moving
     return (
         f'<section id="{name}"><h2>{name}</h2>{_conditions(result)}'
-        f'<h3>{result.real_name.capitalize() + " beside generated" if real else "Generated"}</h3>{alone}'
+        f"<h3>{result.real_name.capitalize() + ' beside generated' if real else 'Generated'}</h3>{alone}"
         f'<div class="{"pair" if real else ""}">{"".join(grids)}</div>'
         f'<h3>As they are drawn</h3><div class="motion">{moving}</div>'
         f"<h3>Figures</h3>{_scores(result)}<h3>Distributions</h3>{_charts(result)}</section>"

@@ -4,7 +4,8 @@
     python run_all.py --profile smoke     # tiny models from scratch on embedded drawings, under two minutes
     python run_all.py --profile full      # the official protocol: downloads, trains and scores; wants a GPU
 
-Writes into results/: report.html, <run>.json, and <run>/<category>/ with drawings, pictures and trainings. What an earlier call has trained is used again; --retrain starts anew. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+Writes into results/: report.html, <run>.json, and <run>/<category>/ with drawings, pictures and trainings. What
+an earlier call has trained is used again; --retrain starts anew. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Profile:
 PROFILE_SETTINGS = {
     "smoke": Profile(64, "embedded", "local", False, False,
                      "--num-points 16 --width 64 --num-layers 2 --num-heads 4 --denoiser-layers 2 --batch-strokes 512 "
-                     "--steps 250 --warmup 20 --learning-rate 3e-3 --ema-decay 0.98 --dropout 0 --validate-every 250 "
+                     "--steps 600 --warmup 20 --learning-rate 3e-3 --ema-decay 0.98 --dropout 0 --validate-every 300 "
                      "--sample-every 0"),
     "quick": Profile(500, None, "auto", False, True, "--steps 6000"),
     "full": Profile(2000, None, "official", True, False,
@@ -116,7 +117,10 @@ def run_category(category: str, out: Path, arguments: argparse.Namespace) -> Cat
             scores["reference"] = "embedded drawings, made by a program"
         titles = ("embedded" if data.source == "embedded" else "real", "generated")
         shown = min(SHOWN, len(real))
-        save_image(out / "comparison.png", comparison_image(real[:shown], sampled.drawings[:shown], titles=titles))
+        save_image(
+            out / "comparison.png",
+            comparison_image(real[:shown], sampled.drawings[:shown], columns=8, cell=96, titles=titles),
+        )
     else:
         from metrics import score_drawings
 

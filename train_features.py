@@ -228,9 +228,7 @@ class _Trainer:
         """Take over what `state` returned; it must come from the same settings."""
         import torch
 
-        changed = {
-            k for k, v in asdict(self.config).items() if k != "workers" and state["config"].get(k) != v
-        }
+        changed = {k for k, v in asdict(self.config).items() if k != "workers" and state["config"].get(k) != v}
         if changed:
             names = ", ".join(sorted(changed))
             raise ValueError(f"{path}: begun with other settings ({names}); repeat those, or delete it")
@@ -261,9 +259,7 @@ def train(
 
     steps = len(chosen(0).labels) // config.batch_size
     if steps < 1:
-        raise ValueError(
-            f"{len(chosen(0).labels)} drawings an epoch, less than --batch-size {config.batch_size}"
-        )
+        raise ValueError(f"{len(chosen(0).labels)} drawings an epoch, less than --batch-size {config.batch_size}")
     trainer = _Trainer(config, num_classes, steps)
     if state := load_state(state_path):
         trainer.restore(state, state_path)
@@ -292,12 +288,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of <category>.ndjson files")
     parser.add_argument("--out", type=Path, default=metrics.NETWORK_PATH, help="file of the trained network")
-    parser.add_argument(
-        "--pictures", type=Path, help="folder of <category>.npz with real pictures, for the reference"
-    )
-    parser.add_argument(
-        "--reference", type=Path, default=metrics.REFERENCE_PATH, help="file of reference features"
-    )
+    parser.add_argument("--pictures", type=Path, help="folder of <category>.npz with real pictures, for the reference")
+    parser.add_argument("--reference", type=Path, default=metrics.REFERENCE_PATH, help="file of reference features")
     add_config_arguments(parser, FeatureTrainingConfig)
     return parser
 
