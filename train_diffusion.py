@@ -4,7 +4,7 @@
     python train_diffusion.py --category all --out runs/base              # pretrain on every category at hand
     python train_diffusion.py --category bus --init checkpoints/base.safetensors --companions "school bus,van"
 
-Writes into the run's folder: weights.safetensors (best on held-out drawings), training_state.pt (to resume: repeat
+Writes into the run's folder: weights.safetensors (moving average), training_state.pt (to resume: repeat
 the same command), metrics.jsonl and grids of samples. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> Path:
-    """Train as the command line says and return the path of the best weights."""
+    """Train as the command line says and return the path of the weights."""
     arguments = build_parser().parse_args(argv)
     config = config_from_arguments(TrainConfig, arguments)
     model_config = config_from_arguments(ModelConfig, arguments)
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> Path:
         raise
     weights = run.out / "weights.safetensors"
     skipped = f", {run.skipped} updates skipped as not finite" if run.skipped else ""
-    print(f"wrote {weights} (best validation loss {run.best:.4f}{skipped}), {run.out}/metrics.jsonl")
+    print(f"wrote {weights} ({run.step} updates{skipped}) and {run.out}/metrics.jsonl")
     return weights
 
 
