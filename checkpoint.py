@@ -7,13 +7,14 @@ kept as `*.previous`. Nothing here executes code from a file: `weights_only=True
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
+from atomic_files import atomic_file, remove_leftovers, write_atomically
 from config import ModelConfig, RunFailed, config_from_dict
 from diffusion_model import StrokeDiffusionModel
 from stroke_tokens import Whitening
@@ -48,39 +50,17 @@ class TrainedModel:
         return self.categories.index(category)
 
 
-def atomic_write(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then put it at `path` whole: never a half-written file, mode 0644.
-
-    Raises RunFailed naming the file and the free space where the disk is full or not writable.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextmanager
+def _told_when_full(path: Path) -> Iterator[None]:
+    """Turn an error of writing into RunFailed that names the file and the free space."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        yield
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        with contextlib.suppress(OSError):
-            written = temporary.stat().st_size / 1e6
-            temporary.unlink()
-            status = os.statvfs(path.parent)
-            free = status.f_bavail * status.f_frsize / 1e6
-            reason = str(error).splitlines()[0]
-            raise RunFailed(
-                f"{path}: could not be written after {written:.1f} MB ({reason}); {free:.0f} MB are free; "
-                "what was saved before is untouched"
-            ) from error
-        raise RunFailed(f"{path}: could not be written ({error})") from error
-
-
-def atomic_write_text(path: Path, text: str) -> None:
-    """Put `text` at `path` whole, as `atomic_write` does."""
-    atomic_write(path, lambda temporary: _write_bytes(temporary, text.encode()))
+        free = shutil.disk_usage(path.parent).free / 1e6 if path.parent.is_dir() else 0.0
+        raise RunFailed(
+            f"{path}: could not be written ({str(error).splitlines()[0]}); {free:.0f} MB are free; "
+            "what was saved before is untouched"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:
@@ -103,11 +83,8 @@ def save_weights(path: Path, trained: TrainedModel, dtype: torch.dtype = torch.b
         "categories": json.dumps(list(trained.categories)),
         "conditions": json.dumps(trained.conditions),
     }
-    atomic_write(path, lambda temporary: _write_bytes(temporary, safetensors_bytes(tensors, metadata)))
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    with _told_when_full(path):
+        write_atomically(path, safetensors_bytes(tensors, metadata))
 
 
 def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
@@ -125,7 +102,7 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel
                 raise ValueError(f"{path}: not a checkpoint of this program (format {metadata.get('format')!r})")
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
             config, categories, conditions = _read_settings(path, metadata)
-            model, expected = _empty_model(config, len(categories))
+            model, expected = _empty_model(path, config, len(categories))
             _check_shapes(path, shapes, expected)
             tensors = {key: file.get_tensor(key).float() for key in shapes}
     except (SafetensorError, OSError) as error:
@@ -150,13 +127,18 @@ def _read_settings(path: Path, metadata: Mapping[str, str]) -> tuple[ModelConfig
     return config, tuple(categories), conditions
 
 
-def _empty_model(config: ModelConfig, num_categories: int) -> tuple[StrokeDiffusionModel, dict[str, tuple[int, ...]]]:
+def _empty_model(
+    path: Path, config: ModelConfig, num_categories: int
+) -> tuple[StrokeDiffusionModel, dict[str, tuple[int, ...]]]:
     """Return a model to fill and the shape of every tensor a file must bring, refusing giants before allocation."""
     per_layer = 12 * config.num_layers + 8 * config.denoiser_layers + 13
     estimate = per_layer * config.width**2 + num_categories * config.width
     if estimate > MAX_PARAMETERS:
-        raise ValueError(f"the checkpoint declares {estimate:,} parameters, the limit is {MAX_PARAMETERS:,}")
-    model = StrokeDiffusionModel(config, num_categories)
+        raise ValueError(f"{path}: declares {estimate:,} parameters, the limit is {MAX_PARAMETERS:,}")
+    try:
+        model = StrokeDiffusionModel(config, num_categories)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     shapes = {f"model.{k}": tuple(v.shape) for k, v in model.state_dict().items()}
     dim = model.token_dim
     return model, shapes | {"whitening.mean": (dim,), "whitening.basis": (dim, dim), "whitening.scale": (dim,)}
@@ -171,9 +153,11 @@ def _check_shapes(path: Path, found: dict[str, tuple[int, ...]], expected: dict[
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a training state with its sha256; the state before it is kept as `*.previous`, also when writing fails."""
     fresh = path.with_name(path.name + ".new")
-    atomic_write(fresh, lambda temporary: torch.save(dict(state), temporary))
-    digest = sha256_of(fresh)
-    atomic_write_text(_digest_file(fresh), digest)
+    remove_leftovers(fresh)
+    with _told_when_full(path):
+        with atomic_file(fresh) as file:
+            torch.save(dict(state), file)
+        write_atomically(_digest_file(fresh), sha256_of(fresh))
     # Whatever moment a kill hits, one of path, *.previous and *.new is whole and carries a matching hash.
     for source, target in ((path, _previous(path)), (fresh, path)):
         if source.exists():

@@ -11,15 +11,14 @@ import dataclasses
 import difflib
 import sys
 import typing
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 CATEGORIES = ("cat", "bus", "rabbit")
-TURKISH_NAMES = {
-    "kedi": "cat", "otobüs": "bus", "otobus": "bus", "tavşan": "rabbit", "tavsan": "rabbit", "araba": "car",
-}  # fmt: skip
+TURKISH_NAMES = {"kedi": "cat", "otobus": "bus", "tavsan": "rabbit", "araba": "car"}
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
 SPLITS = ("auto", "official", "leak-free", "local")
 PROFILES = ("smoke", "quick", "full")
@@ -41,13 +40,19 @@ def resolve_category(name: str, available: Sequence[str] = ()) -> str:
     """
     known = tuple(available) or CATEGORIES
     wanted = name.strip()
-    for candidate in (wanted, wanted.lower(), TURKISH_NAMES.get(wanted.lower(), "")):
+    for candidate in (wanted, wanted.lower(), TURKISH_NAMES.get(plain_name(wanted), "")):
         if candidate in known:
             return candidate
     close = difflib.get_close_matches(wanted.lower(), known, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
+    hint = f"; did you mean '{close[0]}'?" if close else "."
     shown = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:8])} ... ({len(known)} in all)"
     raise ValueError(f"unknown category '{name}'{hint} Available: {shown}")
+
+
+def plain_name(name: str) -> str:
+    """Return a name in lower case without dots and tails: KEDİ and otobüs are typed in more than one way."""
+    letters = unicodedata.normalize("NFKD", name.replace("ı", "i").lower())
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def option(
@@ -145,7 +150,7 @@ def add_config_arguments(parser: argparse.ArgumentParser, kind: type[Any], skip:
         parser.add_argument(
             "--" + spec.name.replace("_", "-"),
             type=hints[spec.name],
-            default=spec.default,
+            default=argparse.SUPPRESS,  # so that a script can see which flags were given
             metavar=hints[spec.name].__name__.upper(),
             help=f"{meta['help']} (default {shown}{limits}{choices})".replace("%", "%%"),
         )
@@ -162,6 +167,8 @@ def config_from_arguments(kind: type[Config], arguments: argparse.Namespace) -> 
 def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) -> Config:
     """Return a validated `kind` from the plain dict in a checkpoint, naming `source` in every error."""
     names = {spec.name for spec in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(values, dict):
+        raise ValueError(f"{source}: its {kind.__name__} is no table of settings")
     if set(values) != names:
         odd = sorted(set(values) ^ names)
         raise ValueError(f"{source}: its {kind.__name__} does not fit this program, fields {', '.join(odd)}")

@@ -28,12 +28,12 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from atomic_files import atomic_file
 from config import CATEGORIES, SPLITS, resolve_category
 from official_data import BASE_URL, OFFICIAL, download_category, file_identity, read_split
 from packed_drawings import (
     Drawing,
     PackedDrawings,
-    atomic_file,
     load_packed,
     local_test_mask,
     official_stroke,
@@ -42,7 +42,7 @@ from packed_drawings import (
 from stroke_simplification import simplify_drawing, simplify_stroke
 
 __all__ = [
-    "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "atomic_file", "available_categories", "load_category",
+    "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "available_categories", "load_category",
     "local_test_mask", "read_ndjson", "simplify_drawing", "simplify_stroke", "write_ndjson",
 ]  # fmt: skip
 
@@ -389,6 +389,7 @@ def _resolve_split(split: str, source: _Source, notes: list[str]) -> str:
         raise ValueError(
             f"{source.path or 'embedded drawings'}: --split {split} picks lines of the official {source.category} "
             f"file, but this has {source.num_lines:,} lines and {needed}; --split local works on any file"
+            + "".join(f"; {note}" for note in notes)
         )
     if is_official and facts is not None and source.identity != facts.data_blob:
         notes.append(f"official number of lines but other content (git blob id {source.identity})")

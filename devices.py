@@ -16,7 +16,7 @@ def best_device() -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Tell whether `device` multiplies bfloat16 matrices in hardware, so that autocast is faster than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(check()) if check is not None else False
 

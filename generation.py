@@ -67,6 +67,7 @@ class StrokeRandomness:
 
     def keep(self, rows: np.ndarray) -> None:
         """Forget all but the drawings `rows`, a boolean mask."""
+        self.uniform = self.uniform[rows]
         self.generators = [g for g, kept in zip(self.generators, rows, strict=True) if kept]
 
     def normal(self) -> Tensor:
@@ -123,6 +124,8 @@ def generate_drawings(
 
     category_id = trained.category_id(category)
     longest = trained.model.config.max_strokes
+    if prefix is not None and len(prefix) != len(indices):
+        raise ValueError(f"{len(prefix)} prefixes for {len(indices)} drawings: one each, or none")
     for drawing in prefix or ():
         if len(drawing) >= longest:
             raise ValueError(f"a prefix has {len(drawing)} strokes, must have fewer than {longest}")
@@ -175,6 +178,8 @@ class _StrokeByStroke:
         return self.trained.whitening.encode(vectors).unflatten(0, (count, length))
 
     def _keep(self, rows: np.ndarray) -> None:
+        if rows.all():
+            return
         self.alive = self.alive[rows]
         chosen = torch.from_numpy(np.flatnonzero(rows)).to(self.device)
         self.states = [state.select(chosen) for state in self.states]
@@ -199,14 +204,15 @@ class _StrokeByStroke:
                 return
             denoise = guided_denoiser(self.model, self.states, self.guidance, modulations)
             x0_hat = self._next_stroke(steps_of(denoise, random.normal), k, watch)
-            finite = torch.isfinite(x0_hat).all(-1).cpu().numpy()
+            strokes = self._points(x0_hat)
+            finite = np.isfinite(strokes).all((1, 2))
             if not finite.all():
                 result.not_finite += int((~finite).sum())
                 self._keep(finite)
-                x0_hat = x0_hat[torch.from_numpy(finite).to(self.device)]
+                strokes, x0_hat = strokes[finite], x0_hat[torch.from_numpy(finite).to(self.device)]
                 if len(self.alive) == 0:
                     return
-            for row, points in zip(self.alive, self._points(x0_hat), strict=True):
+            for row, points in zip(self.alive, strokes, strict=True):
                 self.drawings[row].append(points)
             self.states = [
                 self.model.append(state, x0_hat, kind) for state, kind in zip(self.states, self.kinds, strict=True)
@@ -217,8 +223,8 @@ class _StrokeByStroke:
 
     def _next_stroke(self, steps: Steps, k: int, watch: Watcher | None) -> Tensor:
         """Return the tokens (B, D) that a sampler ends with, showing every x_t to `watch`."""
-        x_t = torch.empty(0)
         for x_t, _ in steps:
+            latest = x_t
             if watch is not None:
                 watch(k, self._points(x_t))
-        return x_t
+        return latest

@@ -15,9 +15,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from atomic_files import write_atomically
 from config import run_script, script_parser
 from official_data import OFFICIAL, git_blob_id, leak_free_test, official_indices
-from packed_drawings import atomic_file
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,9 +45,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
                 if not path.is_file() or path.read_bytes() != content:
                     raise ValueError(f"{path}: missing or not the official split; `python make_splits.py` writes it")
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as file:
-                file.write(content)
+            write_atomically(path, content)
         sizes[category] = {
             "train": len(indices["train"]),
             "train_unique": len(set(indices["train"])),

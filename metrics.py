@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import rendering
+from atomic_files import write_atomically
 from config import ATTRIBUTION, resolve_category, run_script, script_parser
 from dataset_utils import load_category, read_ndjson
 
@@ -405,8 +406,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
     text = json.dumps(result, indent=2) + "\n"
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+        write_atomically(arguments.out, text)
     sys.stdout.write(text)
     return result
 

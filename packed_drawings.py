@@ -5,13 +5,10 @@ A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whol
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -118,22 +115,6 @@ def local_test_mask(packed: PackedDrawings) -> npt.NDArray[np.bool_]:
         digest = hashlib.sha256(content).digest()
         mask[index] = int.from_bytes(digest[:8], "little") % 100 < LOCAL_TEST_PERCENT
     return mask
-
-
-@contextlib.contextmanager
-def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """Give a binary file that replaces `path`, with mode 0644, only when the block ends without an error."""
-    target = Path(os.path.realpath(path))
-    with tempfile.NamedTemporaryFile("wb", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-        try:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, target)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def save_packed(file: IO[bytes], packed: PackedDrawings, conditions: str) -> None:

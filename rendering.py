@@ -11,7 +11,6 @@ feature raster, 0.3 ms in a grid, 0.3 s as a GIF; 10^6 random points take 2 s, 6
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from matplotlib.path import Path as LinePath
 from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+from atomic_files import write_atomically
 
 Drawing = Sequence[NDArray[Any]]
 Picture = NDArray[np.uint8]
@@ -293,22 +294,7 @@ def save_image(path: AnyPath, image: Picture) -> None:
     """Write an (H, W) or (H, W, 3) uint8 picture as a PNG file; its folder is made where missing."""
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"{path}: a picture is written as .png")
-    _write(path, iio.imwrite("<bytes>", image, extension=".png", plugin="pillow", optimize=True))
-
-
-def _write(path: AnyPath, data: bytes) -> None:
-    """Write a file that all may read (0644) and that is never seen half written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)  # mkstemp makes 0600
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(path, iio.imwrite("<bytes>", image, extension=".png", plugin="pillow", optimize=True))
 
 
 # ------------------------------------------------------------------ time: the pen at an even pace
@@ -385,7 +371,7 @@ def _write_gif(path: AnyPath, frames: Iterable[tuple[Picture, int]]) -> None:
     # with `optimize` it leaves out what has not changed: an eighth of the size.
     options: dict[str, Any] = {"palette": _palette().tobytes(), "loop": 0, "optimize": True}
     options["duration"] = durations if len(durations) > 1 else durations[0]  # no list for a single frame
-    _write(path, iio.imwrite("<bytes>", np.stack(indices), extension=".gif", is_batch=True, **options))
+    write_atomically(path, iio.imwrite("<bytes>", np.stack(indices), extension=".gif", is_batch=True, **options))
 
 
 def _check_gif(path: AnyPath) -> None:

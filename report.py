@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from atomic_files import write_atomically
 from config import ATTRIBUTION
 from metrics import ink_length
 from rendering import INK, RULE, svg_sheet
@@ -139,8 +140,6 @@ def update_readme(readme: Path, results_json_path: Path) -> None:
 
     Raises FileNotFoundError, or ValueError when there is not one marker of each kind, in this order.
     """
-    from checkpoint import atomic_write  # torch takes over a second to import
-
     if not readme.is_file():
         raise FileNotFoundError(f"{readme}: no such file")
     text = readme.read_text(encoding="utf-8")
@@ -148,11 +147,7 @@ def update_readme(readme: Path, results_json_path: Path) -> None:
     if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
         raise ValueError(f"{readme}: needs one '{start}' and below it one '{end}'")
     whole = f"{text[: text.index(start)]}{start}\n{readme_table(results_json_path)}{text[text.index(end) :]}"
-    atomic_write(readme, lambda temporary: _write(temporary, whole))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_atomically(readme, whole)
 
 
 # ------------------------------------------------------------------ pieces of the page
@@ -359,8 +354,6 @@ def write_report(path: Path, results: Sequence[CategoryResult], run: Mapping[str
 
     Raises ValueError for no results, RunFailed where the file cannot be written.
     """
-    from checkpoint import atomic_write  # torch takes over a second to import
-
     if not results:
         raise ValueError(f"{path}: no results to report")
     gif_limit = min(GIF_BYTES, ALL_GIF_BYTES // max(1, sum(len(result.gifs) for result in results)))
@@ -378,7 +371,7 @@ def write_report(path: Path, results: Sequence[CategoryResult], run: Mapping[str
         css=CSS, names=escape(names), links=links, hero=hero, run=_facts(run), summary=summary,
         sections="".join(_category(result, gif_limit) for result in results), attribution=escape(ATTRIBUTION),
     )  # fmt: skip
-    atomic_write(path, lambda temporary: _write(temporary, page))
+    write_atomically(path, page)
 
 
 # ------------------------------------------------------------------ the page

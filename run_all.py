@@ -2,7 +2,7 @@
 
     python run_all.py                     # quick: the shipped models draw and are scored, a few minutes
     python run_all.py --profile smoke     # tiny models from scratch on embedded drawings, under two minutes
-    python run_all.py --profile full      # the official protocol: downloads, trains and scores; wants a GPU
+    python run_all.py --profile full      # the official split: downloads, trains and scores; wants a GPU
 
 Writes into results/: report.html, <run>.json, and <run>/<category>/ with drawings, pictures and trainings. What
 an earlier call has trained is used again; --retrain starts anew. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input a
     from report import CategoryResult
 
 ROOT = Path(__file__).resolve().parent
+CHECKPOINTS = ROOT / "checkpoints"
 SHOWN = 64
 
 
@@ -58,9 +59,9 @@ def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.
     """Return the weights of a category: shipped, or of an earlier run, or trained now."""
     import train_diffusion
 
-    shipped = ROOT / "checkpoints" / f"{category}.safetensors"
+    shipped = CHECKPOINTS / f"{category}.safetensors"
     if profile.shipped_weights and shipped.is_file() and not arguments.retrain:
-        print(f"{category}: shipped weights {shipped.relative_to(ROOT)}")
+        print(f"{category}: shipped weights checkpoints/{shipped.name}")
         return shipped
     if arguments.retrain and run.exists():
         shutil.rmtree(run)
@@ -81,6 +82,8 @@ def score(drawings: list[Any], data: CategoryData, category: str, seed: int) -> 
     held_out = [data.test.drawing(i) for i in range(len(data.test))]
     if data.split in ("official", "leak-free") or data.source == "embedded":
         scores = score_drawings(drawings, held_out, category, seed=seed)
+        if data.source == "embedded":
+            scores["reference"] = "embedded drawings, made by a program"
     else:
         scores = score_drawings(drawings, None, category, seed=seed)
         if len(held_out) >= 4:
@@ -88,61 +91,63 @@ def score(drawings: list[Any], data: CategoryData, category: str, seed: int) -> 
     return scores
 
 
-def run_category(category: str, out: Path, arguments: argparse.Namespace) -> CategoryResult:
+def is_at_hand(data: CategoryData, profile: Profile) -> bool:
+    """Tell whether there is something to compare with: embedded drawings only where the model was trained on them."""
+    return data.source != "embedded" or profile.data_dir == "embedded"
+
+
+def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -> CategoryResult:
     """Do everything for one category in the folder `out` and return what the report shows."""
     import sample_diffusion
     from checkpoint import load_weights, sha256_of
-    from dataset_utils import load_category
     from devices import best_device
+    from metrics import score_drawings
     from rendering import comparison_image, save_image
     from report import CategoryResult
 
-    profile = PROFILE_SETTINGS[arguments.profile]
+    profile, category = PROFILE_SETTINGS[arguments.profile], data.category
     weights = weights_for(category, profile, out / "training", arguments)
     trained = load_weights(weights, best_device())
     config = SampleConfig(n=arguments.n or profile.drawings, seed=arguments.seed)
     sampled = sample_diffusion.sample(trained, category, config)
     sampled.conditions |= {"checkpoint": weights.name, "checkpoint_sha256": sha256_of(weights)}
-    sample_diffusion.write_results(sampled, trained, category, config, out)
 
-    data = load_category(category, data_dir=arguments.data_dir or profile.data_dir, split=profile.split,
-                         allow_download=profile.download)  # fmt: skip
-    print(data.describe())
-    # embedded drawings stand in for real ones only where the model was trained on them
-    at_hand = data.source != "embedded" or profile.data_dir == "embedded"
-    if at_hand:
-        scores = score(sampled.drawings, data, category, arguments.seed)
-        real = [data.test.drawing(i) for i in range(len(data.test))]
-        if data.source == "embedded":
-            scores["reference"] = "embedded drawings, made by a program"
-        titles = ("embedded" if data.source == "embedded" else "real", "generated")
-        shown = min(SHOWN, len(real))
-        save_image(
-            out / "comparison.png",
-            comparison_image(real[:shown], sampled.drawings[:shown], columns=8, cell=96, titles=titles),
-        )
-    else:
-        from metrics import score_drawings
-
-        real = []
-        scores = score_drawings(sampled.drawings, None, category, seed=arguments.seed)
+    at_hand = is_at_hand(data, profile)
     sampled.conditions["data_at_hand"] = data.source if at_hand else "none"
+    sample_diffusion.write_results(sampled, trained, category, config, out)
+    real = [data.test.drawing(i) for i in range(len(data.test))] if at_hand else []
+    if real:
+        scores = score(sampled.drawings, data, category, arguments.seed)
+        titles = ("embedded" if data.source == "embedded" else "real", "generated")
+        sides = (real[:SHOWN], sampled.drawings[:SHOWN])
+        save_image(out / "comparison.png", comparison_image(*sides, columns=8, cell=96, titles=titles))
+    else:
+        scores = score_drawings(sampled.drawings, None, category, seed=arguments.seed)
     log = weights.parent / "metrics.jsonl"
-    losses = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    losses = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     gifs = {"point by point": out / "animation.gif", "strokes emerging from noise": out / "denoising.gif"}
+    gifs = {caption: path for caption, path in gifs.items() if path.is_file()}
     return CategoryResult(category, sampled.drawings, real, scores, sampled.conditions, losses, gifs)
+
+
+def commit_of_program() -> str | None:
+    """Return git's name of the program's state, or None where there is no git or no history."""
+    try:
+        command = ["git", "describe", "--always", "--dirty"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip() or None
+    except OSError:
+        return None
 
 
 def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the conditions that all categories share: program, machine, profile."""
     import torch
 
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
     return {
         "run": name,
         "profile": arguments.profile,
         "seed": arguments.seed,
-        "commit": commit.stdout.strip() or None,
+        "commit": commit_of_program(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name()
@@ -190,21 +195,32 @@ def main(argv: list[str] | None = None) -> Path:
     name = arguments.name or arguments.profile
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"--name is '{name}', must be letters, digits, - and _")
-    categories = [resolve_category(part) for part in arguments.categories.split(",") if part.strip()]
+    categories = list(dict.fromkeys(resolve_category(part) for part in arguments.categories.split(",") if part.strip()))
+    if not categories:
+        raise ValueError(f"--categories is '{arguments.categories}', must name at least one category")
     folder, began = Path(arguments.out), time.perf_counter()
 
-    from checkpoint import atomic_write_text
+    from atomic_files import write_atomically
+    from dataset_utils import load_category
     from report import write_report
 
+    profile = PROFILE_SETTINGS[arguments.profile]
+    data_dir = arguments.data_dir or profile.data_dir
+    # all data first: what is missing is said before anything is trained or written over
+    loaded = [
+        load_category(category, data_dir=data_dir, split=profile.split, allow_download=profile.download)
+        for category in categories
+    ]
     results = []
-    for category in dict.fromkeys(categories):
-        print(f"\n== {category} ==")
-        results.append(run_category(category, folder / name / category, arguments))
+    for data in loaded:
+        at_hand = is_at_hand(data, profile)
+        print(f"\n== {data.category} ==\n{data.describe() if at_hand else 'no real drawings at hand'}")
+        results.append(run_category(data, folder / name / data.category, arguments))
     run = describe_run(name, arguments) | {"seconds": round(time.perf_counter() - began, 1)}
     figures = {r.category: {"scores": r.scores, "conditions": r.conditions} for r in results}
     run_file = folder / f"{name}.json"
     text = json.dumps({"run": run, "categories": figures}, indent=2) + "\n"
-    atomic_write_text(run_file, text)
+    write_atomically(run_file, text)
     page = folder / "report.html"
     write_report(folder / name / "report.html", results, run)
     shutil.copyfile(folder / name / "report.html", page)

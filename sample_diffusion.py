@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from config import (
     ATTRIBUTION,
     CATEGORIES,
+    RunFailed,
     SampleConfig,
     add_config_arguments,
     config_from_arguments,
@@ -37,6 +37,7 @@ CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
+EMERGING_STATES = 24
 
 
 def shipped_checkpoint(category: str) -> Path:
@@ -53,28 +54,29 @@ def shipped_checkpoint(category: str) -> Path:
 def read_prefixes(path: Path, keep_strokes: int | None, count: int | None) -> list[Drawing]:
     """Return the unfinished drawings of an ndjson file, cut to their first `keep_strokes` strokes.
 
-    `count` repeats or cuts the list to that many, so that one drawing can be continued in many ways. Raises
-    ValueError for a file without drawings or a drawing with fewer strokes than are to be kept.
+    Drawings with fewer strokes than that are left out, and their number is printed. `count` repeats or cuts the list
+    to that many, so that one drawing can be continued in many ways. Raises ValueError for a file in which nothing is
+    left, or of raw drawings, which would not come back as they were given.
     """
     from dataset_utils import read_ndjson
 
-    packed, _ = read_ndjson(path)
-    if len(packed) == 0:
-        raise ValueError(f"{path}: holds no drawing")
-    drawings = [packed.drawing(i) for i in range(len(packed))][:count]
+    packed, counts = read_ndjson(path)
+    if counts.raw_drawings:
+        raise ValueError(f"{path}: holds {counts.raw_drawings} raw drawings, a prefix must be in the simplified form")
+    drawings = [packed.drawing(i) for i in range(len(packed))]
     if keep_strokes is not None:
-        for i, drawing in enumerate(drawings):
-            if len(drawing) < keep_strokes:
-                raise ValueError(
-                    f"{path}: drawing {i + 1} has {len(drawing)} strokes, --keep-strokes is {keep_strokes}"
-                )
-        drawings = [drawing[:keep_strokes] for drawing in drawings]
+        kept = [drawing[:keep_strokes] for drawing in drawings if len(drawing) >= keep_strokes]
+        if len(kept) < len(drawings):
+            print(f"{path}: left out {len(drawings) - len(kept)} drawings of fewer than {keep_strokes} strokes")
+        drawings = kept
+    if not drawings:
+        raise ValueError(f"{path}: holds no drawing to continue ({counts.describe()})")
     return [drawings[i % len(drawings)] for i in range(count or len(drawings))]
 
 
 @dataclasses.dataclass
 class Sampled:
-    """Drawings in the official form, the conditions of their making, and the strokes of the first one emerging."""
+    """Drawings in the official form, none empty, and the conditions of their making."""
 
     drawings: list[Drawing]
     conditions: dict[str, Any]
@@ -102,13 +104,18 @@ def sample(
         )  # fmt: skip
     seconds = time.perf_counter() - began
     kept = [len(drawing) for drawing in prefix] if prefix else [0] * count
-    finished = [official_form(drawing, k) for drawing, k in zip(generated.drawings, kept, strict=True)]
-    steps = len(trained.model.time_table) if config.sampler == "ancestral" else config.steps
+    finished = [official_form(drawing, k) for drawing, k in zip(generated.drawings, kept, strict=True) if drawing]
+    if not finished:
+        raise RunFailed(f"none of {count} drawings has a finite stroke; is the checkpoint of a training that diverged?")
+    ancestral = config.sampler == "ancestral"
+    steps = len(trained.model.time_table) if ancestral else config.steps
     conditions = dataclasses.asdict(config) | {
-        "n": count,
+        "n": len(finished),
+        "steps": steps,
         "category": category,
         "evaluations_per_stroke": steps * (1 if config.guidance == 1.0 else 2),
         "continued": prefix is not None,
+        "empty": count - len(finished),
         "cut_at_longest": generated.unfinished,
         "ended_not_finite": generated.not_finite,
         "clipped_points": sum(clipped for _, clipped in finished),
@@ -120,18 +127,30 @@ def sample(
 
 
 def emerging_strokes(
-    trained: TrainedModel, category: str, config: SampleConfig, prefix: list[Drawing] | None
+    trained: TrainedModel, category: str, config: SampleConfig, prefix: Drawing | None = None
 ) -> list[list[Any]]:
-    """Return, for each stroke of drawing 0, its points (num_points, 2) after every denoising step."""
+    """Return, for each finite stroke of drawing 0, its points (num_points, 2) after the denoising steps.
+
+    Of many steps EMERGING_STATES are kept, evenly spaced. An empty list says that nothing was added to the prefix.
+    """
+    import numpy as np
+
+    from devices import autocast_for
     from generation import generate_drawings
 
     strokes: dict[int, list[Any]] = {}
-    generate_drawings(
-        trained, category, range(1), seed=config.seed, sampler=config.sampler, steps=config.steps, eta=config.eta,
-        guidance=config.guidance, prefix=prefix[:1] if prefix else None,
-        watch=lambda k, points: strokes.setdefault(k, []).append(points[0]),
-    )  # fmt: skip
-    return [strokes[k] for k in sorted(strokes)]
+    with autocast_for(config.precision)():
+        generate_drawings(
+            trained, category, range(1), seed=config.seed, sampler=config.sampler, steps=config.steps, eta=config.eta,
+            guidance=config.guidance, prefix=[prefix] if prefix else None,
+            watch=lambda k, points: strokes.setdefault(k, []).append(points[0]),
+        )  # fmt: skip
+    chosen = []
+    for states in strokes.values():
+        if np.isfinite(states[-1]).all():
+            kept = np.linspace(0, len(states) - 1, min(len(states), EMERGING_STATES)).round().astype(int)
+            chosen.append([states[i] for i in kept])
+    return chosen
 
 
 def write_results(
@@ -141,26 +160,30 @@ def write_results(
     config: SampleConfig,
     out: Path,
     prefix: list[Drawing] | None = None,
-) -> list[Path]:
-    """Write drawings, pictures and conditions into the folder `out` and return the files' paths."""
-    from checkpoint import atomic_write_text
+) -> None:
+    """Write drawings, pictures and conditions into the folder `out`."""
+    from atomic_files import write_atomically
     from dataset_utils import write_ndjson
     from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 
     drawings = sampled.drawings
-    visible = [drawing for drawing in drawings if drawing]
+    shown = drawings[:SHEET_DRAWINGS]
     out.mkdir(parents=True, exist_ok=True)
-    write_ndjson(out / "drawings.ndjson", visible, word=category)
-    texts = {f"drawing_{i:03d}.svg": drawing_svg(drawing) for i, drawing in enumerate(visible[:SVG_FILES])}
-    texts["sheet.svg"] = svg_sheet(visible[:SHEET_DRAWINGS], columns=8)
-    texts["conditions.json"] = json.dumps(sampled.conditions, indent=2) + "\n"
-    for name, text in texts.items():
-        atomic_write_text(out / name, text)
-    save_image(out / "grid.png", grid_image(visible[:SHEET_DRAWINGS], columns=8))
-    drawings_animation(visible[:ANIMATED_DRAWINGS], out / "animation.gif")
-    states = emerging_strokes(trained, category, config, prefix)
-    denoising_animation(states, out / "denoising.gif", list(prefix[0]) if prefix else [])
-    return [out / name for name in ("drawings.ndjson", "grid.png", "animation.gif", "denoising.gif", *texts)]
+    for stale in out.glob("drawing_*.svg"):  # of a larger earlier run
+        stale.unlink()
+    write_ndjson(out / "drawings.ndjson", drawings, word=category)
+    for i, drawing in enumerate(drawings[:SVG_FILES]):
+        write_atomically(out / f"drawing_{i:03d}.svg", drawing_svg(drawing))
+    write_atomically(out / "sheet.svg", svg_sheet(shown, columns=8))
+    write_atomically(out / "conditions.json", json.dumps(sampled.conditions, indent=2) + "\n")
+    save_image(out / "grid.png", grid_image(shown, columns=8))
+    drawings_animation(drawings[:ANIMATED_DRAWINGS], out / "animation.gif")
+    history = prefix[0] if prefix else None
+    states = emerging_strokes(trained, category, config, history)
+    if states:
+        denoising_animation(states, out / "denoising.gif", history or [])
+    else:
+        (out / "denoising.gif").unlink(missing_ok=True)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -189,10 +212,11 @@ def main(argv: list[str] | None = None) -> Sampled:
         path = shipped_checkpoint(category)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
-    given = "--n" in (argv if argv is not None else sys.argv[1:])
+    if config.eta and config.sampler != "ddim":
+        raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
     prefix = None
     if arguments.prefix:
-        prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, config.n if given else None)
+        prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, getattr(arguments, "n", None))
 
     from checkpoint import load_weights, sha256_of
     from devices import best_device

@@ -107,11 +107,13 @@ class Whitening:
 
     def encode(self, vectors: Tensor) -> Tensor:
         """Return tokens (..., D) of unit scale from stroke vectors (..., D)."""
-        return (vectors - self.mean) @ self.basis / self.scale
+        with torch.autocast(vectors.device.type, enabled=False):  # bfloat16 would drown the small components
+            return (vectors - self.mean) @ self.basis / self.scale
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Return stroke vectors (..., D) from tokens (..., D); the inverse of `encode`."""
-        return (tokens * self.scale) @ self.basis.T + self.mean
+        with torch.autocast(tokens.device.type, enabled=False):
+            return (tokens.float() * self.scale) @ self.basis.T + self.mean
 
     def to(self, device: torch.device | str) -> Whitening:
         """Return the same whitening on `device`."""

@@ -11,17 +11,28 @@ the same command), metrics.jsonl and grids of samples. Data: Quick, Draw! datase
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields, replace
 from pathlib import Path
 
 from config import (
     SPLITS,
+    TURKISH_NAMES,
     ModelConfig,
     TrainConfig,
     add_config_arguments,
     config_from_arguments,
+    plain_name,
     run_script,
     script_parser,
 )
+
+
+def plain_category(text: str) -> str:
+    """Return a category, or a list with commas, in plain English names without blanks around them, or 'all'."""
+    names = [TURKISH_NAMES.get(plain_name(part), part.strip()) for part in text.split(",") if part.strip()]
+    if not names:
+        raise ValueError("--category is empty, must be a category, a list with commas, or 'all'")
+    return ",".join(dict.fromkeys(names))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,12 +53,16 @@ def main(argv: list[str] | None = None) -> Path:
     """Train as the command line says and return the path of the weights."""
     arguments = build_parser().parse_args(argv)
     config = config_from_arguments(TrainConfig, arguments)
+    config = replace(config, category=plain_category(config.category))
     model_config = config_from_arguments(ModelConfig, arguments)
+    shape = {spec.name for spec in fields(ModelConfig)} - {"dropout"}
+    if arguments.init and (given := sorted(shape & set(vars(arguments)))):
+        raise ValueError(f"--{given[0].replace('_', '-')} is given beside --init, whose checkpoint decides it")
 
     from training import DataChoice, prepare, train  # torch takes over a second: bad flags are answered before it
 
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
-    out = Path(arguments.out or f"runs/{config.category.split(',')[0]}")
+    out = Path(arguments.out or "runs/" + config.category.replace(",", "+"))
     run = prepare(config, model_config, choice, Path(arguments.init) if arguments.init else None, out)
     try:
         train(run)

@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from checkpoint import TrainedModel, atomic_write_text, load_state, load_weights, save_state, save_weights, sha256_of
+from atomic_files import write_atomically
+from checkpoint import TrainedModel, load_state, load_weights, save_state, save_weights, sha256_of
 from config import ATTRIBUTION, ModelConfig, RunFailed, TrainConfig, resolve_category
 from dataset_utils import available_categories, load_category
 from devices import autocast_for, best_device
@@ -36,6 +37,8 @@ from training_data import Batch, StrokeSet, drawing_weights, random_affine, stro
 VALIDATION_DRAWINGS = 384
 MAX_BAD_STEPS = 3
 GRID_DRAWINGS = 32
+LOG_EVERY = 50
+"""Updates behind a row of metrics.jsonl."""
 
 
 def losses(
@@ -56,10 +59,10 @@ def losses(
     device = tokens.device
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator).to(device)
+        return torch.rand(shape, generator=generator, device=generator.device).to(device)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(device)
+        return torch.randn(shape, generator=generator, device=generator.device).to(device)
 
     category = batch.category.masked_fill(uniform(count) < config.category_dropout, model.null_category)
     level = config.history_noise * uniform(count, 1, 1)
@@ -232,11 +235,15 @@ class Run:
     def update(self, batch: Batch) -> dict[str, float]:
         """Make one optimizer update and return its losses; a batch that is not finite is skipped and counted."""
         config = self.config
-        torch.manual_seed(hash((config.seed, self.step)) & 0x7FFF_FFFF)  # dropout
-        generator = torch.Generator().manual_seed((config.seed << 32) + self.step)
-        batch = random_affine(batch, config.augmentation, generator).to(self.device)
+        began = time.perf_counter()
+        augmentation, noise, dropout = np.random.SeedSequence([config.seed, self.step]).generate_state(3).tolist()
+        torch.manual_seed(dropout)
+        generator = torch.Generator(self.device).manual_seed(noise)
+        changed = random_affine(batch, config.augmentation, torch.Generator().manual_seed(augmentation))
         with self.autocast():
-            diffusion, stop = losses(self.model, self.whitening, batch, self.alpha_bar, config, generator)
+            diffusion, stop = losses(
+                self.model, self.whitening, changed.to(self.device), self.alpha_bar, config, generator
+            )
             loss = diffusion + config.stop_weight * stop
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -256,7 +263,18 @@ class Run:
                     f"{self.out} is untouched, try a --learning-rate below {config.learning_rate:g}"
                 )
         self.step, self.drawings = self.step + 1, self.drawings + len(batch.lengths)
-        return {"loss": diffusion.item(), "stop_loss": stop.item(), "learning_rate": rate, "grad_norm": norm.item()}
+        figures = {"loss": diffusion.item(), "stop_loss": stop.item(), "grad_norm": norm.item()}
+        seconds = time.perf_counter() - began
+        self.seconds += seconds
+        return figures | {"learning_rate": rate, "update_seconds": seconds, "update_drawings": len(batch.lengths)}
+
+    def log_row(self, recent: list[dict[str, float]]) -> dict[str, float]:
+        """Return a row of metrics.jsonl: means over the recent updates, learning rate and counters as they are."""
+        means = {key: sum(r[key] for r in recent) / len(recent) for key in ("loss", "stop_loss", "grad_norm")}
+        speed = sum(r["update_drawings"] for r in recent) / sum(r["update_seconds"] for r in recent)
+        means |= {"learning_rate": recent[-1]["learning_rate"], "seconds": self.seconds, "drawings_per_second": speed}
+        counters: dict[str, float] = {"step": self.step, "drawings": self.drawings}
+        return counters | {key: _rounded(value) for key, value in means.items()}
 
     @property
     def averaged_model(self) -> StrokeDiffusionModel:
@@ -308,7 +326,7 @@ class Run:
         if missing:
             raise ValueError(f"{self.out}: the training state lacks '{missing[0]}'")
         for part, settings in self.identity.items():
-            saved = state["identity"][part]
+            saved = state["identity"].get(part, {})
             for key, value in settings.items():
                 if saved.get(key) != value:
                     raise ValueError(
@@ -334,42 +352,41 @@ def sample_grid(run: Run, path: Path) -> None:
 
 
 def train(run: Run) -> None:
-    """Run all updates that are left, with a progress bar, validations, checkpoints and sample grids on the way."""
+    """Run all updates that are left, with a progress bar, validations, checkpoints and sample grids on the way.
+
+    SIGINT and SIGTERM let the update at hand end, save, and raise KeyboardInterrupt.
+    """
     config, data = run.config, run.data.train
-    state_path = run.out / "training_state.pt"
     batches = training_batches(data, run.weights, config.batch_strokes, config.seed, run.step)
     bar = tqdm(total=config.steps, initial=run.step, unit="step", desc=config.category[:20], mininterval=1.0)
     log = open(run.out / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115 - closed below with the bar
     recent: list[dict[str, float]] = []
-    began, seen = time.perf_counter(), run.drawings
     with stop_signals() as arrived, log, bar:
         while run.step < config.steps:
             recent.append(run.update(data.batch(next(batches))))
             bar.update()
-            now = time.perf_counter()
-            if run.step % 50 == 0 or run.step == config.steps:
-                rate = (run.drawings - seen) / (now - began)
-                run.seconds += now - began
-                began, seen = time.perf_counter(), run.drawings
-                means = {key: sum(r[key] for r in recent) / len(recent) for key in recent[0]}
+            ends = run.step == config.steps
+            if run.step % LOG_EVERY == 0 or ends:
+                row = run.log_row(recent)
                 recent.clear()
-                bar.set_postfix_str(f"loss {means['loss']:.4f}, {rate:.0f} drawings/s")
-                counters = {"step": run.step, "drawings": run.drawings, "seconds": round(run.seconds, 2)}
-                rounded = {k: float(f"{v:.6g}") for k, v in means.items()}
-                log.write(json.dumps(counters | rounded | {"drawings_per_second": round(rate, 1)}) + "\n")
-            if run.step % config.validate_every == 0 or run.step == config.steps or arrived:
-                if not arrived:
-                    result = {k: float(f"{v:.6g}") for k, v in run.validate().items()}
-                    log.write(json.dumps({"step": run.step} | result) + "\n")
-                    tqdm.write(f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
+                log.write(json.dumps(row) + "\n")
+                bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['drawings_per_second']:.0f} drawings/s")
+            due = run.step % config.validate_every == 0 or ends
+            if due:
+                result = {k: _rounded(v) for k, v in run.validate().items()}
+                log.write(json.dumps({"step": run.step} | result) + "\n")
+                tqdm.write(f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
+            if due or arrived:
                 log.flush()
-                save_state(state_path, run.state())
-                began, seen = time.perf_counter(), run.drawings
-            if arrived:
-                raise KeyboardInterrupt
+                save_state(run.out / "training_state.pt", run.state())
             if config.sample_every and run.step % config.sample_every == 0:
                 sample_grid(run, run.out / f"samples_{run.step:07d}.png")
-                began, seen = time.perf_counter(), run.drawings
+            if arrived and not ends:
+                raise KeyboardInterrupt
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def lineage_of(initial: TrainedModel | None) -> list[dict[str, Any]]:
@@ -401,8 +418,8 @@ def prepare(config: TrainConfig, model_config: ModelConfig, choice: DataChoice, 
     state = load_state(out / "training_state.pt")
     if state is not None:
         run.restore(state)
-        _forget_after(run.step, out / "metrics.jsonl")
         print(f"Resuming {config.category} from step {run.step} of {config.steps} in {out}")
+    _forget_after(run.step, out / "metrics.jsonl")
     return run
 
 
@@ -411,4 +428,4 @@ def _forget_after(step: int, log: Path) -> None:
     if log.is_file():
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        atomic_write_text(log, "".join(kept))
+        write_atomically(log, "".join(kept))

@@ -12,9 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("config", "devices", "diffusion_process", "embedded_drawings", "feature_network", "official_data",
-     "packed_drawings", "rendering", "stroke_simplification", "stroke_tokens"),
-    ("dataset_utils", "diffusion_model"),
+    ("atomic_files", "config", "devices", "diffusion_process", "embedded_drawings", "official_data",
+     "packed_drawings", "stroke_simplification", "stroke_tokens"),
+    ("dataset_utils", "diffusion_model", "feature_network", "rendering"),
     ("checkpoint", "metrics", "training_data"),
     ("generation", "report"),
     ("training",),
