@@ -40,7 +40,7 @@ ANIMALS := dog,bear,lion,tiger,panda,raccoon,squirrel,mouse,monkey,kangaroo,pig,
 VEHICLES := car,school bus,van,truck,pickup truck,firetruck,ambulance,police car,train,tractor,bulldozer
 TRAIN := $(PY) train_diffusion.py --data-dir "$(DRAWINGS)" --batch-strokes 768 --ema-decay 0.998 --sample-every 0
 RELATED := --category cat,bus,rabbit --companions "$(VEHICLES),$(ANIMALS)" --dropout 0.05 --warmup 100 --validate-every 300
-TUNE := --init runs/base/weights.safetensors --companion-share 0.4 --steps 1200 --learning-rate 4e-4 --scale-weight 0.75 --dropout 0.1 --warmup 50 --validate-every 200
+TUNE := --init runs/base/weights.safetensors --companion-share 0.4 --steps 800 --learning-rate 4e-4 --scale-weight 0.75 --dropout 0.1 --warmup 50 --validate-every 200
 
 models: $(VENV)/runtime
 	$(TRAIN) --category all --out runs/all --steps 5500 --warmup 200 --scale-weight 0 --dropout 0
@@ -49,6 +49,7 @@ models: $(VENV)/runtime
 	$(TRAIN) $(TUNE) --category cat --companions "$(ANIMALS),rabbit" --out runs/cat
 	$(TRAIN) $(TUNE) --category bus --companions "$(VEHICLES)" --out runs/bus
 	$(TRAIN) $(TUNE) --category rabbit --companions "$(ANIMALS),cat" --out runs/rabbit
+	for name in base cat bus rabbit; do cp runs/$$name/weights.safetensors checkpoints/$$name.safetensors; done
 
 clean:
 	rm -rf $(VENV) data/cache runs samples

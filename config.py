@@ -119,7 +119,7 @@ class SampleConfig:
     sampler: str = option("dpm-solver++", "diffusion sampler", choices=SAMPLERS)
     steps: int = option(20, "denoising steps per stroke; ancestral always takes all", minimum=1, maximum=1000)
     eta: float = option(0.0, "DDIM only: 0 deterministic, 1 as noisy as ancestral", minimum=0, maximum=1)
-    guidance: float = option(1.0, "classifier-free guidance on the category, 1 is off", minimum=0, maximum=20)
+    guidance: float = option(1.5, "classifier-free guidance on the category, 1 is off", minimum=0, maximum=20)
     batch_size: int = option(256, "drawings at once; changes speed, not drawings", minimum=1, maximum=100_000)
     precision: str = option("float32", "arithmetic of the network", choices=PRECISIONS)
 
