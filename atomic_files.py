@@ -12,7 +12,7 @@ from typing import IO
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Give a binary file that replaces `path`, with mode 0644, only when the block ends without an error.
 
     Its folder is made where it is missing. A symbolic link stays one: what it points to is replaced.
@@ -38,7 +38,7 @@ def atomic_file(path: str | Path) -> Iterator[IO[bytes]]:
             os.close(folder)
 
 
-def write_atomically(path: str | Path, content: bytes | str) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Put bytes, or text as UTF-8, at `path` whole: see `atomic_file`."""
     with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
