@@ -290,10 +290,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 
-    def fail(self, target):
+    def fail(source, target):
         raise OSError("planted")
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="planted"):
         save_image(path, np.zeros((8, 8, 3), dtype=np.uint8))
     assert path.read_bytes() == b"old"

@@ -45,7 +45,7 @@ def scores(category: str, shift: float = 0.0) -> dict[str, Any]:
         "category": category, "n_generated": 77, "n_real": 41, "reference": "real drawings as strokes", "seed": 3,
         "rendering": "some rendering", "feature_network": {"file": "net.safetensors", "sha256": "f" * 64},
         "fid": distance(31.26 + shift) | {"independent_strokes": 93.1},
-        "kid": distance(0.004567 + shift / 1000) | {"std": 0.0011, "independent_strokes": 0.0512},
+        "kid": distance(0.004567 + shift / 1000) | {"std": 0.0011, "independent_strokes": 0.0512, "share": 0.0892},
         "recognisability": {
             "generated": {"top1": 0.613, "top5": 0.817}, "real": {"top1": 0.724, "top5": 0.913},
             "independent_strokes": {"top1": 0.119, "top5": 0.331},
@@ -93,7 +93,7 @@ def test_page_shows_every_category_with_all_its_drawings_and_is_small(tmp_path: 
 
 def test_page_asks_no_server_for_anything_and_runs_nothing(tmp_path: Path) -> None:
     gif = tmp_path / "denoising.gif"
-    denoising_animation([np.array([[0.0, 0.0], [9.0, 9.0]])], gif, size=64)
+    denoising_animation([[np.array([[0.0, 0.0], [9.0, 9.0]])]], gif, size=64)
     text, tree = write(tmp_path, result(gifs={"from noise": gif}))
     assert 'src="data:image/gif;base64,R0lG' in text
     for element in tree.iter():
@@ -144,7 +144,7 @@ def test_scores_against_pictures_lack_what_needs_strokes(tmp_path: Path) -> None
 def test_tables_hold_the_scores(tmp_path: Path) -> None:
     results = [result("cat"), result("bus", scores=scores("bus", shift=2.5))]
     _, tree = write(tmp_path, *results)
-    cat = ["cat", "77 / 41", "31.3", "46.9 ± 0.3", "15.6 ± 0.2", "4.57 ± 1.10", "2.3 ± 200.0", "61.3 %", "72.4 %"]
+    cat = ["cat", "77 / 41", "31.3", "46.9 ± 0.3", "15.6 ± 0.2", "4.57 ± 1.10", "0.089", "61.3 %", "72.4 %"]
     assert rows(tree)[1] == cat
     assert ["FID", "31.3", "20", "46.9 ± 0.3", "15.6 ± 0.2", "93.1"] in rows(tree)
     assert ["Recognised, first five guesses", "81.7 %", "–", "–", "91.3 %", "33.1 %"] in rows(tree)

@@ -202,7 +202,7 @@ def test_sampling_writes_every_file_and_the_same_bytes_twice(weights: Path, tmp_
     packed, _ = read_ndjson(tmp_path / "a/drawings.ndjson")
     assert len(packed) == 20
     conditions = json.loads((tmp_path / "a/conditions.json").read_text())
-    assert conditions["evaluations_per_stroke"] == 5
+    assert conditions["evaluations_per_stroke"] == 10  # guidance asks the network twice a step
     assert len(conditions["checkpoint_sha256"]) == 64
 
 
