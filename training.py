@@ -149,9 +149,8 @@ def load_training_data(
     config: TrainConfig, model_config: ModelConfig, choice: DataChoice, known: tuple[str, ...]
 ) -> TrainingData:
     """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
-    available = available_categories(choice.data_dir)
-    targets = _category_list(config.category, available)
-    companions = [name for name in _category_list(config.companions, available) if name not in targets]
+    targets = _category_list(config.category, choice)
+    companions = [name for name in _category_list(config.companions, choice) if name not in targets]
     categories = known + tuple(name for name in targets + companions if name not in known)
     if known and len(categories) > len(known):
         raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
@@ -178,10 +177,14 @@ def load_training_data(
     return TrainingData(train, held_out, categories, ids[own], source)
 
 
-def _category_list(text: str, available: list[str]) -> list[str]:
+def _category_list(text: str, choice: DataChoice) -> list[str]:
+    available = available_categories(choice.data_dir)
     if text.strip() == "all":
         return list(available)
-    names = [resolve_category(part, available) for part in text.split(",") if part.strip()]
+    try:
+        names = [resolve_category(part, available) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise ValueError(f"{choice.data_dir or 'the drawings at hand'}: {error}") from None
     return list(dict.fromkeys(names))
 
 
