@@ -70,24 +70,24 @@ def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.
     return train_diffusion.main(command + (["--data-dir", data_dir] if data_dir else []))
 
 
-def score(drawings: list[Any], data: CategoryData, category: str, seed: int) -> dict[str, Any]:
+def score(drawings: list[Any], real: list[Any], data: CategoryData, seed: int) -> dict[str, Any]:
     """Return the figures of generated drawings against the best reference at hand, which they name.
 
+    `real` are the drawings of `data` to compare with, none where nothing is at hand.
     Drawings of the official test split are compared as they are, and so are embedded ones (that is a test of the
     program, no more). A part of the dataset with a split of its own is no official test: features come from the
     shipped pictures of official test drawings, and only what needs strokes from the held-out part at hand.
     """
     from metrics import score_drawings, stroke_distances
 
-    held_out = [data.test.drawing(i) for i in range(len(data.test))]
-    if data.split in ("official", "leak-free") or data.source == "embedded":
-        scores = score_drawings(drawings, held_out, category, seed=seed)
+    if real and (data.split in ("official", "leak-free") or data.source == "embedded"):
+        scores = score_drawings(drawings, real, data.category, seed=seed)
         if data.source == "embedded":
             scores["reference"] = "embedded drawings, made by a program"
     else:
-        scores = score_drawings(drawings, None, category, seed=seed)
-        if len(held_out) >= 4:
-            scores |= stroke_distances(drawings, held_out, seed)
+        scores = score_drawings(drawings, None, data.category, seed=seed)
+        if len(real) >= 4:
+            scores |= stroke_distances(drawings, real, seed)
     return scores
 
 
@@ -101,7 +101,6 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     import sample_diffusion
     from checkpoint import load_weights, sha256_of
     from devices import best_device
-    from metrics import score_drawings
     from rendering import comparison_image, save_image
     from report import CategoryResult
 
@@ -116,13 +115,11 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     sampled.conditions["data_at_hand"] = data.source if at_hand else "none"
     sample_diffusion.write_results(sampled, trained, category, config, out)
     real = [data.test.drawing(i) for i in range(len(data.test))] if at_hand else []
+    scores = score(sampled.drawings, real, data, arguments.seed)
     if real:
-        scores = score(sampled.drawings, data, category, arguments.seed)
         titles = ("embedded" if data.source == "embedded" else "real", "generated")
         sides = (real[:SHOWN], sampled.drawings[:SHOWN])
         save_image(out / "comparison.png", comparison_image(*sides, columns=8, cell=96, titles=titles))
-    else:
-        scores = score_drawings(sampled.drawings, None, category, seed=arguments.seed)
     log = weights.parent / "metrics.jsonl"
     losses = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     gifs = {"point by point": out / "animation.gif", "strokes emerging from noise": out / "denoising.gif"}
