@@ -12,13 +12,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("atomic_files", "config", "devices", "diffusion_process", "embedded_drawings", "official_data",
-     "packed_drawings", "stroke_simplification", "stroke_tokens"),
-    ("dataset_utils", "diffusion_model", "feature_network", "rendering"),
-    ("checkpoint", "metrics", "training_data"),
-    ("generation", "report"),
-    ("training",),
-    ("make_splits", "sample_diffusion", "train_diffusion", "train_features"),
+    ("atomic_files", "config", "devices", "diffusion_process", "distances", "embedded_drawings", "inception",
+     "official_data", "packed_drawings", "stroke_simplification", "stroke_tokens"),
+    ("dataset_utils", "diffusion_model", "drawing_statistics", "feature_network", "rendering"),
+    ("checkpoint", "official_metrics", "reference", "training_data"),
+    ("generation", "metrics"),
+    ("results_tables", "training"),
+    ("make_splits", "report", "sample_diffusion", "train_diffusion", "train_features"),
     ("run_all",),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
