@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run smoke full test lint models clean
+.PHONY: run smoke full table test lint models clean
 
 run: $(VENV)/runtime
 	$(PY) run_all.py
 
 smoke full: $(VENV)/runtime
 	$(PY) run_all.py --profile $@
+
+# The figures and animations of the README: mean and deviation over three seeds.
+table: $(VENV)/runtime
+	$(PY) run_all.py --seeds 3 --publish
 
 test: $(VENV)/development
 	$(VENV)/bin/ruff check .
@@ -29,8 +33,9 @@ $(VENV)/runtime: $(VENV)/created requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/development: $(VENV)/runtime requirements-dev.txt
+$(VENV)/development: $(VENV)/runtime requirements-dev.txt requirements-agreement.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/cross-checks -r requirements-agreement.txt
 	@touch $@
 
 # How the shipped models were made: about two hours on two CPU cores. DRAWINGS is a folder of <category>.ndjson files,

@@ -24,6 +24,9 @@ SPLITS = ("auto", "official", "leak-free", "local")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
+CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
+NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
+REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
 
 Config = TypeVar("Config")
 

@@ -37,6 +37,7 @@ CANVAS = 256
 BOX_SIDE = 236
 BOX_CORNER = 10
 FEATURE_SIDE = 64
+FEATURE_RENDERING = "bounding box to 236 of 256 px at (10, 10), PIL line width 3, averaged 4x4 to 64 px"
 COORDINATE_LIMIT = 10_000  # beyond any screen; PIL walks every pixel of a line, also those outside the picture
 
 UNIT_SIDE = 255.0  # longest side of an official drawing

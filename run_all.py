@@ -16,19 +16,29 @@ import platform
 import shutil
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config import ATTRIBUTION, CATEGORIES, PROFILES, SampleConfig, resolve_category, run_script, script_parser
+from config import (
+    ATTRIBUTION,
+    CATEGORIES,
+    CHECKPOINTS,
+    NETWORK_PATH,
+    PROFILES,
+    SampleConfig,
+    resolve_category,
+    run_script,
+    script_parser,
+)
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from dataset_utils import CategoryData
     from report import CategoryResult
 
 ROOT = Path(__file__).resolve().parent
-CHECKPOINTS = ROOT / "checkpoints"
 SHOWN = 64
+CLOSEST = 8
 
 
 @dataclass(frozen=True)
@@ -70,25 +80,40 @@ def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.
     return train_diffusion.main(command + (["--data-dir", data_dir] if data_dir else []))
 
 
-def score(drawings: list[Any], real: list[Any], data: CategoryData, seed: int) -> dict[str, Any]:
+def score(drawings: list[Any], real: list[Any], data: CategoryData) -> dict[str, Any]:
     """Return the figures of generated drawings against the best reference at hand, which they name.
 
     `real` are the drawings of `data` to compare with, none where nothing is at hand.
     Drawings of the official test split are compared as they are, and so are embedded ones (that is a test of the
-    program, no more). A part of the dataset with a split of its own is no official test: features come from the
-    shipped pictures of official test drawings, and only what needs strokes from the held-out part at hand.
+    program, no more). A part of the dataset with a split of its own is no official test: then the shipped reference
+    decides, where it has the category.
     """
-    from metrics import score_drawings, stroke_distances
+    from metrics import score_drawings, shipped_categories
 
-    if real and (data.split in ("official", "leak-free") or data.source == "embedded"):
-        scores = score_drawings(drawings, real, data.category, seed=seed)
-        if data.source == "embedded":
-            scores["reference"] = "embedded drawings, made by a program"
-    else:
-        scores = score_drawings(drawings, None, data.category, seed=seed)
-        if len(real) >= 4:
-            scores |= stroke_distances(drawings, real, seed)
+    embedded = data.source == "embedded"
+    as_strokes = data.split in ("official", "leak-free") or embedded or data.category not in shipped_categories()
+    if as_strokes and len(real) < 2:
+        return {"not_measured": "no real drawings of this category are at hand, nor in the shipped reference"}
+    training = [data.train.drawing(i) for i in range(len(data.train))]
+    scores = score_drawings(drawings, real if as_strokes else None, data.category, training=training)
+    if embedded:
+        scores["reference"] = "embedded drawings, made by a program"
     return scores
+
+
+def write_closest(drawings: list[Any], data: CategoryData, path: Path) -> None:
+    """Write a picture of the generated drawings that come nearest to a training drawing, and of that drawing below."""
+    from feature_network import load_feature_network
+    from metrics import closest_pairs
+    from reference import describe_drawings
+    from rendering import grid_image, save_image
+
+    loaded, training = load_feature_network(NETWORK_PATH), [data.train.drawing(i) for i in range(len(data.train))]
+    ours, theirs = (describe_drawings(side, loaded).features for side in (drawings, training))
+    pairs = closest_pairs(ours, theirs, CLOSEST)
+    shown = [drawings[i] for i, _, _ in pairs] + [training[j] for _, j, _ in pairs]
+    labels = [f"distance {distance:.1f}" for _, _, distance in pairs] + ["nearest in training"] * len(pairs)
+    save_image(path, grid_image(shown, columns=len(pairs), cell=128, labels=labels))
 
 
 def is_at_hand(data: CategoryData, profile: Profile) -> bool:
@@ -115,7 +140,12 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     sampled.conditions["data_at_hand"] = data.source if at_hand else "none"
     sample_diffusion.write_results(sampled, trained, category, config, out)
     real = [data.test.drawing(i) for i in range(len(data.test))] if at_hand else []
-    scores = score(sampled.drawings, real, data, arguments.seed)
+    scores = {str(config.seed): score(sampled.drawings, real, data)}
+    for seed in range(config.seed + 1, config.seed + arguments.seeds):
+        again = sample_diffusion.sample(trained, category, replace(config, seed=seed))
+        scores[str(seed)] = score(again.drawings, real, data)
+    if at_hand:
+        write_closest(sampled.drawings, data, out / "closest.png")
     if real:
         titles = ("embedded" if data.source == "embedded" else "real", "generated")
         sides = (real[:SHOWN], sampled.drawings[:SHOWN])
@@ -123,8 +153,11 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     log = weights.parent / "metrics.jsonl"
     losses = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     gifs = {"point by point": out / "animation.gif", "strokes emerging from noise": out / "denoising.gif"}
-    gifs = {caption: path for caption, path in gifs.items() if path.is_file()}
-    return CategoryResult(category, sampled.drawings, real, scores, sampled.conditions, losses, gifs)
+    pictures = {"generated drawings nearest to a training drawing, which is below them": out / "closest.png"}
+    gifs, pictures = (
+        {caption: path for caption, path in found.items() if path.is_file()} for found in (gifs, pictures)
+    )
+    return CategoryResult(category, sampled.drawings, real, scores, sampled.conditions, losses, gifs, pictures)
 
 
 def commit_of_program() -> str | None:
@@ -143,7 +176,7 @@ def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "run": name,
         "profile": arguments.profile,
-        "seed": arguments.seed,
+        "seeds": list(range(arguments.seed, arguments.seed + arguments.seeds)),
         "commit": commit_of_program(),
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -157,7 +190,7 @@ def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def publish(results: list[CategoryResult], run_file: Path) -> None:
     """Copy a run's figures and animations to where the README shows them."""
-    from report import update_readme
+    from results_tables import update_readme
 
     shutil.copyfile(run_file, ROOT / "results" / "published.json")
     for result in results:
@@ -173,7 +206,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", default="quick", choices=PROFILES, help="how much to do (default quick)")
     parser.add_argument("--categories", default=",".join(CATEGORIES), help="with commas (default cat,bus,rabbit)")
     parser.add_argument("--n", type=int, help="drawings per category (default by profile: 64, 500, 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of drawings and figures (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawings (default 0)")
+    parser.add_argument("--seeds", type=int, default=1, help="score so many seeds: mean and deviation (default 1)")
     parser.add_argument("--name", help="name of the run (default the profile)")
     parser.add_argument("--out", default="results", help="folder for everything (default results)")
     parser.add_argument("--data-dir", help="folder of <category>.ndjson files, or 'embedded'")
@@ -189,6 +223,8 @@ def main(argv: list[str] | None = None) -> Path:
         raise ValueError(f"--n is {arguments.n}, must lie in 4 ... 1000000")
     if not 0 <= arguments.seed < 2**31:
         raise ValueError(f"--seed is {arguments.seed}, must lie in 0 ... {2**31 - 1}")
+    if not 1 <= arguments.seeds <= 1000:
+        raise ValueError(f"--seeds is {arguments.seeds}, must lie in 1 ... 1000")
     name = arguments.name or arguments.profile
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"--name is '{name}', must be letters, digits, - and _")
@@ -214,7 +250,7 @@ def main(argv: list[str] | None = None) -> Path:
         print(f"\n== {data.category} ==\n{data.describe() if at_hand else 'no real drawings at hand'}")
         results.append(run_category(data, folder / name / data.category, arguments))
     run = describe_run(name, arguments) | {"seconds": round(time.perf_counter() - began, 1)}
-    figures = {r.category: {"scores": r.scores, "conditions": r.conditions} for r in results}
+    figures = {r.category: {"scores": r.scores, "conditions": r.conditions, "seeds": r.seeds} for r in results}
     run_file = folder / f"{name}.json"
     text = json.dumps({"run": run, "categories": figures}, indent=2) + "\n"
     write_atomically(run_file, text)

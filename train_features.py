@@ -5,13 +5,15 @@
 The folder holds `<category>.ndjson` files of the official simplified form. Training uses the local split and
 never sees a drawing of its other 15 %. The same command continues a training that was cut off, and does not
 repeat one that is finished. With `--pictures DIR` it also writes the reference features of real pictures
-(`DIR/<category>.npz`) that `metrics.py` compares with where no real drawings are at hand.
+(`DIR/<category>.npz`) that `metrics.py` compares with where no real drawings are at hand. `--measure` does not train:
+it measures the network that is there once more and writes the figures into its file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import shutil
 import sys
 import time
@@ -24,15 +26,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import metrics
 import rendering
-from config import ATTRIBUTION, add_config_arguments, config_from_arguments, option, run_script, script_parser
+from config import (
+    ATTRIBUTION,
+    CATEGORIES,
+    NETWORK_PATH,
+    REFERENCE_PATH,
+    add_config_arguments,
+    config_from_arguments,
+    option,
+    run_script,
+    script_parser,
+)
 from dataset_utils import PackedDrawings, load_category
 
 if TYPE_CHECKING:
     import torch
 
     from feature_network import SketchFeatureNetwork
+
+
+CONFUSION_OF = (*CATEGORIES, "car")
+CONFUSION_NAMES = 8
 
 
 @dataclass(frozen=True)
@@ -157,6 +172,20 @@ def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str
         result[f"top{k}"] = float(hits.mean())
         per_class = np.bincount(labels, hits)[counts > 0] / counts[counts > 0]
         result[f"top{k}_mean_over_classes"] = float(per_class.mean())
+    return result
+
+
+def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: list[str]) -> dict[str, dict[str, Any]]:
+    """Return what drawings of this project's categories are taken for: their number, and shares of the first names."""
+    result = {}
+    for category in CONFUSION_OF:
+        if category not in classes:
+            continue
+        taken = logits[labels == classes.index(category)].argmax(axis=1)
+        shares = np.bincount(taken, minlength=len(classes)) / max(1, len(taken))
+        first = np.argsort(-shares, kind="stable")[:CONFUSION_NAMES]
+        named = {classes[i]: float(shares[i]) for i in first if shares[i] > 0}
+        result[category] = {"n": len(taken), "taken_for": named}
     return result
 
 
@@ -287,60 +316,86 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of <category>.ndjson files")
-    parser.add_argument("--out", type=Path, default=metrics.NETWORK_PATH, help="file of the trained network")
+    parser.add_argument("--out", type=Path, default=NETWORK_PATH, help="file of the trained network")
     parser.add_argument("--pictures", type=Path, help="folder of <category>.npz with real pictures, for the reference")
-    parser.add_argument("--reference", type=Path, default=metrics.REFERENCE_PATH, help="file of reference features")
+    parser.add_argument("--reference", type=Path, default=REFERENCE_PATH, help="file of reference features")
+    parser.add_argument("--measure", action="store_true", help="do not train: measure --out on held-out drawings again")
     add_config_arguments(parser, FeatureTrainingConfig)
     return parser
 
 
-def train_and_save(config: FeatureTrainingConfig, data_dir: Path, out: Path) -> dict[str, Any]:
-    """Train on a folder's categories, measure on held-out drawings, write `out`, return the conditions."""
-    classes, train_set, held_out = load_all_categories(data_dir)
-    import multiprocessing
+def held_out_figures(
+    network: SketchFeatureNetwork, classes: list[str], held_out: LabelledDrawings, pool: ProcessPoolExecutor | None
+) -> dict[str, Any]:
+    """Return what the network makes of drawings that it was not trained on: accuracy and confusion."""
+    from feature_network import describe_pictures
 
-    from feature_network import describe_pictures, save_feature_network
+    _, logits = describe_pictures(network, render(held_out.packed, None, pool))
+    return {
+        "held_out_drawings": len(held_out.labels),
+        "held_out": accuracy(logits, held_out.labels),
+        "confusion": confusion(logits, held_out.labels, classes),
+    }
+
+
+def train_and_save(config: FeatureTrainingConfig, data_dir: Path, out: Path, pool: ProcessPoolExecutor | None) -> None:
+    """Train on a folder's categories, measure on held-out drawings, write `out`."""
+    classes, train_set, held_out = load_all_categories(data_dir)
+
+    from feature_network import save_feature_network
 
     state_folder = out.with_suffix(".training")
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(config.workers, mp_context=context) if config.workers else None
-    try:
-        trainer = train(config, train_set, len(classes), state_folder / "state.pt", pool)
-        pictures = render(held_out.packed, None, pool)
-    finally:
-        if pool:
-            pool.shutdown()
-    _, logits = describe_pictures(trainer.averaged_network, pictures)
+    trainer = train(config, train_set, len(classes), state_folder / "state.pt", pool)
     conditions: dict[str, Any] = {
         **asdict(config),
         "train_drawings": len(train_set.labels),
-        "held_out_drawings": len(held_out.labels),
         "split": "local",
-        "rendering": metrics.RENDERING,
+        "rendering": rendering.FEATURE_RENDERING,
         "training_seconds": round(trainer.seconds, 1),
         "epoch_losses": [round(loss, 4) for loss in trainer.epoch_losses],
-        "held_out": accuracy(logits, held_out.labels),
+        **held_out_figures(trainer.averaged_network, classes, held_out, pool),
         "data": ATTRIBUTION,
     }
     save_feature_network(out, trainer.averaged_network, classes, conditions)
     shutil.rmtree(state_folder)
-    return conditions
+
+
+def measure_again(data_dir: Path, path: Path, pool: ProcessPoolExecutor | None) -> None:
+    """Measure a trained network on a folder's held-out drawings and write the figures into its file."""
+    from feature_network import load_feature_network, save_feature_network
+
+    loaded = load_feature_network(path)
+    classes, _, held_out = load_all_categories(data_dir)
+    if classes != loaded.classes:
+        raise ValueError(f"{data_dir}: holds {len(classes)} categories that are not those of {path}")
+    figures = held_out_figures(loaded.network, classes, held_out, pool)
+    save_feature_network(path, loaded.network, classes, loaded.conditions | figures)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Make what is missing of network and reference features; print and return the network's conditions."""
     arguments = build_parser().parse_args(argv)
     config = config_from_arguments(FeatureTrainingConfig, arguments)
-    if arguments.out.exists():
-        sys.stderr.write(f"{arguments.out} is there: not trained again (delete it to train anew)\n")
-    else:
-        train_and_save(config, arguments.data_dir, arguments.out)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(config.workers, mp_context=context) if config.workers else None
+    try:
+        if arguments.measure:
+            measure_again(arguments.data_dir, arguments.out, pool)
+        elif arguments.out.exists():
+            sys.stderr.write(f"{arguments.out} is there: not trained again (delete it to train anew)\n")
+        else:
+            train_and_save(config, arguments.data_dir, arguments.out, pool)
+    finally:
+        if pool:
+            pool.shutdown()
+
     from feature_network import load_feature_network
+    from reference import write_references
 
     loaded = load_feature_network(arguments.out)
     result = {"out": str(arguments.out), "sha256": loaded.sha256, **loaded.conditions}
     if arguments.pictures:
-        result["reference"] = metrics.write_reference(
+        result["reference"] = write_references(
             arguments.pictures, arguments.data_dir, arguments.out, arguments.reference
         )
     sys.stdout.write(json.dumps(result, indent=2) + "\n")

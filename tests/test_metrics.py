@@ -1,8 +1,7 @@
-"""Laws of the metrics: closed forms, other implementations, floors and ceilings, and what is refused."""
+"""Laws of whole scores: floors and ceilings, what each figure sees, averages over seeds, and the command line."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -11,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.linalg
-import scipy.stats
 
 import metrics
 from dataset_utils import read_ndjson, write_ndjson
@@ -30,148 +27,6 @@ def real_drawings(category: str, count: int) -> list:
     return embedded_drawings(category, count)
 
 
-def exact_gaussian(mean: np.ndarray, covariance: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Points whose sample mean and sample covariance (over N - 1) are exactly the given ones."""
-    x = np.random.default_rng(seed).normal(size=(count, len(mean)))
-    x -= x.mean(axis=0)
-    white = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T
-    return white @ np.linalg.cholesky(covariance).T + mean
-
-
-def sqrtm_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The Fréchet distance as the literature writes it."""
-    c_a, c_b = np.cov(a.T), np.cov(b.T)
-    root = scipy.linalg.sqrtm(c_a @ c_b).real
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(c_a + c_b - 2 * root))
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(5)
-
-
-# ---- Fréchet distance
-
-
-def test_frechet_distance_of_two_gaussians_is_the_closed_form() -> None:
-    var_a, var_b = np.array([1.0, 4.0, 0.25]), np.array([9.0, 1.0, 0.25])
-    a = exact_gaussian(np.zeros(3), np.diag(var_a), 50, seed=1)
-    b = exact_gaussian(np.array([3.0, 0.0, -4.0]), np.diag(var_b), 80, seed=2)
-    expected = 25 + ((np.sqrt(var_a) - np.sqrt(var_b)) ** 2).sum()  # commuting covariances
-    assert metrics.frechet_distance(a, b) == pytest.approx(expected, rel=1e-12)
-
-
-def test_frechet_distance_equals_scipys_matrix_root(rng: np.random.Generator) -> None:
-    a = rng.normal(size=(300, 20)) @ rng.normal(size=(20, 20))
-    b = rng.normal(size=(200, 20)) @ rng.normal(size=(20, 20)) + 1
-    assert metrics.frechet_distance(a, b) == pytest.approx(sqrtm_distance(a, b), rel=1e-9)
-
-
-def test_frechet_distance_equals_torchmetrics(rng: np.random.Generator) -> None:
-    fid = pytest.importorskip("torchmetrics.image.fid")
-    import torch
-
-    class Features(torch.nn.Module):
-        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-            return pictures.reshape(len(pictures), -1)
-
-    a, b = rng.normal(size=(120, 12)), rng.normal(size=(90, 12)) * 1.5 + 0.3
-    theirs = fid.FrechetInceptionDistance(feature=Features(), input_img_size=(3, 2, 2), normalize=True)
-    theirs.set_dtype(torch.float64)
-    theirs.orig_dtype = torch.float64
-    for features, real in ((a, True), (b, False)):
-        # given as sums, since its update() goes through float32 pictures
-        side = "real" if real else "fake"
-        x = torch.from_numpy(features)
-        setattr(theirs, f"{side}_features_sum", x.sum(dim=0))
-        setattr(theirs, f"{side}_features_cov_sum", x.T @ x)
-        setattr(theirs, f"{side}_features_num_samples", torch.tensor(len(x)))
-    assert metrics.frechet_distance(a, b) == pytest.approx(theirs.compute().item(), rel=1e-8)
-
-
-@pytest.mark.parametrize("shape", [(2, 16), (10, 64), (64, 64), (500, 16)])
-def test_frechet_distance_of_a_set_to_itself_is_zero(shape: tuple[int, int], rng: np.random.Generator) -> None:
-    x = rng.normal(size=shape)
-    assert metrics.frechet_distance(x, x[::-1]) == pytest.approx(0, abs=1e-9)
-
-
-def test_singular_covariances_need_no_special_case(rng: np.random.Generator) -> None:
-    a, b = rng.normal(size=(9, 4)), rng.normal(size=(12, 4)) + 1
-    basis = np.linalg.qr(rng.normal(size=(40, 4)))[0].T  # isometry into 40 dimensions: N < d and rank 4
-    assert metrics.frechet_distance(a @ basis, b @ basis) == pytest.approx(sqrtm_distance(a, b), rel=1e-9)
-
-
-def test_distances_do_not_depend_on_order_or_float32(rng: np.random.Generator) -> None:
-    a, b = rng.normal(size=(40, 8)).astype(np.float32), rng.normal(size=(30, 8)).astype(np.float32)
-    for distance in (metrics.frechet_distance, lambda x, y: metrics.squared_mmd(np.float64(x), np.float64(y))):
-        expected = distance(a.astype(np.float64), b.astype(np.float64))
-        assert distance(a[::-1], b[rng.permutation(30)]) == pytest.approx(expected, rel=1e-12)
-
-
-# ---- kernel distance
-
-
-def test_kernel_distance_is_the_unbiased_formula_written_out(rng: np.random.Generator) -> None:
-    x, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)) + 0.5
-
-    def k(u: np.ndarray, v: np.ndarray) -> float:
-        return (float(u @ v) / 3 + 1) ** 3
-
-    within = sum(k(u, v) for s in (x, y) for u, v in itertools.permutations(s, 2)) / (4 * 3)
-    across = sum(k(u, v) for u in x for v in y) / 16
-    assert metrics.kernel_distance(x, y) == (pytest.approx(within - 2 * across, rel=1e-12), 0.0)
-
-
-def test_kernel_distance_of_halves_is_zero_on_average_and_often_negative(rng: np.random.Generator) -> None:
-    values = [metrics.kernel_distance(*rng.normal(size=(2, 30, 6)))[0] for _ in range(400)]
-    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(400)
-    assert min(values) < 0
-
-
-def test_kernel_distance_is_decided_by_its_seed_and_takes_subsets(rng: np.random.Generator) -> None:
-    a, b = rng.normal(size=(60, 5)), rng.normal(size=(80, 5)) + 1
-    first = metrics.kernel_distance(a, b, num_subsets=200, subset_size=20, seed=3)
-    assert first == metrics.kernel_distance(a, b, num_subsets=200, subset_size=20, seed=3)
-    assert first != metrics.kernel_distance(a, b, num_subsets=200, subset_size=20, seed=4)
-    assert first[1] > 0
-    assert first[0] == pytest.approx(metrics.squared_mmd(a, b), abs=4 * first[1] / np.sqrt(200))
-
-
-def test_kernel_distance_equals_torchmetrics(rng: np.random.Generator) -> None:
-    kid = pytest.importorskip("torchmetrics.image.kid")
-    import torch
-
-    a, b = rng.normal(size=(2, 25, 6))
-    theirs = kid.poly_mmd(torch.from_numpy(a), torch.from_numpy(b))
-    assert metrics.kernel_distance(a, b)[0] == pytest.approx(theirs.item(), rel=1e-8)
-
-
-@pytest.mark.parametrize("distance", [metrics.frechet_distance, metrics.kernel_distance])
-@pytest.mark.parametrize(
-    ("a", "b", "message"),
-    [
-        (np.zeros((1, 4)), np.zeros((9, 4)), "1 drawings"),
-        (np.zeros((9, 4)), np.full((9, 4), np.nan), "NaN"),
-        (np.zeros((9, 4)), np.zeros((9, 5)), "4 and of 5"),
-        (np.zeros(9), np.zeros((9, 5)), "shape"),
-    ],
-)
-def test_features_that_make_no_distance_are_refused(distance, a, b, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        distance(a, b)
-
-
-# ---- numbers and names
-
-
-def test_wasserstein_equals_scipy_and_a_shift_costs_the_shift(rng: np.random.Generator) -> None:
-    a, b = rng.normal(size=50), rng.integers(0, 5, 33)
-    assert metrics.wasserstein_1(a, b) == pytest.approx(scipy.stats.wasserstein_distance(a, b), rel=1e-12)
-    assert metrics.wasserstein_1(a, a + 2.5) == pytest.approx(2.5)
-    with pytest.raises(ValueError, match="NaN"):
-        metrics.wasserstein_1([1.0, np.nan], [1.0])
-
-
 def test_recognisability_counts_the_best_and_the_best_five() -> None:
     classes = [f"class {i}" for i in range(8)]
     logits = np.zeros((3, 8)) + np.arange(8)  # class 7 is best, class 3 is fifth
@@ -182,36 +37,62 @@ def test_recognisability_counts_the_best_and_the_best_five() -> None:
         metrics.recognisability(logits, classes, "unicorn")
 
 
-def test_ink_length_is_the_length_of_the_lines() -> None:
-    drawing = [np.array([[0, 0], [3, 4], [3, 0]], np.uint8), np.array([[200, 200]], np.uint8)]
-    assert metrics.ink_length(drawing) == 9.0
+# ---- memorisation, on points whose distances are known
 
 
-def test_independent_strokes_keep_every_position_and_mix_the_drawings() -> None:
-    # stroke k of drawing i is the point (i, k)
-    drawings = [[np.array([[i, k]], np.uint8) for k in range(1 + i % 4)] for i in range(40)]
-    mixed = metrics.independent_strokes(drawings, 300, seed=1)
-    assert all(stroke[0, 1] == k for drawing in mixed for k, stroke in enumerate(drawing))
-    assert set(map(len, mixed)) == {1, 2, 3, 4}
-    assert sum(len({stroke[0, 0] for stroke in d}) > 1 for d in mixed if len(d) > 1) > 200
-    again = metrics.independent_strokes(drawings, 300, seed=1)
-    assert all(np.array_equal(s, t) for d, e in zip(mixed, again, strict=True) for s, t in zip(d, e, strict=True))
+def test_memorisation_compares_medians_and_counts_what_is_nearer_than_real() -> None:
+    training = np.array([[0.0], [100.0]])
+    real = np.arange(1, 101)[:, None] / 10 + 20.0  # 20.1 ... 30 away from the nearest, its first hundredth 20.199
+    generated = np.array([[10.0], [110.0], [20.15], [125.1], [140.0]])  # 10, 10, 20.15, 25.1 and 40 away
+    found = metrics.memorisation(generated, real, training)
+    assert found["median_generated"] == pytest.approx(20.15)
+    assert found["median_real"] == pytest.approx(25.05)
+    assert found["ratio"] == pytest.approx(20.15 / 25.05)
+    assert found["nearer_than_real"] == pytest.approx(3 / 5)
+    assert found["n_training"] == 2
 
 
-def test_floor_and_score_are_taken_at_the_same_number(rng: np.random.Generator) -> None:
-    sizes = []
+def test_copies_are_nearer_than_real_drawings_and_the_closest_pairs_name_them() -> None:
+    rng = np.random.default_rng(0)
+    training, real, fresh = (rng.normal(size=(n, 8)) for n in (300, 200, 200))
+    honest = metrics.memorisation(fresh, real, training)
+    assert honest["ratio"] == pytest.approx(1, abs=0.1)
+    assert honest["nearer_than_real"] < 0.05
+    copying = fresh.copy()
+    copying[7], copying[40] = training[123] + 1e-3, training[9] + 1e-2
+    assert metrics.memorisation(copying, real, training)["nearer_than_real"] >= 2 / 200
+    pairs = metrics.closest_pairs(copying, training, 3)
+    assert [(i, j) for i, j, _ in pairs[:2]] == [(7, 123), (40, 9)]
+    assert [distance for _, _, distance in pairs] == sorted(distance for _, _, distance in pairs)
+    assert metrics.memorisation(training[:50], real, training)["ratio"] == 0
 
-    def distance(a: np.ndarray, b: np.ndarray) -> float:
-        sizes.append((len(a), len(b)))
-        return metrics.frechet_distance(a, b)
 
-    real, same, other = rng.normal(size=(60, 4)), rng.normal(size=(50, 4)), rng.normal(size=(50, 4)) + 2
-    score = metrics.with_floor(distance, same, real, seed=0)
-    assert sizes == [(50, 60)] + [(30, 30)] * 2 * metrics.NUM_SPLITS
-    assert score["floor_n"] == 30
-    assert abs(score["at_floor_n"] - score["floor"]) < 3 * score["floor_std"]
-    assert metrics.with_floor(distance, other, real, seed=0)["at_floor_n"] > 10 * score["floor"]
-    assert metrics.with_floor(distance, same, real[:3], seed=0)["floor"] is None
+# ---- averages over seeds
+
+
+def test_over_seeds_gives_mean_and_deviation_beside_each_figure_that_differs() -> None:
+    runs = [
+        {"n": 5, "network": {"sha": "a"}, "fid": {"value": value, "floor": 2.0}, "curve": [value, 1.0]}
+        for value in (1.0, 2.0, 6.0)
+    ]
+    merged = metrics.over_seeds(runs)
+    assert merged["fid"]["value"] == 3.0
+    assert merged["fid"]["value_over_seeds"] == pytest.approx(np.std([1, 2, 6], ddof=1))
+    assert "floor_over_seeds" not in merged["fid"]
+    assert (merged["n"], merged["network"]) == (5, {"sha": "a"})
+    assert merged["curve"] == [3.0, 1.0]
+    assert merged["curve_over_seeds"] == [pytest.approx(np.std([1, 2, 6], ddof=1)), 0.0]
+    assert metrics.over_seeds(runs[:1]) == runs[0]
+    assert metrics.over_seeds([{"x": None}, {"x": 1.0}]) == {"x": None}
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [([], "no scores"), ([{"a": 1}, {"b": 1}], "'a' is not in all"), ([{"a": "x"}, {"a": "y"}], "'a' is 'x' and 'y'")],
+)
+def test_scores_of_different_forms_have_no_average(runs: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        metrics.over_seeds(runs)
 
 
 # ---- whole scores, with the shipped network
@@ -219,15 +100,55 @@ def test_floor_and_score_are_taken_at_the_same_number(rng: np.random.Generator) 
 
 def test_real_halves_score_at_the_floor_and_buses_are_no_cats() -> None:
     cats = real_drawings("cat", 240)
-    same = metrics.score_drawings(cats[::2], cats[1::2], "cat")
+    same = metrics.score_drawings(cats[::2], cats[1::2], "cat", training=cats[::6])
     other = metrics.score_drawings(real_drawings("bus", 120), cats[1::2], "kedi")
     assert other["category"] == "cat"
-    assert abs(same["fid"]["at_floor_n"] / same["fid"]["floor"] - 1) < 0.25
+    assert other["memorisation"] is None
+    for name in ("fid", "fid_infinity", "density", "coverage"):
+        assert abs(same[name]["at_floor_n"] / same[name]["floor"] - 1) < 0.3, name
     assert abs(same["kid"]["share"]) < 0.25
     assert other["kid"]["value"] > 1.5 * same["kid"]["independent_strokes"] > 0
+    assert other["coverage"]["value"] < 0.5 * same["coverage"]["floor"]
     assert other["recognisability"]["generated"]["top1"] < 0.1
     assert same["recognisability"]["generated"]["top1"] > 0.4
+    assert same["memorisation"]["nearer_than_real"] > 0.2  # a third of the generated drawings are training drawings
     assert json.loads(json.dumps(same)) == same
+
+
+def test_independent_strokes_score_far_above_the_floor() -> None:
+    from drawing_statistics import independent_strokes
+
+    cats = real_drawings("cat", 300)
+    mixed = independent_strokes(cats[:150], 150, seed=9)
+    score = metrics.score_drawings(mixed, cats[150:], "cat")
+    assert score["kid"]["share"] == pytest.approx(1, abs=0.35)
+    assert score["fid"]["at_floor_n"] > 1.2 * score["fid"]["floor"]
+    assert score["coverage"]["at_floor_n"] < 0.85 * score["coverage"]["floor"]
+    jumps = score["strokes"]["distances"]["pen_jumps"]
+    assert jumps["at_floor_n"] > 2 * jumps["floor"]
+    counts = score["strokes"]["distances"]["strokes_per_drawing"]
+    assert counts["at_floor_n"] < 3 * counts["floor"] + 0.5
+
+
+def test_the_order_of_strokes_is_seen_by_strokes_alone() -> None:
+    cats = real_drawings("cat", 240)
+    reversed_cats = [drawing[::-1] for drawing in cats[::2]]
+    forward, backward = (metrics.score_drawings(side, cats[1::2], "cat") for side in (cats[::2], reversed_cats))
+    assert backward["fid"]["value"] == pytest.approx(forward["fid"]["value"], rel=1e-6)
+    order = backward["strokes"]["distances"]["order"]
+    assert order["at_floor_n"] > 1.5 * max(order["floor"], forward["strokes"]["distances"]["order"]["at_floor_n"])
+    early = [side["recognised_after"]["generated"][3] for side in (forward, backward)]
+    assert early[0] != early[1]
+
+
+def test_recognition_after_all_strokes_is_recognisability() -> None:
+    cats = [drawing for drawing in real_drawings("cat", 80) if len(drawing) <= 24]
+    score = metrics.score_drawings(cats[::2], cats[1::2], "cat")
+    after = score["recognised_after"]
+    assert len(after["generated"]) == len(after["real"]) == 24
+    for side in ("generated", "real"):
+        assert after[side][-1] == pytest.approx(score["recognisability"][side]["top1"])
+    assert after["real"][0] < after["real"][-1]
 
 
 def test_scores_without_real_drawings_use_the_shipped_reference_and_say_so() -> None:
@@ -236,37 +157,58 @@ def test_scores_without_real_drawings_use_the_shipped_reference_and_say_so() -> 
     assert (score["n_real"], score["n_generated"]) == (250, 60)
     assert "pictures" in score["reference"]
     assert score["kid"]["floor_n"] == 60
-    assert score["strokes_per_drawing"] is None
+    assert "held-out" in score["strokes"]["reference"]
+    assert score["strokes"]["n_real"] > 100
+    assert score["memorisation"]["n_training"] > 1000
     assert score["kid"]["independent_strokes"] > 0.1
     assert score["kid"]["share"] == pytest.approx(score["kid"]["value"] / score["kid"]["independent_strokes"])
-    if "QUICKDRAW_DIR" in os.environ:  # real drawings are far below independent strokes; those of a program are not
+    if REAL_DIR:  # real drawings are far below independent strokes; those of a program are not
         assert abs(score["kid"]["share"]) < 0.3
     assert score["recognisability"]["real"]["top1"] > 0.4
     with pytest.raises(ValueError, match=r"not 'car'; give --real"):
         metrics.score_drawings(cats, None, "car")
 
 
+def test_few_drawings_have_the_figures_that_few_drawings_allow() -> None:
+    cats = real_drawings("cat", 8)
+    score = metrics.score_drawings(cats[:4], cats[4:], "cat")
+    assert score["fid"]["floor"] is None
+    assert score["fid"]["value"] > 0
+    assert not {"fid_infinity", "density", "coverage"} & score.keys()
+    with pytest.raises(ValueError, match="1 generated drawings, at least 2"):
+        metrics.score_drawings(cats[:1], cats[4:], "cat")
+
+
+# ---- the command line
+
+
 def test_command_line_scores_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cats = real_drawings("cat", 40)
-    write_ndjson(tmp_path / "real.ndjson", cats[:20], word="cat")
-    write_ndjson(tmp_path / "generated.ndjson", cats[20:], word="cat")
+    cats = real_drawings("cat", 60)
+    for name, drawings in (("real", cats[:20]), ("generated", cats[20:40]), ("training", cats[40:])):
+        write_ndjson(tmp_path / f"{name}.ndjson", drawings, word="cat")
     out = tmp_path / "scores.json"
-    arguments = ["--real", str(tmp_path / "real.ndjson"), "--generated", str(tmp_path / "generated.ndjson")]
-    result = metrics.main([*arguments, "--out", str(out)])
+    names = ("real", "generated", "training")
+    files = [word for name in names for word in (f"--{name}", str(tmp_path / f"{name}.ndjson"))]
+    result = metrics.main(["score", *files, "--out", str(out)])
     assert json.loads(out.read_text()) == json.loads(capsys.readouterr().out) == result
     assert (result["n_real"], result["n_generated"], result["category"]) == (20, 20, "cat")
+    assert result["memorisation"]["n_training"] == 20
 
 
 def test_bad_input_is_one_line_and_needs_no_torch(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
     write_ndjson(tmp_path / "one.ndjson", embedded_drawings("cat", 1), word="cat")
     write_ndjson(tmp_path / "cats.ndjson", embedded_drawings("cat", 3), word="cat")
+    cats = ["score", "--generated", str(tmp_path / "cats.ndjson")]
     for arguments, code, message in (
-        (["--help"], 0, "--generated"),
-        (["--generated", "none.ndjson"], 2, "none.ndjson: no such file"),
-        (["--generated", str(tmp_path / "one.ndjson")], 2, "1 drawings"),
-        (["--generated", str(tmp_path / "cats.ndjson"), "--category", "unicorn"], 2, "unknown category 'unicorn'"),
-        (["--generated", str(tmp_path / "cats.ndjson"), "--seed", "-1"], 2, "--seed is -1"),
+        (["--help"], 0, "official"),
+        (["score", "--help"], 0, "--generated"),
+        ([], 2, "score | official | pictures"),
+        (["score", "--generated", "none.ndjson"], 2, "none.ndjson: no such file"),
+        (["score", "--generated", str(tmp_path / "one.ndjson")], 2, "1 drawings"),
+        ([*cats, "--category", "unicorn"], 2, "unknown category 'unicorn'"),
+        ([*cats, "--seed", "-1"], 2, "--seed is -1"),
+        ([*cats, "--training", "x.ndjson"], 2, "--training is given without --real"),
     ):
         done = subprocess.run(
             [sys.executable, str(ROOT / "metrics.py"), *arguments],

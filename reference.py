@@ -1,0 +1,222 @@
+"""What generated drawings are compared with: real drawings, as features of their pictures and as numbers.
+
+A reference is made from drawings at hand (`reference_of`), or read from the shipped file (`load_reference`), which
+holds features and statistics only: it scores on a machine that has no drawing of a person. `write_references` made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+import rendering
+from config import ATTRIBUTION
+from dataset_utils import PackedDrawings, load_category
+from drawing_statistics import DrawingStatistics, describe_strokes, from_arrays, independent_strokes, to_arrays
+from feature_network import (
+    LoadedNetwork,
+    describe_pictures,
+    load_feature_network,
+    read_safetensors,
+    write_safetensors,
+)
+
+Drawing = Sequence[NDArray[Any]]
+Features = NDArray[np.float32]
+
+NUM_INDEPENDENT = 500
+MOST_STROKES = 24
+"""Columns of `recognised_after`: the longest drawing that the models make."""
+PICTURES_AT_ONCE = 8192
+_FORMAT = "reference-features-2"
+
+
+@dataclass(frozen=True)
+class Described:
+    """Features (N, D) and logits (N, C) of N drawings or pictures."""
+
+    features: Features
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real drawings of a category, described; `source` and `strokes_source` say which ones.
+
+    `real` and `independent` (drawings of independent strokes) are described as pictures. `statistics` and `recognised`,
+    (N, MOST_STROKES) of ``recognised_after``, are of real drawings as strokes, which may be others than the pictures.
+    `training` holds features (N, D) of drawings that the models learned from, or None where they are not known.
+    """
+
+    source: str
+    real: Described
+    independent: Described
+    strokes_source: str
+    statistics: DrawingStatistics
+    recognised: NDArray[np.bool_]
+    training: Features | None
+
+
+def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork) -> Described:
+    """Return features and logits of drawings, rendered as FEATURE_RENDERING says, in bounded memory."""
+    parts = [
+        describe_pictures(loaded.network, rendering.feature_rasters(drawings[start : start + PICTURES_AT_ONCE]))
+        for start in range(0, max(1, len(drawings)), PICTURES_AT_ONCE)
+    ]
+    features, logits = (np.concatenate(side) for side in zip(*parts, strict=True))
+    return Described(features, logits)
+
+
+def recognised(logits: NDArray[Any], classes: Sequence[str], category: str, best: int = 1) -> NDArray[np.bool_]:
+    """Return, (N,), of which drawings, logits (N, C), the category is among the `best` classes."""
+    logits = np.asarray(logits)
+    if category not in classes:
+        raise ValueError(f"the feature network does not know the category '{category}'")
+    if logits.ndim != 2 or logits.shape[1] != len(classes) or not len(logits):
+        raise ValueError(f"logits must be (N, {len(classes)}) with N at least 1, got {logits.shape}")
+    own = logits[:, [list(classes).index(category)]]
+    result: NDArray[np.bool_] = (logits > own).sum(axis=1) < best
+    return result
+
+
+def recognised_after(drawings: Sequence[Drawing], loaded: LoadedNetwork, category: str) -> NDArray[np.bool_]:
+    """Return, (N, MOST_STROKES), whether each drawing is recognised after its first 1, 2, ... strokes.
+
+    A drawing that has ended stays as it is, so that the mean of a column is the share of all drawings that are
+    recognised when at most so many strokes are shown.
+    """
+    shown = np.array([min(len(drawing), MOST_STROKES) for drawing in drawings])
+    beginnings = [drawing[:k] for drawing, most in zip(drawings, shown, strict=True) for k in range(1, most + 1)]
+    hits = recognised(describe_drawings(beginnings, loaded).logits, loaded.classes, category)
+    first = np.concatenate([[0], np.cumsum(shown)[:-1]])
+    columns = np.minimum(np.arange(MOST_STROKES), shown[:, None] - 1)
+    result: NDArray[np.bool_] = hits[first[:, None] + columns]
+    return result
+
+
+def unpacked(drawings: PackedDrawings) -> list[Drawing]:
+    """Return packed drawings as a list."""
+    return [drawings.drawing(i) for i in range(len(drawings))]
+
+
+def reference_of(
+    real: Sequence[Drawing],
+    category: str,
+    loaded: LoadedNetwork,
+    *,
+    training: Sequence[Drawing] | None = None,
+    source: str = "real drawings as strokes",
+    seed: int = 0,
+) -> Reference:
+    """Return the reference that drawings at hand make; `training` are drawings that a model learned from."""
+    return Reference(
+        source=source,
+        real=describe_drawings(real, loaded),
+        independent=describe_drawings(independent_strokes(real, max(len(real), NUM_INDEPENDENT), seed), loaded),
+        strokes_source=source,
+        statistics=describe_strokes(real),
+        recognised=recognised_after(real, loaded, category),
+        training=describe_drawings(training, loaded).features if training else None,
+    )
+
+
+# ------------------------------------------------------------------ the shipped file
+
+
+def _pictures(path: Path) -> NDArray[np.uint8]:
+    with np.load(path) as archive:
+        if "images" not in archive or archive["images"].shape[1:] != (rendering.CANVAS, rendering.CANVAS):
+            raise ValueError(f"{path}: needs an array 'images' of shape (N, 256, 256)")
+        return np.stack([rendering.pool_raster(picture) for picture in archive["images"]])
+
+
+def write_references(pictures_dir: Path, data_dir: Path, network_path: Path, out: Path) -> dict[str, dict[str, int]]:
+    """Write the references of `<category>.npz` pictures (uint8, N x 256 x 256) to `out`; return what N each part has.
+
+    Beside the features of the pictures stand those of NUM_INDEPENDENT drawings of independent strokes and of the
+    training drawings of `data_dir`, by its local split, and the statistics of its held-out drawings.
+    """
+    paths = sorted(pictures_dir.glob("*.npz"))
+    if not paths:
+        raise FileNotFoundError(f"{pictures_dir}: no <category>.npz files")
+    loaded = load_feature_network(network_path)
+    tensors: dict[str, Tensor] = {}
+    counts: dict[str, dict[str, int]] = {}
+    for path in tqdm(paths, desc="references", unit="category", disable=None):
+        category = path.stem
+        data = load_category(category, data_dir=data_dir, split="local")
+        train, held_out = unpacked(data.train), unpacked(data.test)
+        features = {
+            "real": describe_pictures(loaded.network, _pictures(path))[0],
+            "independent": describe_drawings(independent_strokes(train, NUM_INDEPENDENT), loaded).features,
+            "training": describe_drawings(train, loaded).features,
+        }
+        tensors |= {f"{category}.{name}": torch.from_numpy(rows).half() for name, rows in features.items()}
+        after = recognised_after(held_out, loaded, category).astype(np.uint8)
+        arrays = {"recognised": after, **to_arrays(describe_strokes(held_out))}
+        tensors |= {f"{category}.{name}": torch.from_numpy(array) for name, array in arrays.items()}
+        counts[category] = {name: len(rows) for name, rows in features.items()} | {"held_out": len(held_out)}
+    metadata = {
+        "format": _FORMAT,
+        "network_sha256": loaded.sha256,
+        "rendering": rendering.FEATURE_RENDERING,
+        "source": f"{ATTRIBUTION}: real drawings of the official test split, as pictures",
+        "strokes_source": f"{ATTRIBUTION}: held-out 15 % of the drawings of which the others trained the models",
+        "counts": json.dumps(counts),
+    }
+    write_safetensors(out, tensors, metadata)
+    return counts
+
+
+def _described(name: str, tensor: Tensor, loaded: LoadedNetwork) -> Described:
+    features, width = tensor.float(), loaded.network.classifier.in_features
+    if features.ndim != 2 or features.shape[1] != width or len(features) < 2:
+        raise ValueError(f"{name} has shape {tuple(features.shape)}, the network makes (N, {width})")
+    with torch.no_grad():
+        return Described(features.numpy(), loaded.network.classify(features).numpy())
+
+
+def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Reference:
+    """Return a category's reference from a shipped file.
+
+    Raises FileNotFoundError, or ValueError when the file is damaged, was made with another network or does not hold
+    the category.
+    """
+    tensors, metadata = read_safetensors(path)
+    if metadata.get("format") != _FORMAT or metadata.get("network_sha256") != loaded.sha256:
+        raise ValueError(f"{path}: made for another program or feature network; make it again with train_features.py")
+    held = sorted({name.rsplit(".", 1)[0] for name in tensors})
+    if category not in held:
+        raise ValueError(f"{path}: holds {', '.join(held)}, not '{category}'; give --real")
+    own = {name.rsplit(".", 1)[1]: tensor for name, tensor in tensors.items() if name.startswith(f"{category}.")}
+    none = torch.zeros(0)
+    parts = {
+        name: _described(f"{path}: {category}.{name}", own.pop(name, none), loaded)
+        for name in ("real", "independent", "training")
+    }
+    after = own.pop("recognised", none).numpy()
+    try:
+        statistics = from_arrays({name: tensor.numpy() for name, tensor in own.items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {category}: {error}") from None
+    if after.shape != (len(statistics), MOST_STROKES):
+        expected = (len(statistics), MOST_STROKES)
+        raise ValueError(f"{path}: {category}.recognised has shape {after.shape}, must be {expected}")
+    return Reference(
+        source=metadata.get("source", "unknown"),
+        real=parts["real"],
+        independent=parts["independent"],
+        strokes_source=metadata.get("strokes_source", "unknown"),
+        statistics=statistics,
+        recognised=after.astype(bool),
+        training=parts["training"].features,
+    )
