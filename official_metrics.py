@@ -1,0 +1,397 @@
+"""The assignment's official score: FID and KID of clean-fid 0.1.35, on pictures in the official rendering.
+
+    python metrics.py official --real test.ndjson --generated drawings.ndjson --inception-weights FILE
+    python metrics.py pictures --drawings drawings.ndjson --out FOLDER      # PNG files for anyone's own tool
+
+What `fid.compute_fid(real, generated)` and `fid.compute_kid(real, generated)` do with all their defaults, and no more:
+256x256 pictures, resized channel by channel by Pillow's bicubic filter in float32 (mode "clean", Parmar et al. 2022,
+arXiv:2104.11222), features of the TensorFlow Inception-v3, FID of all of them, KID over 100 subsets. Only the
+arithmetic differs: float64 throughout, and no matrix root that fails on singular covariances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, UnidentifiedImageError
+
+import rendering
+from config import RunFailed
+from dataset_utils import read_ndjson
+from distances import check_features, frechet_distance, squared_mmd, with_floor
+
+if TYPE_CHECKING:
+    import torch
+
+Drawing = Sequence[NDArray[Any]]
+Picture = NDArray[np.uint8]
+Array = NDArray[np.float64]
+Extractor = Callable[["torch.Tensor"], "torch.Tensor"]
+
+CANVAS = rendering.CANVAS
+INPUT_SIDE = 299
+NUM_SUBSETS = 100
+SUBSET_SIZE = 1000
+OFFICIAL_N = 2_000
+NUM_FEATURES = 2_048
+CLEAN_FID = "0.1.35"
+PUBLISHED_SHA256 = "6726825d"  # how the sha256 of the public .pth begins: its name says so
+PICTURE_SUFFIXES = {".bmp", ".jpg", ".jpeg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".npy"}
+ROW_CHUNK = 1024  # rows of a kernel matrix at once
+RENDERING = "256x256 white RGB, PIL ImageDraw.line, width 1, no antialiasing, coordinates as they are"
+RESIZE = "clean-fid mode 'clean': PIL bicubic to 299x299, each channel in float32, clipped to 0..255"
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def official_picture(drawing: Drawing) -> Picture:
+    """Return the (256, 256, 3) uint8 picture of the official rendering: black lines 1 px wide on white."""
+    return np.repeat(rendering.official_raster(drawing)[:, :, None], 3, axis=2)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Holds `count` pictures (256, 256, 3) uint8 that are made one at a time, when `make(index)` asks for them."""
+
+    count: int
+    make: Callable[[int], Picture]
+
+
+def pictures_of_drawings(drawings: Sequence[Drawing]) -> Pictures:
+    """Return drawings as pictures in the official rendering, in their order."""
+    return Pictures(len(drawings), lambda index: official_picture(drawings[index]))
+
+
+def pictures_in_folder(folder: Path) -> Pictures:
+    """Return the PNG pictures of a folder and its subfolders, in the order of their paths, as clean-fid finds them.
+
+    Raises ValueError for other kinds of pictures and for sizes other than 256x256, and when read for damaged files.
+    """
+    paths = _picture_paths(folder)
+    for path in paths:
+        if path.suffix.lower() != ".png":
+            raise ValueError(f"{path}: official pictures are PNG files")
+        with _opened(path) as image:
+            if image.size != (CANVAS, CANVAS):
+                raise ValueError(f"{path}: is {image.width}x{image.height}, official pictures are {CANVAS}x{CANVAS}")
+
+    def make(index: int) -> Picture:
+        with _opened(paths[index]) as image:
+            try:
+                return np.array(image.convert("RGB"))
+            except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged PNG data
+                raise ValueError(f"{paths[index]}: damaged ({error})") from None
+
+    return Pictures(len(paths), make)
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise ValueError(f"{path}: damaged, or not a picture") from None
+
+
+def _picture_paths(folder: Path) -> list[Path]:
+    """Return what clean-fid takes for pictures: it looks into subfolders, but not at hidden files."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    visible = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(visible, key=str)
+
+
+def write_pictures(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
+    """Write drawings as 256x256 RGB PNG files 00000.png, 00001.png ... into a folder, each whole or not at all.
+
+    The order of the names is that of the drawings. Pictures of the same names are replaced. Raises ValueError, before
+    anything is written, when the folder holds other pictures: a tool that scores the folder would count them.
+    """
+    from tqdm import tqdm
+
+    folder = Path(folder)
+    if not drawings:
+        raise ValueError(f"{folder}: no drawings to write as pictures")
+    digits = max(5, len(str(len(drawings) - 1)))
+    paths = [folder / f"{index:0{digits}d}.png" for index in range(len(drawings))]
+    if strangers := set(_picture_paths(folder)) - set(paths):
+        raise ValueError(f"{folder}: holds {len(strangers)} other pictures ({min(strangers).name}), must hold none")
+    for path, drawing in zip(tqdm(paths, desc="pictures", unit="picture", disable=None), drawings, strict=True):
+        _write_picture(path, official_picture(drawing))
+    return paths
+
+
+def _write_picture(path: Path, picture: Picture) -> None:
+    """Write a PNG file by way of a hidden one, so that no kill leaves a half; unsynced: 2,000 take seconds, not 30."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.tmp")
+    try:
+        Image.fromarray(picture).save(hidden, "PNG")
+        os.replace(hidden, path)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+
+
+def clean_resize(picture: Picture) -> NDArray[np.float32]:
+    """Return a picture (H, W, 3) uint8 as (299, 299, 3) float32 in 0 ... 255, as clean-fid's mode "clean" resizes it.
+
+    Pillow's bicubic filter, which widens its support when shrinking; every channel by itself as float32, so that no
+    value is rounded; overshoot is cut off at 0 and 255 (Parmar et al. 2022, section 4).
+    """
+    channels = [
+        Image.fromarray(picture[:, :, channel].astype(np.float32)).resize(
+            (INPUT_SIDE, INPUT_SIDE), Image.Resampling.BICUBIC
+        )
+        for channel in range(3)
+    ]
+    return np.stack([np.asarray(channel).clip(0, 255) for channel in channels], axis=2)
+
+
+# ------------------------------------------------------------------ features
+
+
+@dataclass(frozen=True)
+class Network:
+    """An Inception network: maps (B, 3, 299, 299) floats 0 ... 255 to (B, d), and says where it comes from."""
+
+    extract: Extractor
+    described: str
+    sha256: str | None
+
+
+def open_network(weights: Path | None) -> Network:
+    """Return the Inception network of a weights file, or clean-fid's own, which clean-fid downloads once.
+
+    Raises ValueError or FileNotFoundError for a bad file, RunFailed where there is neither a file nor clean-fid.
+    """
+    if weights is None:
+        return _clean_fid_network()
+    from devices import best_device
+    from inception import load_inception
+
+    network = load_inception(weights).to(best_device())
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return Network(network, "the FID's Inception-v3, weights from a file", sha256)
+
+
+def _clean_fid_network() -> Network:
+    """Return what `compute_fid` and `compute_kid` of clean-fid build when their mode is "clean", their default."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        from cleanfid.features import build_feature_extractor
+    except (ImportError, RuntimeError) as error:  # a torchvision that does not fit its torch raises the latter
+        raise RunFailed(
+            f"no Inception network ({str(error).splitlines()[0]}): give --inception-weights FILE, torch-fidelity's "
+            "weights-inception-2015-12-05-6726825d.pth, or install clean-fid, which downloads its own: "
+            "pip install -r requirements-official.txt"
+        ) from None
+    from devices import best_device
+
+    try:
+        extract: Extractor = build_feature_extractor("clean", best_device(), use_dataparallel=False)
+    except (OSError, RuntimeError) as error:  # no connection; or what an interrupted download has left is not loaded
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RunFailed(
+            f"clean-fid has no Inception network ({reason:.150}): it downloads inception-2015-12-05.pt into the folder "
+            "for temporary files, remove a broken one there, or give --inception-weights FILE"
+        ) from error
+    try:
+        number = version("clean-fid")
+    except PackageNotFoundError:
+        number = "of unknown version"
+    return Network(extract, f"clean-fid {number}'s own download", None)
+
+
+@dataclass(frozen=True)
+class Described:
+    """Features (N, d) of N pictures, and how many of the pictures are different ones."""
+
+    features: Array
+    num_unique: int
+
+
+def describe(pictures: Pictures, network: Network, batch_size: int = 64, name: str = "pictures") -> Described:
+    """Return the features of pictures, made, resized and described `batch_size` at a time, with a progress bar.
+
+    The batch size changes the speed and, by rounding, the last digits.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from devices import best_device
+
+    device, rows = best_device(), []
+    seen: set[bytes] = set()
+    # PyTorch's default on a GPU lets convolutions round their factors to 10 bits.
+    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    with torch.no_grad(), exact, tqdm(total=pictures.count, desc=name, unit="picture", disable=None) as bar:
+        for start in range(0, pictures.count, batch_size):
+            batch = [pictures.make(index) for index in range(start, min(start + batch_size, pictures.count))]
+            seen.update(hashlib.sha256(picture.tobytes()).digest() for picture in batch)
+            resized = np.stack([clean_resize(picture).transpose(2, 0, 1) for picture in batch])
+            rows.append(network.extract(torch.from_numpy(resized).to(device)).double().cpu().numpy())
+            bar.update(len(batch))
+    return Described(np.concatenate(rows), len(seen))
+
+
+# ------------------------------------------------------------------ scores
+
+
+def official_kernel_distance(real: ArrayLike, generated: ArrayLike, seed: int = 0) -> tuple[float, float]:
+    """Return KID of features (N, d) and (M, d), unscaled: mean and standard deviation over 100 subsets.
+
+    The subsets of min(1000, N, M) are those that clean-fid draws after `np.random.seed(seed)`, in the same order, so
+    that the mean equals its `compute_kid(real, generated)` up to float32 rounding. Source: Bińkowski et al. 2018.
+    """
+    real, generated = check_features(real, generated)
+    size = min(SUBSET_SIZE, len(real), len(generated))
+    rng = np.random.RandomState(seed)
+    in_real, in_generated = np.zeros((len(real), NUM_SUBSETS)), np.zeros((len(generated), NUM_SUBSETS))
+    for subset in range(NUM_SUBSETS):
+        in_generated[rng.choice(len(generated), size, replace=False), subset] = 1
+        in_real[rng.choice(len(real), size, replace=False), subset] = 1
+    # All subsets share the kernel values: computed once, 20 times as fast at N = 2,000 as subset by subset.
+    within = sum(
+        _kernel_sums(x, x, chosen, chosen) - _kernel((x * x).sum(axis=1) / x.shape[1]) @ chosen
+        for x, chosen in ((real, in_real), (generated, in_generated))
+    )
+    across = _kernel_sums(real, generated, in_real, in_generated)
+    values = within / (size * (size - 1)) - 2 * across / size**2
+    return float(values.mean()), float(values.std())
+
+
+def _kernel(scaled_products: Array) -> Array:
+    return (scaled_products + 1) ** 3
+
+
+def _kernel_sums(x: Array, y: Array, in_x: Array, in_y: Array) -> Array:
+    """Return, of every subset (column of in_x and in_y), the sum of the kernel of all its rows of x with all of y."""
+    total = np.zeros(in_x.shape[1])
+    for start in range(0, len(x), ROW_CHUNK):
+        rows = slice(start, start + ROW_CHUNK)
+        total += (in_x[rows] * (_kernel(x[rows] @ y.T / x.shape[1]) @ in_y)).sum(axis=0)
+    return total
+
+
+def official_scores(
+    real: Pictures, generated: Pictures, *, weights: Path | None, seed: int = 0, batch_size: int = 64
+) -> dict[str, Any]:
+    """Return FID and KID of generated against real pictures with floors and conditions, as a plain dict for JSON.
+
+    `weights` is a file of Inception weights, or None for clean-fid's own. Raises ValueError with fewer than 2 pictures
+    on a side, RunFailed where no network is to be had.
+    """
+    for name, side in (("real", real), ("generated", generated)):
+        if side.count < 2:
+            raise ValueError(f"{side.count} {name} pictures, at least 2 of each side are needed")
+    network = open_network(weights)
+    theirs = describe(real, network, batch_size, "real")
+    ours = describe(generated, network, batch_size, "generated")
+    kid, std = official_kernel_distance(theirs.features, ours.features, seed)
+
+    def both(a: Array, b: Array) -> dict[str, float]:
+        return {"fid": frechet_distance(a, b), "kid": squared_mmd(a, b)}
+
+    scores: dict[str, dict[str, Any]] = {
+        name: dict(figures) for name, figures in with_floor(both, ours.features, theirs.features, seed).items()
+    }
+    size = min(SUBSET_SIZE, real.count, generated.count)
+    scores["kid"] |= {"value": kid, "std": std, "num_subsets": NUM_SUBSETS, "subset_size": size}
+    return {
+        **scores,
+        "n_real": real.count,
+        "n_generated": generated.count,
+        "unique_real": theirs.num_unique,
+        "unique_generated": ours.num_unique,
+        "seed": seed,
+        "protocol": {
+            "tool": f"fid.compute_fid and fid.compute_kid of clean-fid {CLEAN_FID}, all defaults",
+            "rendering": RENDERING,
+            "resize": RESIZE,
+            "network": network.described,
+            "weights_sha256": network.sha256,
+            "subsets": f"numpy's legacy generator, as clean-fid draws them after np.random.seed({seed})",
+        },
+        "note": _note(real.count, generated.count, network) or None,
+    }
+
+
+def _note(n_real: int, n_generated: int, network: Network) -> str:
+    """Return in words what keeps these figures from being compared with others."""
+    notes = []
+    if (n_real, n_generated) != (OFFICIAL_N, OFFICIAL_N):
+        notes.append(f"not the official {OFFICIAL_N} against {OFFICIAL_N}: FID falls as the number of pictures grows")
+    if min(n_real, n_generated) <= NUM_FEATURES:
+        notes.append(f"a covariance of {NUM_FEATURES} features from no more pictures is singular: prefer KID")
+    if network.sha256 is None and f"clean-fid {CLEAN_FID}'" not in network.described:
+        notes.append(f"not clean-fid {CLEAN_FID}")
+    if network.sha256 is not None and not network.sha256.startswith(PUBLISHED_SHA256):
+        notes.append(f"the weights are not the public file, whose sha256 begins {PUBLISHED_SHA256}")
+    return "; ".join(notes)
+
+
+# ------------------------------------------------------------------ command line
+
+
+def add_official_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `metrics.py official` to a parser."""
+    parser.add_argument("--real", type=Path, required=True, help="real drawings, ndjson, or a folder of official PNG")
+    parser.add_argument("--generated", type=Path, required=True, help="generated drawings, ndjson, or such a folder")
+    parser.add_argument("--inception-weights", type=Path, help=".pth or .safetensors (default: clean-fid's own)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of KID subsets, as np.random.seed, and of halves")
+    parser.add_argument("--batch-size", type=int, default=64, help="pictures at once; changes speed and memory")
+    parser.add_argument("--out", type=Path, help="write the JSON here as well")
+
+
+def run_official(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the official scores of two files or folders; what is wrong with them is said before torch is imported."""
+    if not 0 <= arguments.seed < 2**32:
+        raise ValueError(f"--seed is {arguments.seed}, must lie in 0 ... {2**32 - 1}")
+    if not 1 <= arguments.batch_size <= 10_000:
+        raise ValueError(f"--batch-size is {arguments.batch_size}, must lie in 1 ... 10000")
+    weights: Path | None = arguments.inception_weights
+    if weights is not None and not weights.is_file():
+        raise FileNotFoundError(f"{weights}: no such file")
+    sides = [_read_pictures(path) for path in (arguments.real, arguments.generated)]
+    scores = official_scores(*sides, weights=weights, seed=arguments.seed, batch_size=arguments.batch_size)
+    files = {"real_file": str(arguments.real), "generated_file": str(arguments.generated)}
+    return files | {"weights_file": weights and weights.name} | scores
+
+
+def _read_pictures(path: Path) -> Pictures:
+    pictures = pictures_in_folder(path) if path.is_dir() else pictures_of_drawings(_read_drawings(path))
+    if pictures.count < 2:
+        raise ValueError(f"{path}: {pictures.count} pictures, scoring needs at least 2")
+    return pictures
+
+
+def _read_drawings(path: Path) -> list[Drawing]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    packed, _ = read_ndjson(path)
+    return [packed.drawing(i) for i in range(len(packed))]
+
+
+def add_pictures_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `metrics.py pictures` to a parser."""
+    parser.add_argument("--drawings", type=Path, required=True, help="drawings, ndjson")
+    parser.add_argument("--out", type=Path, required=True, help="folder for 00000.png, 00001.png ...")
+    parser.add_argument("--n", type=int, help="only the first N drawings")
+
+
+def run_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write drawings as pictures in the official rendering, and return folder, number and rendering."""
+    drawings = _read_drawings(arguments.drawings)
+    if arguments.n is not None and not 1 <= arguments.n <= len(drawings):
+        raise ValueError(f"--n is {arguments.n}, must lie in 1 ... {len(drawings)}: {arguments.drawings} holds no more")
+    paths = write_pictures(drawings[: arguments.n], arguments.out)
+    return {"folder": str(arguments.out), "n": len(paths), "rendering": RENDERING}

@@ -1,0 +1,452 @@
+"""How well this project's figures agree with other libraries, on fixed random features, pictures and weights.
+
+    python tests/agreement.py             # print the table
+    python tests/agreement.py --write     # and keep it in results/agreement.json
+
+Needs neither a network nor real drawings. A library that is not installed is left out and named. clean-fid,
+torch-fidelity and prdc want torchvision and scikit-learn, of which nothing measured here is used; they are installed
+without them, beside the environment and not in it, for torchmetrics fails where it finds torch-fidelity but no
+torchvision:
+
+    pip install --no-deps --upgrade --target .venv/cross-checks -r requirements-agreement.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import importlib
+import importlib.metadata
+import io
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import mpmath
+import numpy as np
+import scipy.linalg
+import scipy.stats
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
+
+import distances  # noqa: E402
+import inception  # noqa: E402
+import official_metrics  # noqa: E402
+from atomic_files import write_atomically  # noqa: E402
+from embedded_drawings import embedded_drawings  # noqa: E402
+
+Array = np.ndarray
+Row = dict[str, Any]
+RESULTS = ROOT / "results" / "agreement.json"
+CROSS_CHECKS = Path(sys.prefix) / "cross-checks"
+SEED = 20
+LIBRARIES = {
+    "clean-fid": "cleanfid.fid",
+    "prdc": "prdc",
+    "torch-fidelity": "torch_fidelity",
+    "torchmetrics": "torchmetrics.image.fid",
+}
+
+
+# ------------------------------------------------------------------ the other libraries
+
+
+class _Empty(type):
+    """The type of empty classes in which every name is an empty class, and so on."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Empty(name, (), {})
+
+
+class _StandIn(ModuleType):
+    """A module in which every name is an empty class: enough to import what is not used."""
+
+    __getattr__ = _Empty.__getattr__
+
+
+class _ToTensor:
+    """torchvision's for float pictures: (H, W, C) to (C, H, W), values as they are."""
+
+    def __call__(self, picture: Array) -> torch.Tensor:
+        assert picture.dtype == np.float32
+        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def _pairwise_distances(x: Array, y: Array, metric: str, n_jobs: int) -> Array:
+    from scipy.spatial.distance import cdist
+
+    return cdist(x, y, metric)
+
+
+@contextlib.contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Let an import find the libraries installed for comparison, and empty modules for what they do not need."""
+    names = ("torchvision", "torchvision.datasets", "torchvision.transforms", "torchvision.transforms.functional")
+    modules: dict[str, Any] = {name: _StandIn(name) for name in (*names, "sklearn", "sklearn.metrics")}
+    modules["sklearn"].metrics = modules["sklearn.metrics"]
+    modules["sklearn.metrics"].pairwise_distances = _pairwise_distances
+    modules["torchvision"].transforms = modules["torchvision.transforms"]
+    modules["torchvision.transforms"].ToTensor = _ToTensor
+    missing = {name: module for name, module in modules.items() if not _is_installed(name.split(".")[0])}
+    sys.modules.update(missing)
+    sys.path.append(str(CROSS_CHECKS))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(CROSS_CHECKS))
+        for name in missing:
+            del sys.modules[name]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        return False
+    return True
+
+
+@functools.cache
+def library(name: str) -> Any:
+    """Return the module of LIBRARIES, or None where the library is not installed."""
+    if name == "torchmetrics" and "torch_fidelity" not in sys.modules:
+        library("torch-fidelity")  # so that torchmetrics, finding it, finds it imported
+    for context in (contextlib.nullcontext, _stand_ins):
+        with context(), contextlib.suppress(ImportError):
+            return importlib.import_module(LIBRARIES[name])
+    return None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of everything that is compared, of those that are installed."""
+    found = {}
+    for name in ("mpmath", "numpy", "pillow", "scipy", "torch", *LIBRARIES):
+        here = importlib.metadata.distributions(name=name, path=[*sys.path, str(CROSS_CHECKS)])
+        if distribution := next(iter(here), None):
+            found[name] = distribution.version
+    return found
+
+
+# ------------------------------------------------------------------ what is compared on
+
+
+def features(n: int, m: int, d: int, dtype: type = np.float64) -> tuple[Array, Array]:
+    """Return two sets of correlated features with different means and spreads, (n, d) and (m, d), positive mostly."""
+    rng = np.random.default_rng([SEED, n, m, d])
+    mixing = rng.normal(size=(2, d, d)) / np.sqrt(d)
+    a = rng.normal(size=(n, d)) @ mixing[0] + 2
+    b = rng.normal(size=(m, d)) @ (0.7 * mixing[0] + 0.5 * mixing[1]) + 2.3
+    return a.astype(dtype), b.astype(dtype)
+
+
+def random_inception_state(seed: int = SEED) -> dict[str, torch.Tensor]:
+    """Return a state dict for Inception-v3 in which every weight and statistic matters, with a classifier."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in inception.InceptionV3().state_dict().items()}
+    state = {}
+    for name, shape in shapes.items():
+        if name.endswith("conv.weight"):  # He's: activations neither vanish nor explode
+            state[name] = torch.randn(shape, generator=generator) * (2 / shape[1:].numel()) ** 0.5
+        elif name.endswith(("bn.weight", "running_var")):
+            state[name] = 0.5 + torch.rand(shape, generator=generator)
+        else:
+            state[name] = 0.2 * torch.randn(shape, generator=generator) if shape else torch.tensor(0)
+    return state | {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
+
+
+def small_network() -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a quick stand-in for Inception: 16 random projections of the ink in 13x13 parts of the pictures."""
+    weights = torch.randn(3 * 13 * 13, 16, generator=torch.Generator().manual_seed(SEED)) / 25
+
+    def extract(pictures: torch.Tensor) -> torch.Tensor:
+        assert pictures.shape[1:] == (3, 299, 299)
+        assert pictures.dtype == torch.float32
+        return torch.nn.functional.avg_pool2d(255 - pictures, 23).flatten(1) @ weights
+
+    return extract
+
+
+# ------------------------------------------------------------------ references
+
+
+def sqrtm_distance(a: Array, b: Array) -> float:
+    """Return the Fréchet distance as the literature writes it, by scipy's matrix root."""
+    c_a, c_b = np.cov(a.T), np.cov(b.T)
+    root = scipy.linalg.sqrtm(c_a @ c_b)
+    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(c_a + c_b - 2 * np.real(root)))
+
+
+def fifty_digit_distance(a: Array, b: Array) -> float:
+    """Return the Fréchet distance in 50 digits; tr (C_a C_b)^(1/2) = tr (A C_b A)^(1/2), A = C_a^(1/2)."""
+    with mpmath.workdps(50):
+        means, covariances = [], []
+        for x in (a, b):
+            rows = mpmath.matrix(x.tolist())
+            mean = [mpmath.fsum(rows[:, j]) / rows.rows for j in range(rows.cols)]
+            centred = mpmath.matrix([[rows[i, j] - mean[j] for j in range(rows.cols)] for i in range(rows.rows)])
+            means.append(mean)
+            covariances.append(centred.T * centred / (rows.rows - 1))
+        values, vectors = mpmath.eigsy(covariances[0])
+        root = vectors * mpmath.diag([mpmath.sqrt(max(value, 0)) for value in values]) * vectors.T
+        inner = mpmath.eigsy(root * covariances[1] * root, eigvals_only=True)
+        cross = mpmath.fsum(mpmath.sqrt(max(value, 0)) for value in inner)
+        shift = mpmath.fsum((p - q) ** 2 for p, q in zip(*means, strict=True))
+        trace = mpmath.fsum(c[i, i] for c in covariances for i in range(c.rows))
+        return float(shift + trace - 2 * cross)
+
+
+def torchmetrics_distance(a: Array, b: Array) -> float:
+    """Return torchmetrics' FID of features, given as the sums that it keeps: its update() wants pictures."""
+
+    class Features(torch.nn.Module):
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(pictures), a.shape[1])
+
+    metric = library("torchmetrics").FrechetInceptionDistance(feature=Features(), input_img_size=(3, 2, 2))
+    metric.set_dtype(torch.float64)
+    metric.orig_dtype = torch.float64
+    for x, side in ((torch.from_numpy(a).double(), "real"), (torch.from_numpy(b).double(), "fake")):
+        setattr(metric, f"{side}_features_sum", x.sum(dim=0))
+        setattr(metric, f"{side}_features_cov_sum", x.T @ x)
+        setattr(metric, f"{side}_features_num_samples", torch.tensor(len(x)))
+    return float(metric.compute())
+
+
+def torch_fidelity_distance(a: Array, b: Array) -> float:
+    """Return torch-fidelity's FID of features."""
+    module = importlib.import_module("torch_fidelity.metric_fid")
+    sides = [module.fid_features_to_statistics(torch.from_numpy(x)) for x in (a, b)]
+    return float(module.fid_statistics_to_metric(*sides, verbose=False)[module.KEY_METRIC_FID])
+
+
+def clean_fid_distance(a: Array, b: Array) -> float:
+    """Return clean-fid's FID of features."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports singular products there
+        return float(library("clean-fid").fid_from_feats(a, b))
+
+
+# ------------------------------------------------------------------ rows
+
+
+def row(
+    what: str, against: str, conditions: str, ours: Any, theirs: Any, bound: float, *, absolute: bool = False
+) -> Row:
+    """Return one line of the table: the largest deviation of our numbers from theirs, relative to their largest."""
+    ours, theirs = np.atleast_1d(np.asarray(ours, np.float64)), np.atleast_1d(np.asarray(theirs, np.float64))
+    deviation = float(np.abs(ours - theirs).max() / (1.0 if absolute else np.abs(theirs).max()))
+    named = {"what": what, "against": against, "conditions": conditions}
+    return named | {"deviation": deviation, "kind": "absolute" if absolute else "relative", "bound": bound}
+
+
+# Where others cannot agree better, for reasons of their own. They take square roots of the eigenvalues of a product of
+# covariances: where it is singular, zeros come out as some 1e-17 of the largest and their roots as some 1e-8.
+SINGULAR = 1e-6
+# clean-fid and torch-fidelity average float32 features in float32; clean-fid's KID adds up float32 kernel values.
+SINGLE_PRECISION = 1e-5
+REGULAR = (("N > d", 400, 300, 32), ("unequal sizes", 500, 60, 48))
+SINGULAR_SHAPES = (("N < d", 40, 50, 64), ("N = 2", 2, 2, 16))
+SMALL = (("N > d", 20, 30, 6), ("N < d", 5, 7, 12), ("N = 2", 2, 2, 8), ("unequal sizes", 3, 40, 10))
+
+
+def frechet_rows() -> list[Row]:
+    """Return how far the Fréchet distance lies from that of the others."""
+    rows = []
+    for name, n, m, d in SMALL:
+        a, b = features(n, m, d)
+        conditions = f"{name}: {n} and {m} x {d}"
+        ours, theirs = distances.frechet_distance(a, b), fifty_digit_distance(a, b)
+        rows.append(row("FID", "the formula in 50 digits (mpmath)", conditions, ours, theirs, 1e-12))
+    others: dict[str, tuple[Callable[[Array, Array], float], float]] = {
+        "scipy": (sqrtm_distance, 1e-9),
+        "torchmetrics": (torchmetrics_distance, 1e-8),
+        "torch-fidelity": (torch_fidelity_distance, 1e-9),
+        "clean-fid": (clean_fid_distance, 1e-9),
+    }
+    for against, (distance, bound) in others.items():
+        if against in LIBRARIES and library(against) is None:
+            continue
+        label = "scipy.linalg.sqrtm" if against == "scipy" else against
+        for name, n, m, d in REGULAR + SINGULAR_SHAPES:
+            a, b = features(n, m, d)
+            limit = bound if (name, n, m, d) in REGULAR else SINGULAR
+            conditions = f"{name}: {n} and {m} x {d}"
+            rows.append(row("FID", label, conditions, distances.frechet_distance(a, b), distance(a, b), limit))
+        a, b = features(400, 300, 32, np.float32)
+        ours, conditions = distances.frechet_distance(a, b), "float32: 400 and 300 x 32"
+        if against in ("clean-fid", "torch-fidelity"):
+            rows.append(row("FID", label, conditions, ours, distance(a, b), SINGLE_PRECISION))
+        else:
+            rows.append(row("FID", label, conditions, ours, distance(np.float64(a), np.float64(b)), bound))
+    return rows
+
+
+KERNEL_SHAPES = (("subsets of 1000", 1200, 1100, 24), ("unequal sizes", 90, 40, 12), ("N < d", 30, 30, 64))
+
+
+def kernel_rows() -> list[Row]:
+    """Return how far KID lies from that of the others: same subsets where they have a seed, else the whole sets."""
+    rows = []
+    for name, n, m, d in KERNEL_SHAPES:
+        real, generated = features(n, m, d)
+        conditions = f"{name}: {n} and {m} x {d}"
+        if library("torchmetrics"):
+            module = importlib.import_module("torchmetrics.image.kid")
+            theirs = module.poly_mmd(torch.from_numpy(real[:m]), torch.from_numpy(generated))
+            ours = distances.squared_mmd(real[:m], generated)
+            rows.append(row("KID", "torchmetrics", f"{name}: {m} and {m} x {d}", ours, theirs, 1e-8))
+        if library("torch-fidelity"):
+            # it draws its first set first, clean-fid its second
+            kid = importlib.import_module("torch_fidelity.metric_kid").kid_features_to_metric(
+                torch.from_numpy(generated), torch.from_numpy(real), rng_seed=SEED, verbose=False,
+                kid_subset_size=min(n, m, 1000), kid_subsets=100,
+            )  # fmt: skip
+            theirs = list(kid.values())
+            ours = official_metrics.official_kernel_distance(real, generated, SEED)
+            same = f"{conditions}, same 100 subsets"
+            rows.append(row("KID, mean and deviation", "torch-fidelity", same, ours, theirs, 1e-10))
+        if library("clean-fid"):
+            for dtype, bound in ((np.float64, 1e-10), (np.float32, SINGLE_PRECISION)):
+                if n >= 1000 and dtype == np.float32:
+                    continue  # takes seconds and shows nothing that smaller sets do not
+                kind = ", same 100 subsets" + (", float32" if dtype == np.float32 else "")
+                ours, theirs = [], []
+                for seed in range(1 if n >= 1000 else 4):  # one rounding error may be small by chance, not four
+                    sides = real.astype(dtype), generated.astype(dtype)
+                    np.random.seed(seed)  # noqa: NPY002 - the generator that clean-fid draws from
+                    theirs.append(library("clean-fid").kernel_distance(*sides))
+                    ours.append(official_metrics.official_kernel_distance(*sides, seed)[0])
+                rows.append(row("KID", "clean-fid", conditions + kind, ours, theirs, bound))
+    return rows
+
+
+def neighbour_rows() -> list[Row]:
+    """Return how far density and coverage, and Wasserstein-1, lie from those of the others."""
+    rows = []
+    for n, m, d in ((60, 90, 8), (1100, 700, 16)):
+        real, generated = features(n, m, d)
+        if library("prdc"):
+            with contextlib.redirect_stdout(io.StringIO()):
+                theirs = library("prdc").compute_prdc(real, generated, nearest_k=5)
+            ours = distances.density_and_coverage(generated, real, k=5)
+            pair = [theirs["density"], theirs["coverage"]]
+            conditions = f"k = 5: {n} real, {m} generated x {d}"
+            rows.append(row("density, coverage", "prdc", conditions, ours, pair, 1e-12, absolute=True))
+    rng = np.random.default_rng(SEED)
+    for name, a, b in (("numbers", rng.normal(size=500), rng.normal(size=300) + 1),
+                       ("counts with ties", rng.integers(0, 9, 400), rng.integers(2, 12, 77))):  # fmt: skip
+        theirs = scipy.stats.wasserstein_distance(a, b)
+        conditions = f"{name}: {len(a)} and {len(b)}"
+        rows.append(row("Wasserstein-1", "scipy.stats", conditions, distances.wasserstein_1(a, b), theirs, 1e-12))
+    return rows
+
+
+def picture_rows() -> list[Row]:
+    """Return how far resizing and the whole path from PNG files to FID and KID lie from clean-fid's."""
+    if not library("clean-fid"):
+        return []
+    rows = []
+    resize = importlib.import_module("cleanfid.resize").build_resizer("clean")
+    drawings = embedded_drawings("cat", 60)
+    noise = np.random.default_rng(SEED).integers(0, 256, (256, 256, 3), np.uint8)
+    drawn, wide = official_metrics.official_picture(drawings[0]), np.tile(noise, (1, 2, 1))[:120, :400]
+    for name, picture in (("a drawing, 256x256", drawn), ("noise, 256x256", noise), ("noise, 400x120", wide)):
+        ours = official_metrics.clean_resize(picture)
+        rows.append(row("resize", "clean-fid", name, ours, resize(picture), 0.0, absolute=True))
+
+    network, fid = small_network(), library("clean-fid")
+    real, generated = drawings[:34], [[stroke[::-1] // 2 + 60 for stroke in d] for d in drawings[34:]]
+    ours = [
+        official_metrics.describe(
+            official_metrics.pictures_of_drawings(side), official_metrics.Network(network, "small", None), 7
+        ).features
+        for side in (real, generated)
+    ]
+    options = {"device": torch.device("cpu"), "num_workers": 0, "verbose": False}
+    theirs_build, fid.build_feature_extractor = fid.build_feature_extractor, lambda *_, **__: network
+    try:
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            folders = [f"{folder}/{name}" for name in ("real", "generated")]
+            for side, path in zip((real, generated), folders, strict=True):
+                official_metrics.write_pictures(side, Path(path))
+            theirs_fid, theirs_kid = fid.compute_fid(*folders, **options), []
+            for seed in range(4):
+                np.random.seed(seed)  # noqa: NPY002 - the generator that clean-fid draws from
+                theirs_kid.append(fid.compute_kid(*folders, **options))
+    finally:
+        fid.build_feature_extractor = theirs_build
+    conditions = "34 and 26 drawings as PNG, 16 features"
+    value = distances.frechet_distance(*ours)
+    rows.append(row("FID, whole path", "clean-fid compute_fid", conditions, value, theirs_fid, SINGLE_PRECISION))
+    values = [official_metrics.official_kernel_distance(*ours, seed)[0] for seed in range(4)]
+    conditions += ", same 100 subsets"
+    rows.append(row("KID, whole path", "clean-fid compute_kid", conditions, values, theirs_kid, SINGLE_PRECISION))
+    return rows
+
+
+def inception_rows() -> list[Row]:
+    """Return how far our Inception-v3 lies from torch-fidelity's with the same random weights."""
+    if not library("torch-fidelity"):
+        return []
+    pictures = torch.from_numpy(np.random.default_rng(SEED).integers(0, 256, (2, 3, 299, 299), np.uint8))
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        path = Path(folder) / "random.pth"
+        torch.save(random_inception_state(), path)
+        kind = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+        theirs = kind("inception-v3-compat", ["2048"], str(path))(pictures)[0]
+        ours = inception.load_inception(path)(pictures)
+    # both float32, 47 layers of sums of up to 4,032 products, added up in another order
+    return [row("Inception features", "torch-fidelity", "2 pictures of noise, random weights", ours, theirs, 1e-5)]
+
+
+def rows() -> list[Row]:
+    """Return the whole table. Takes some 10 s on one core."""
+    with warnings.catch_warnings():  # scipy's of singular matrices, torchmetrics' of sums given without update()
+        warnings.simplefilter("ignore")
+        return [*frechet_rows(), *kernel_rows(), *neighbour_rows(), *picture_rows(), *inception_rows()]
+
+
+def missing_libraries() -> list[str]:
+    """Return the names of the libraries that cannot be compared with because they are not installed."""
+    return [name for name in LIBRARIES if library(name) is None]
+
+
+def markdown(table: Sequence[Row]) -> str:
+    """Return rows as a table for a document."""
+    lines = ["| figure | against | on | deviation | at most |", "|---|---|---|---|---|"]
+    for line in table:
+        shown = "0" if line["deviation"] == 0 else f"{line['deviation']:.0e} {line['kind']}"
+        bound = f"{line['bound']:.0e}" if line["bound"] else "0"
+        lines.append(f"| {line['what']} | {line['against']} | {line['conditions']} | {shown} | {bound} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> list[Row]:
+    """Print the table; with --write keep it, with its conditions, in results/agreement.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write results/agreement.json")
+    arguments = parser.parse_args(argv)
+    table = rows()
+    sys.stdout.write(markdown(table) + "\n")
+    if absent := missing_libraries():
+        sys.stdout.write(f"not installed: {', '.join(absent)}\n")
+    if arguments.write:
+        if absent:
+            parser.exit(1, f"agreement.py: error: {', '.join(absent)} not installed, nothing written\n")
+        content = {"conditions": {"seed": SEED, "versions": versions()}, "rows": table}
+        write_atomically(RESULTS, json.dumps(content, indent=2) + "\n")
+    return table
+
+
+if __name__ == "__main__":
+    main()
