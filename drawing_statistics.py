@@ -314,8 +314,8 @@ def to_arrays(statistics: DrawingStatistics) -> dict[str, NDArray[Any]]:
     """Return statistics as small arrays, one per field, 12 bytes a stroke and 20 a drawing.
 
     Counts are uint16 and exact. Other numbers are float16, which rounds by 1 in 2048 of a number at most: whole
-    coordinates stay exact, others up to 256 px shift by 1/16 px at most. NaN becomes 0: which strokes are first and which
-    have no length is known without it. Raises ValueError for numbers too large.
+    coordinates stay exact, others up to 256 px shift by 1/16 px at most. NaN becomes 0: which strokes are first, and
+    which have no length, is known without it. Raises ValueError for numbers too large.
     """
     arrays: dict[str, NDArray[Any]] = {}
     for name in (*COUNTS, *MEASURES):

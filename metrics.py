@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import official_metrics
 from numpy.typing import ArrayLike, NDArray
 
+import official_metrics
 from atomic_files import write_atomically
 from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH, resolve_category, run_script, script_parser
 from dataset_utils import read_ndjson
