@@ -124,14 +124,15 @@ def score_drawings(
     category: str,
     *,
     training: Sequence[Drawing] | None = None,
+    source: str = "real drawings as strokes",
     seed: int = 0,
     network_path: Path = NETWORK_PATH,
     reference_path: Path = REFERENCE_PATH,
 ) -> dict[str, Any]:
     """Return every figure of generated drawings, with its floor and conditions, as a plain dict for JSON.
 
-    `real` are real drawings, or None for the shipped reference; `training` are drawings that the model learned from,
-    beside `real`. Raises ValueError with fewer than 2 drawings on a side.
+    `real` are real drawings, which `source` describes, or None for the shipped reference; `training` are drawings that
+    the model learned from, beside `real`. Raises ValueError with fewer than 2 drawings on a side.
     """
     from feature_network import load_feature_network
     from reference import load_reference, reference_of
@@ -143,7 +144,7 @@ def score_drawings(
     if real is None:
         reference = load_reference(reference_path, category, loaded)
     else:
-        reference = reference_of(real, category, loaded, training=training, seed=seed)
+        reference = reference_of(real, category, loaded, training=training, source=source, seed=seed)
     conditions = {
         "category": category,
         "n_generated": len(generated),

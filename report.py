@@ -1,7 +1,8 @@
-"""Write report.html, one page that shows a whole run, and the table of results that the README holds.
+"""Write report.html, one page that shows a whole run: drawings, how they were made, and their figures.
 
-The page is one file that opens anywhere and asks no server for anything: pictures and charts are inline SVG, GIFs are
-data URIs, there is no script. It is well-formed XML too, with every text escaped, which is how the tests read it.
+The page is one file that opens anywhere and asks no server for anything: drawings and charts are inline SVG, GIFs and
+PNGs are data URIs, there is no script. It is well-formed XML too, with every text escaped, which is how the tests read
+it.
 """
 
 from __future__ import annotations
@@ -21,133 +22,59 @@ from numpy.typing import NDArray
 
 from atomic_files import write_atomically
 from config import ATTRIBUTION
-from metrics import ink_length
+from drawing_statistics import ink_length
+from metrics import over_seeds
 from rendering import INK, RULE, svg_sheet
+from results_tables import (
+    MISSING,
+    NOT_APPLICABLE,
+    copy_table,
+    count,
+    part,
+    picture_table,
+    pictures_by_category,
+    stroke_table,
+)
 
 Drawing = list[NDArray[Any]]
-Scores = Mapping[str, Any]
 Points = NDArray[np.float64]
 
 SHOWN = 30  # drawings a side in the grids
 MOVING = 8  # drawings of a category that draw themselves
-GIF_BYTES = 400_000  # of one GIF; larger ones stay beside the page
-ALL_GIF_BYTES = 2_400_000  # of all GIFs, before base64 adds a third
+IMAGE_BYTES = 400_000  # of one GIF or PNG; larger ones stay beside the page
+ALL_IMAGE_BYTES = 2_400_000  # of all of them, before base64 adds a third
 TOP_SHARE = 99.0  # percentile where the last bin of a histogram begins to hold everything longer
-README_MARKERS = ("<!-- results -->", "<!-- /results -->")
-MISSING, NOT_APPLICABLE, MINUS = "not measured", "–", "\N{MINUS SIGN}"
-
-DISTANCES = (
-    ("FID", "fid", 1),
-    ("KID × 10³", "kid", 1000),
-    ("Strokes per drawing, W₁", "strokes_per_drawing", 1),
-    ("Ink length, W₁ in px", "ink_length", 1),
-)
-SUMMARY = ("", "N generated / real", "FID", "FID at n", "its floor", "KID × 10³", "share", "top-1", "top-1 of real")
 
 
 @dataclass(frozen=True)
 class CategoryResult:
     """What a run has to show of one category; `real` and `losses` may be empty.
 
-    `real` are drawings that no training saw. `scores` is the dict of ``metrics.score_drawings``, or
-    ``{"not_measured": reason}``. `conditions` is that of ``sample_diffusion.sample``; its "data_at_hand" is
-    "embedded" where a program drew what stands for real. `losses` are rows of metrics.jsonl. `gifs` are captions
-    with their files.
+    `real` are drawings that no training saw. `seeds` has, for each sampling seed, the dict of
+    ``metrics.score_drawings``, or ``{"not_measured": reason}``; `generated` are the drawings of the first one.
+    `conditions` is that of ``sample_diffusion.sample``; its "data_at_hand" is "embedded" where a program drew what
+    stands for real. `losses` are rows of metrics.jsonl. `gifs` show how drawings are made, `pictures` (GIF or PNG)
+    the generated drawings beside training drawings: captions with their files.
     """
 
     category: str
     generated: list[Drawing]
     real: list[Drawing]
-    scores: dict[str, Any]
+    seeds: dict[str, dict[str, Any]]
     conditions: dict[str, Any]
     losses: list[dict[str, float]]
     gifs: Mapping[str, Path] = field(default_factory=dict)
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The figures, averaged over the sampling seeds."""
+        return over_seeds(list(self.seeds.values()))
 
     @property
     def real_name(self) -> str:
         """The word for the drawings in `real`."""
         return "embedded" if self.conditions.get("data_at_hand") == "embedded" else "real"
-
-
-# ------------------------------------------------------------------ figures as text
-
-
-def _figure(values: Any, name: str, scale: float = 1) -> str:
-    """Return `name` of a dict of figures with its deviation, or "not measured"."""
-    value = values.get(name) if isinstance(values, Mapping) else None
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return MISSING
-    value, std = value * scale, (values.get("std" if name == "value" else f"{name}_std") or 0.0) * scale
-    largest = max(abs(value), std)
-    decimals = 1 if largest >= 10 else 2 if largest >= 0.1 else 3
-    text = f"{round(value, decimals) + 0.0:.{decimals}f}" + (f" ± {std:.{decimals}f}" if std > 0 else "")
-    return text.replace("-", MINUS)
-
-
-def _percent(values: Any, name: str) -> str:
-    share = values.get(name) if isinstance(values, Mapping) else None
-    return f"{100 * share:.1f} %" if isinstance(share, int | float) and math.isfinite(share) else MISSING
-
-
-def _summary_row(category: str, scores: Scores) -> list[str]:
-    fid, kid, shares = (scores.get(name) or {} for name in ("fid", "kid", "recognisability"))
-    return [
-        category,
-        f"{scores.get('n_generated', '?')} / {scores.get('n_real', '?')}",
-        *(_figure(fid, name) for name in ("value", "at_floor_n", "floor")),
-        _figure(kid, "value", 1000),
-        _figure(kid, "share"),
-        *(_percent(shares.get(name), "top1") for name in ("generated", "real")),
-    ]
-
-
-def _scoring_conditions(scores: Scores) -> str:
-    """Return one sentence with the conditions under which the figures of a category hold."""
-    network = scores.get("feature_network") or {}
-    return (
-        f"{scores.get('n_generated', '?')} generated against {scores.get('n_real', '?')} real drawings; floors of "
-        f"n = {(scores.get('fid') or {}).get('floor_n', '?')} a side. Reference: {scores.get('reference', 'none')}. "
-        f"Feature network {network.get('file', 'none')}, sha256 {str(network.get('sha256', 'none'))[:12]}. "
-        f"Rendering: {scores.get('rendering', 'none')}. Seed {scores.get('seed', 'none')}."
-    )
-
-
-def results_table(scores: Mapping[str, Scores]) -> str:
-    """Return a Markdown table of the figures of each category, `scores` being dicts of ``metrics.score_drawings``."""
-    rows = [SUMMARY, ["---"] + ["---:"] * (len(SUMMARY) - 1)]
-    rows += [_summary_row(category, values) for category, values in scores.items()]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
-
-
-def readme_table(results_json_path: Path) -> str:
-    """Return the README's Markdown: the table of results and a line of conditions for each category.
-
-    The file holds ``{"categories": {category: {"scores": ...}}}``. Raises FileNotFoundError or ValueError.
-    """
-    if not results_json_path.is_file():
-        raise FileNotFoundError(f"{results_json_path}: no such file; run_all.py makes it")
-    try:
-        categories = json.loads(results_json_path.read_text(encoding="utf-8"))["categories"]
-        scores = {str(name): dict(entry["scores"]) for name, entry in categories.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{results_json_path}: damaged, or not the results of run_all.py") from None
-    notes = "".join(f"- {name}: {_scoring_conditions(values)}\n" for name, values in scores.items())
-    return f"{results_table(scores)}\n{notes}"
-
-
-def update_readme(readme: Path, results_json_path: Path) -> None:
-    """Replace what stands between the README's two markers by ``readme_table``, whole or not at all.
-
-    Raises FileNotFoundError, or ValueError when there is not one marker of each kind, in this order.
-    """
-    if not readme.is_file():
-        raise FileNotFoundError(f"{readme}: no such file")
-    text = readme.read_text(encoding="utf-8")
-    start, end = README_MARKERS
-    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise ValueError(f"{readme}: needs one '{start}' and below it one '{end}'")
-    whole = f"{text[: text.index(start)]}{start}\n{readme_table(results_json_path)}{text[text.index(end) :]}"
-    write_atomically(readme, whole)
 
 
 # ------------------------------------------------------------------ pieces of the page
@@ -244,34 +171,57 @@ def _histogram(title: str, x_label: str, sides: Mapping[str, Points], *, whole: 
     return _chart(title, x_label, "% of drawings", series)
 
 
+def _recognised_chart(result: CategoryResult) -> str | None:
+    """Return a chart of how early drawings are recognised, or None where that is not measured."""
+    scores, after = result.scores, part(result.scores, "recognised_after")
+    seeds = f", mean of {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
+    sides = (
+        (f"{result.real_name}: N = {count(after, 'n_real')}", "real line", after.get("real")),
+        (f"generated: N = {count(scores, 'n_generated')}{seeds}", "generated line", after.get("generated")),
+    )
+    series = []
+    for name, css, shares in sides:
+        if isinstance(shares, list) and len(shares) > 1:
+            percents = 100 * np.array(shares, np.float64)
+            series.append((name, css, np.stack([np.arange(1.0, len(shares) + 1), percents], axis=1)))
+    return _chart("Recognised after every stroke", "strokes shown", "%", series) if series else None
+
+
 def _charts(result: CategoryResult) -> str:
     sides = {name: side for name, side in ((result.real_name, result.real), ("generated", result.generated)) if side}
-    charts = []
+    charts = [chart] if (chart := _recognised_chart(result)) else []
     if sides:
         strokes = {name: np.array([len(d) for d in side], np.float64) for name, side in sides.items()}
         ink = {name: np.array([ink_length(d) for d in side], np.float64) for name, side in sides.items()}
         charts.append(_histogram("Strokes per drawing", "strokes", strokes, whole=True))
         charts.append(_histogram("Ink length", "px, longest side of a drawing 255", ink, whole=False))
+    ends = "The last bin of a histogram also holds everything longer."
+    note = ends if result.real else f"No real drawings are at hand: histograms show only generated ones. {ends}"
+    whole = f'<h3>Distributions</h3><div class="charts">{"".join(charts)}</div><p class="note">{note}</p>'
+    return whole if charts else ""
+
+
+def _training_chart(result: CategoryResult) -> str:
     named = (("loss", "training", "generated line"), ("validation_loss", "held out, averaged weights", "real line"))
     curves = []
     for key, name, css in named:
         points = np.array([(row["step"], row[key]) for row in result.losses if {"step", key} <= row.keys()], np.float64)
         if len(points) > 1 and np.isfinite(points).all():
             curves.append((f"{name}: last {points[-1, 1]:.3g}", css, points))
-    if curves:
-        charts.append(_chart("Training", "updates", "diffusion loss", curves))
-    ends = "The last bin of a histogram also holds everything longer."
-    note = ends if result.real else f"No real drawings as strokes are at hand, so only generated ones are shown. {ends}"
-    return f'<div class="charts">{"".join(charts)}</div><p class="note">{note}</p>' if charts else ""
+    if not curves:
+        return ""
+    chart = _chart("Learning curve", "updates", "diffusion loss", curves)
+    return f'<h3>Training</h3><div class="charts">{chart}</div>'
 
 
-def _gifs(result: CategoryResult, limit: int) -> str:
+def _images(files: Mapping[str, Path], limit: int) -> str:
     parts = []
-    for caption, path in result.gifs.items():
+    for caption, path in files.items():
         size = path.stat().st_size if path.is_file() else None
         if size is not None and size < limit:
             data = base64.b64encode(path.read_bytes()).decode("ascii")
-            image = f'<img alt="{escape(caption)}" src="data:image/gif;base64,{data}"/>'
+            kind = "png" if path.suffix == ".png" else "gif"
+            image = f'<img alt="{escape(caption)}" src="data:image/{kind};base64,{data}"/>'
             parts.append(_figure_tag(image, escape(caption)))
         else:
             why = "is missing" if size is None else f"has {size / 1000:.0f} kB, too much for this page"
@@ -279,34 +229,15 @@ def _gifs(result: CategoryResult, limit: int) -> str:
     return "".join(parts)
 
 
-def _score_rows(scores: Scores) -> list[list[str]]:
-    rows = []
-    for label, key, scale in DISTANCES:
-        values = scores.get(key)
-        whole, at_n, floor = (_figure(values, name, scale) for name in ("value", "at_floor_n", "floor"))
-        n = str((values or {}).get("floor_n", NOT_APPLICABLE))
-        ceiling = _figure(values, "independent_strokes", scale) if key in ("fid", "kid") else NOT_APPLICABLE
-        rows.append([label, whole, n, at_n, floor, ceiling])
-    shares = scores.get("recognisability") or {}
-    for label, name in (("Recognised, first guess", "top1"), ("Recognised, first five guesses", "top5")):
-        ours, real, mixed = (_percent(shares.get(side), name) for side in ("generated", "real", "independent_strokes"))
-        rows.append([label, ours, NOT_APPLICABLE, NOT_APPLICABLE, real, mixed])
-    return rows
-
-
-def _scores(result: CategoryResult) -> str:
-    scores = result.scores
-    head = ("Figure", "Generated", "n", "Generated at n", "Floor: real at n", "Strokes at random")
-    rows = _score_rows(scores)
-    reason = scores.get("not_measured")
-    if not reason and not scores.get("fid"):
-        reason = "this run made no scores"
-    elif not reason and "independent_strokes" not in scores["fid"]:
-        reason = f"it needs real drawings as strokes; the reference is {scores.get('reference', 'unknown')}"
-    elif not reason:
-        reason = "too few drawings for two halves"
-    missing = f' "{MISSING.capitalize()}": {reason}.' if any(MISSING in row for row in rows) else ""
-    return _table(head, rows, f"{_scoring_conditions(scores)}{missing}")
+def _scores(result: CategoryResult, image_limit: int) -> str:
+    """Return the tables of a category: what pictures say, what strokes say, and whether drawings are copies."""
+    scores, seeds = result.scores, list(result.seeds)
+    pictures, strokes, copies = (_table(*of(scores, seeds)) for of in (picture_table, stroke_table, copy_table))
+    pairs = f"<h3>The nearest pairs</h3>{_images(result.pictures, image_limit)}" if result.pictures else ""
+    return (
+        f"<h3>What pictures say</h3>{pictures}<h3>What strokes say</h3>{strokes}"
+        f"<h3>Nearest training drawings</h3>{copies}{pairs}"
+    )
 
 
 def _conditions(result: CategoryResult) -> str:
@@ -321,7 +252,7 @@ def _conditions(result: CategoryResult) -> str:
     return f"{_facts(facts)}<details><summary>All conditions of these drawings</summary><pre>{whole}</pre></details>"
 
 
-def _category(result: CategoryResult, gif_limit: int) -> str:
+def _category(result: CategoryResult, image_limit: int) -> str:
     name, real, generated = escape(result.category), result.real, result.generated
     grids = []
     kinds = ((result.real_name, real, "no training saw them"), ("generated", generated, "none was picked"))
@@ -335,7 +266,7 @@ def _category(result: CategoryResult, gif_limit: int) -> str:
         '<p class="note before">They stand alone: this machine has no real drawings of this category that no training '
         "saw. Set QUICKDRAW_DIR to a folder that has them.</p>"
     )  # fmt: skip
-    moving = _gifs(result, gif_limit)
+    moving = _images(result.gifs, image_limit)
     if generated:
         strip = _sheet(generated[:MOVING], 4, f"{result.category}: drawings that draw themselves", animated=True)
         order = "In the order of the model, from violet, drawn first, to green, drawn last."
@@ -345,7 +276,7 @@ def _category(result: CategoryResult, gif_limit: int) -> str:
         f"<h3>{result.real_name.capitalize() + ' beside generated' if real else 'Generated'}</h3>{alone}"
         f'<div class="{"pair" if real else ""}">{"".join(grids)}</div>'
         f'<h3>As they are drawn</h3><div class="motion">{moving}</div>'
-        f"<h3>Figures</h3>{_scores(result)}<h3>Distributions</h3>{_charts(result)}</section>"
+        f"{_scores(result, image_limit)}{_charts(result)}{_training_chart(result)}</section>"
     )
 
 
@@ -356,20 +287,16 @@ def write_report(path: Path, results: Sequence[CategoryResult], run: Mapping[str
     """
     if not results:
         raise ValueError(f"{path}: no results to report")
-    gif_limit = min(GIF_BYTES, ALL_GIF_BYTES // max(1, sum(len(result.gifs) for result in results)))
+    num_images = sum(len(result.gifs) + len(result.pictures) for result in results)
+    image_limit = min(IMAGE_BYTES, ALL_IMAGE_BYTES // max(1, num_images))
     opening = [drawing for result in results for drawing in result.generated[: max(1, 6 // len(results))]][:12]
     hero = _sheet(opening, 6, "Generated drawings that draw themselves", animated=True) if opening else ""
     names = ", ".join(result.category for result in results)
     links = "".join(f'<a href="#{escape(r.category)}">{escape(r.category)}</a>' for r in results)
-    summary = _table(
-        SUMMARY,
-        [_summary_row(result.category, result.scores) for result in results],
-        "Lower is better for FID and KID, higher for top-1. A floor is what real drawings reach against real drawings; "
-        "compare it with the column at its n. The conditions stand below each category's table.",
-    )
+    summary = _table(*pictures_by_category({r.category: r.scores for r in results}, list(results[0].seeds)))
     page = PAGE.format(
         css=CSS, names=escape(names), links=links, hero=hero, run=_facts(run), summary=summary,
-        sections="".join(_category(result, gif_limit) for result in results), attribution=escape(ATTRIBUTION),
+        sections="".join(_category(result, image_limit) for result in results), attribution=escape(ATTRIBUTION),
     )  # fmt: skip
     write_atomically(path, page)
 
@@ -437,23 +364,36 @@ model ends the drawing. This page shows one run: what was drawn, how, and how fa
 <section id="figures"><h2>What the figures mean</h2><div class="prose">
 <p><b>FID</b> is the distance of two Gaussians, fitted to the features of generated and of real drawings. 0 means
 equal means and covariances. It grows as N shrinks, so two FIDs compare only at the same N.</p>
+<p><b>FID∞</b> continues the FIDs of growing parts of the drawings, a line in 1/n, to infinitely many (Chong and Forsyth
+2020). From a few hundred drawings it still comes out too high, so it has a floor at the same n as well.</p>
 <p><b>KID</b> compares the same features by a polynomial kernel. It is unbiased: it does not grow as N shrinks, and
-equal distributions come out around 0, sometimes below. Its ± is the deviation over random subsets.</p>
+equal distributions come out around 0, sometimes below. Its share is KID over that of strokes at random.</p>
+<p><b>Density and coverage</b> (Naeem et al. 2020) put a ball around every real drawing that reaches to its fifth
+nearest real neighbour. Density counts the balls in which a generated drawing lies, over five: about 1 for real ones,
+more where a model draws only what is typical. Coverage, a measure of variety, is the share of balls with a generated
+drawing in them.</p>
 <p><b>The feature network</b> was trained by this project on sketches; its hash stands beside the figures. FIDs from
 another network, such as Inception, or from another rendering, are on another scale: they do not compare with these.</p>
 <p><b>Floor.</b> The real drawings are split into random halves of n, and one is scored against the other: what real
-drawings reach at this n. KID's floor is 0 by construction; its ± is what counts.</p>
+drawings reach at this n. KID's floor is 0 but for chance; its ± is what counts.</p>
 <p><b>Strokes at random</b> are drawings whose k-th stroke comes from any real drawing: right strokes that know nothing
 of one another. A model that looks at what it has drawn must stay well below their FID and KID.</p>
 <p><b>Recognised</b> (top-1) is the share of drawings that the feature network takes for their category, among all
-categories it knows. It says whether single drawings are clear, not whether they vary.</p>
-<p><b>W₁</b>, the Wasserstein-1 distance, is the mean amount by which strokes per drawing, or ink, would have to change
-to turn one distribution into the other, in the unit of the measure.</p></div></section>
+categories it knows. It says whether single drawings are clear, not whether they vary. The chart shows only the first
+strokes to it; drawings that have ended stay as they are.</p>
+<p><b>W₁</b>, the Wasserstein-1 distance, is the mean amount by which the values of one side would have to change to
+become those of the other, in their unit. Closedness is the distance of a stroke's ends over its length, aspect the
+angle of the diagonal of a drawing, a pen jump the way between two strokes.</p>
+<p><b>Order of drawing</b> cuts the ink of a drawing into four quarters, first to last, and compares where their
+centres lie: which part of the canvas is drawn when.</p>
+<p><b>Nearest training drawings.</b> A model that copies comes nearer to its training drawings than real drawings do
+that no training saw: the ratio of medians is far below 1, or many more than 1 % are nearer than the nearest 1 %.</p>
+</div></section>
 <section id="limits"><h2>Limits</h2><ul>
 <li>With a few hundred real drawings the covariance behind FID is barely known. Trust KID and the floors first.</li>
 <li>The network that scores is small and was trained on drawings of the same kind. It can miss what people see.</li>
-<li>No figure here tells whether a drawing is a copy of a training drawing.</li>
-<li>Order and direction of strokes are not scored, only pictures, counts and lengths.</li></ul></section>
+<li>Copies are looked for as whole pictures, by features: a single copied stroke goes unnoticed.</li>
+<li>Order is compared by four places on the canvas, direction of strokes only by where they start.</li></ul></section>
 <section><p class="note">Real drawings, and the data behind the models: {attribution}.</p></section>
 </main></body></html>
 """
