@@ -95,7 +95,8 @@ def score(drawings: list[Any], real: list[Any], data: CategoryData) -> dict[str,
     if as_strokes and len(real) < 2:
         return {"not_measured": "no real drawings of this category are at hand, nor in the shipped reference"}
     training = [data.train.drawing(i) for i in range(len(data.train))]
-    source = f"{'embedded drawings, made by a program' if embedded else 'real drawings'}, split {data.split}, as strokes"
+    kind = "embedded drawings, made by a program" if embedded else "real drawings"
+    source = f"{kind}, split {data.split}, as strokes"
     return score_drawings(drawings, real if as_strokes else None, data.category, training=training, source=source)
 
 
