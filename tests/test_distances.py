@@ -49,7 +49,8 @@ def test_frechet_distance_of_two_gaussians_is_the_closed_form() -> None:
 def test_frechet_distance_equals_scipys_matrix_root(rng: np.random.Generator) -> None:
     a = rng.normal(size=(300, 20)) @ rng.normal(size=(20, 20))
     b = rng.normal(size=(200, 20)) @ rng.normal(size=(20, 20)) + 1
-    assert distances.frechet_distance(a, b) == pytest.approx(sqrtm_distance(a, b), rel=1e-9)
+    for some in (a, a[:30]):  # many more drawings than features, and few more
+        assert distances.frechet_distance(some, b) == pytest.approx(sqrtm_distance(some, b), rel=1e-9)
 
 
 def test_frechet_distance_of_two_pairs_is_the_closed_form() -> None:
@@ -141,6 +142,18 @@ def test_kernel_distance_is_decided_by_its_seed_and_takes_subsets(rng: np.random
     assert first != distances.kernel_distance(a, b, num_subsets=200, subset_size=20, seed=4)
     assert first[1] > 0
     assert first[0] == pytest.approx(distances.squared_mmd(a, b), abs=4 * first[1] / np.sqrt(200))
+
+
+def test_no_drawing_is_twice_in_a_subset_of_the_kernel_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(distances, "squared_mmd", lambda x, y: seen.append((x, y)) or 0.0)
+    a, b = np.arange(30.0)[:, None], np.arange(100.0, 120.0)[:, None]
+    distances.kernel_distance(a, b, num_subsets=7, subset_size=15)
+    assert len(seen) == 7
+    for pair in seen:
+        for subset, side in zip(pair, (a, b), strict=True):
+            assert len(np.unique(subset)) == 15
+            assert np.isin(subset, side).all()
 
 
 # ---- neighbours

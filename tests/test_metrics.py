@@ -14,6 +14,8 @@ import pytest
 import metrics
 from dataset_utils import read_ndjson, write_ndjson
 from embedded_drawings import embedded_drawings
+from feature_network import load_feature_network
+from reference import recognised_after
 
 ROOT = Path(metrics.__file__).parent
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
@@ -65,6 +67,16 @@ def test_copies_are_nearer_than_real_drawings_and_the_closest_pairs_name_them() 
     assert [(i, j) for i, j, _ in pairs[:2]] == [(7, 123), (40, 9)]
     assert [distance for _, _, distance in pairs] == sorted(distance for _, _, distance in pairs)
     assert metrics.memorisation(training[:50], real, training)["ratio"] == 0
+
+
+def test_density_and_coverage_are_of_the_generated_drawings() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(100, 3))
+    generated = np.concatenate([rng.normal(size=(50, 3)), rng.normal(size=(50, 3)) + 99])  # half of them far away
+    figures = metrics.feature_distances(generated, real)
+    assert figures["density"] == pytest.approx(0.5, abs=0.15)
+    assert figures["coverage"] > 0.85
+    assert figures["fid"] > figures["fid_infinity"] > 0
 
 
 # ---- averages over seeds
@@ -149,6 +161,9 @@ def test_recognition_after_all_strokes_is_recognisability() -> None:
     for side in ("generated", "real"):
         assert after[side][-1] == pytest.approx(score["recognisability"][side]["top1"])
     assert after["real"][0] < after["real"][-1]
+    loaded = load_feature_network(metrics.NETWORK_PATH)
+    assert after["real"] == pytest.approx(recognised_after(cats[1::2], loaded, "cat").mean(axis=0).tolist())
+    assert after["real"] != after["generated"]
 
 
 def test_scores_without_real_drawings_use_the_shipped_reference_and_say_so() -> None:
