@@ -106,6 +106,14 @@ def test_jumps_and_closedness_are_euclidean() -> None:
     assert two.stroke_closedness[0] == pytest.approx(10 / 14)
 
 
+def test_no_line_is_more_than_straight() -> None:
+    # in some of these the sum of the steps is rounded below the distance of the ends
+    steps = np.array([(x, y) for x in range(1, 20) for y in range(20)])
+    lines = describe_strokes([[np.arange(n + 1)[:, None] * step for step in steps] for n in range(2, 8)])
+    assert lines.stroke_closedness.max() == 1
+    assert lines.stroke_closedness.min() == pytest.approx(1, rel=1e-12)
+
+
 @pytest.mark.parametrize(("corner", "degrees"), [((90, 0), 0), ((0, 90), 90), ((70, 70), 45), ((200, 50), 14.036243)])
 def test_aspect_is_the_angle_of_the_diagonal(corner: tuple[float, float], degrees: float) -> None:
     assert describe_one(stroke((0, 0), corner)).aspect[0] == pytest.approx(degrees)
@@ -528,3 +536,10 @@ def test_missing_further_and_no_arrays_are_refused() -> None:
         from_arrays(arrays | {"lines": arrays["order"]})
     with pytest.raises(ValueError, match="num_strokes: holds values"):
         from_arrays({name: array[:0] for name, array in arrays.items()})
+
+
+def test_a_stored_drawing_without_strokes_is_refused() -> None:
+    arrays = to_arrays(describe_one(stroke((0, 0), (80, 0))))
+    further = {"num_strokes": fixed(np.uint16, 1, 0), "aspect": np.zeros(2, np.float16)}
+    with pytest.raises(ValueError, match="num_strokes: holds values"):
+        from_arrays(arrays | further | {"order": np.zeros((2, 4, 2), np.float16)})

@@ -159,6 +159,7 @@ def test_the_table_of_results_is_the_published_run(name: str) -> None:
         pytest.skip("nothing is published: python run_all.py --publish")
     start, end = results_tables.README_MARKERS
     between = text_of(name).split(start)[1].split(end)[0]
+    assert "not measured" not in between
     assert between.strip() == results_tables.readme_table(published).strip()
 
 

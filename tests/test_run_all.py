@@ -1,5 +1,6 @@
 """The whole pipeline by its smallest profile: train, draw, score, report, from nothing and without a network."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 import run_all
 from config import CATEGORIES
-from dataset_utils import read_ndjson
+from dataset_utils import load_category, read_ndjson
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,9 +60,36 @@ def test_second_call_uses_what_is_trained(smoke: Path, capsys: pytest.CaptureFix
     assert (smoke / "smoke/cat/drawings.ndjson").read_bytes() == drawings
 
 
+def test_without_drawings_at_hand_the_shipped_reference_scores_several_seeds(tmp_path: Path) -> None:
+    run_all.main(["--categories", "bus", "--n", "20", "--seeds", "2", "--seed", "3", "--out", str(tmp_path)])
+    run = json.loads((tmp_path / "quick.json").read_text())
+    assert run["run"]["seeds"] == [3, 4]
+    bus = run["categories"]["bus"]
+    assert list(bus["seeds"]) == ["3", "4"]
+    first, second = (bus["seeds"][seed]["fid"]["value"] for seed in ("3", "4"))
+    assert first != second
+    assert bus["scores"]["fid"]["value"] == pytest.approx((first + second) / 2)
+    assert bus["scores"]["fid"]["value_over_seeds"] == pytest.approx(abs(first - second) / 2**0.5)
+    assert (bus["scores"]["n_real"], bus["scores"]["memorisation"]["n_training"]) == (250, 215)
+
+
+@pytest.mark.parametrize(("category", "reference"), [("cat", "real drawings, split official"), ("dog", "real drawings")])
+def test_drawings_of_the_official_test_and_of_unknown_categories_are_the_reference(
+    category: str, reference: str
+) -> None:
+    loaded = load_category("cat", data_dir="embedded")
+    split = "official" if category == "cat" else "local"
+    data = dataclasses.replace(loaded, category=category, source="data-dir", split=split)
+    drawings = [loaded.test.drawing(i) for i in range(40)]
+    assert run_all.score(drawings[:20], drawings[20:], data)["reference"].startswith(reference)
+    if category == "dog":
+        assert "not_measured" in run_all.score(drawings[:20], [], data)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--seeds", "0"], "--seeds is 0"),
         (["--n", "0"], "--n is 0"),
         (["--seed", "-1"], "--seed is -1"),
         (["--name", "../x"], "--name is '../x'"),
