@@ -220,12 +220,10 @@ def over_seeds(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _read_drawings(path: Path) -> list[Drawing]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
     packed, _ = read_ndjson(path)
     if len(packed) < 2:
         raise ValueError(f"{path}: {len(packed)} drawings, scoring needs at least 2")
-    return [packed.drawing(i) for i in range(len(packed))]
+    return list(packed)
 
 
 def known_categories(network_path: Path) -> list[str]:

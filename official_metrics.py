@@ -372,17 +372,10 @@ def run_official(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read_pictures(path: Path) -> Pictures:
-    pictures = pictures_in_folder(path) if path.is_dir() else pictures_of_drawings(_read_drawings(path))
+    pictures = pictures_in_folder(path) if path.is_dir() else pictures_of_drawings(list(read_ndjson(path)[0]))
     if pictures.count < 2:
         raise ValueError(f"{path}: {pictures.count} pictures, scoring needs at least 2")
     return pictures
-
-
-def _read_drawings(path: Path) -> list[Drawing]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    packed, _ = read_ndjson(path)
-    return [packed.drawing(i) for i in range(len(packed))]
 
 
 def add_pictures_arguments(parser: argparse.ArgumentParser) -> None:
@@ -394,7 +387,7 @@ def add_pictures_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write drawings as pictures in the official rendering, and return folder, number and rendering."""
-    drawings = _read_drawings(arguments.drawings)
+    drawings = list(read_ndjson(arguments.drawings)[0])
     if arguments.n is not None and not 1 <= arguments.n <= len(drawings):
         raise ValueError(f"--n is {arguments.n}, must lie in 1 ... {len(drawings)}: {arguments.drawings} holds no more")
     paths = write_pictures(drawings[: arguments.n], arguments.out)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -42,6 +42,10 @@ class PackedDrawings:
     def num_strokes(self) -> Offsets:
         """Return the number of strokes of each drawing, int64 (N,)."""
         return np.diff(self.drawing_offsets)
+
+    def __iter__(self) -> Iterator[Drawing]:
+        """Yield the drawings in order."""
+        return (self.drawing(index) for index in range(len(self)))
 
     def drawing(self, index: int) -> Drawing:
         """Return one drawing as a list of strokes, each a uint8 view (n, 2)."""

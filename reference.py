@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import rendering
 from config import ATTRIBUTION
-from dataset_utils import PackedDrawings, load_category
+from dataset_utils import load_category
 from drawing_statistics import DrawingStatistics, describe_strokes, from_arrays, independent_strokes, to_arrays
 from feature_network import (
     LoadedNetwork,
@@ -103,11 +103,6 @@ def recognised_after(drawings: Sequence[Drawing], loaded: LoadedNetwork, categor
     return result
 
 
-def unpacked(drawings: PackedDrawings) -> list[Drawing]:
-    """Return packed drawings as a list."""
-    return [drawings.drawing(i) for i in range(len(drawings))]
-
-
 def reference_of(
     real: Sequence[Drawing],
     category: str,
@@ -154,7 +149,7 @@ def write_references(pictures_dir: Path, data_dir: Path, network_path: Path, out
     for path in tqdm(paths, desc="references", unit="category", disable=None):
         category = path.stem
         data = load_category(category, data_dir=data_dir, split="local")
-        train, held_out = unpacked(data.train), unpacked(data.test)
+        train, held_out = list(data.train), list(data.test)
         features = {
             "real": describe_pictures(loaded.network, _pictures(path))[0],
             "independent": describe_drawings(independent_strokes(train, NUM_INDEPENDENT), loaded).features,

@@ -92,7 +92,7 @@ def score(drawings: list[Any], real: list[Any], data: CategoryData) -> dict[str,
 
     embedded, shipped = data.source == "embedded", data.category in shipped_categories()
     if len(real) >= 2 and (data.split in ("official", "leak-free") or embedded or not shipped):
-        training = [data.train.drawing(i) for i in range(len(data.train))]
+        training = list(data.train)
         kind = "embedded drawings, made by a program" if embedded else "real drawings"
         source = f"{kind}, split {data.split}, as strokes"
         return score_drawings(drawings, real, data.category, training=training, source=source)
@@ -108,7 +108,7 @@ def write_closest(drawings: list[Any], data: CategoryData, path: Path) -> None:
     from reference import describe_drawings
     from rendering import grid_image, save_image
 
-    loaded, training = load_feature_network(NETWORK_PATH), [data.train.drawing(i) for i in range(len(data.train))]
+    loaded, training = load_feature_network(NETWORK_PATH), list(data.train)
     ours, theirs = (describe_drawings(side, loaded).features for side in (drawings, training))
     pairs = closest_pairs(ours, theirs, CLOSEST)
     shown = [drawings[i] for i, _, _ in pairs] + [training[j] for _, j, _ in pairs]
@@ -139,7 +139,7 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     at_hand = is_at_hand(data, profile)
     sampled.conditions["data_at_hand"] = data.source if at_hand else "none"
     sample_diffusion.write_results(sampled, trained, category, config, out)
-    real = [data.test.drawing(i) for i in range(len(data.test))] if at_hand else []
+    real = list(data.test) if at_hand else []
     scores = {str(config.seed): score(sampled.drawings, real, data)}
     for seed in range(config.seed + 1, config.seed + arguments.seeds):
         again = sample_diffusion.sample(trained, category, replace(config, seed=seed))

@@ -63,7 +63,7 @@ def read_prefixes(path: Path, keep_strokes: int | None, count: int | None) -> li
     packed, counts = read_ndjson(path)
     if counts.raw_drawings:
         raise ValueError(f"{path}: holds {counts.raw_drawings} raw drawings, a prefix must be in the simplified form")
-    drawings = [packed.drawing(i) for i in range(len(packed))]
+    drawings = list(packed)
     if keep_strokes is not None:
         kept = [drawing[:keep_strokes] for drawing in drawings if len(drawing) >= keep_strokes]
         if len(kept) < len(drawings):

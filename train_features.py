@@ -102,7 +102,7 @@ def augmented_drawings(packed: PackedDrawings, seed: Sequence[int]) -> list[list
 def _render_chunk(packed: PackedDrawings, seed: Sequence[int] | None) -> NDArray[np.uint8]:
     if seed is not None:
         return rendering.feature_rasters(augmented_drawings(packed, seed))
-    return rendering.feature_rasters([packed.drawing(i) for i in range(len(packed))])
+    return rendering.feature_rasters(list(packed))
 
 
 def render(

@@ -66,6 +66,8 @@ def test_packing_keeps_every_point_and_select_repeats_as_asked() -> None:
     packed = PackedDrawings.from_drawings(drawings)
     assert len(packed) == 20
     assert packed.num_strokes.tolist() == [len(drawing) for drawing in drawings]
+    for found, drawing in zip(packed, drawings, strict=True):
+        assert [stroke.tolist() for stroke in found] == [stroke.tolist() for stroke in drawing]
     chosen = packed.select([3, 19, 3, 0])
     assert chosen.lines.tolist() == [3, 19, 3, 0]
     for at, index in enumerate([3, 19, 3, 0]):

@@ -67,7 +67,7 @@ def test_the_shipped_reference_has_every_part_and_names_where_it_comes_from(
 def test_the_shipped_reference_is_what_the_real_drawings_make(category: str, loaded: LoadedNetwork) -> None:
     shipped = reference.load_reference(REFERENCE_PATH, category, loaded)
     data = load_category(category, data_dir=REAL_DIR, split="local")
-    held_out, train = reference.unpacked(data.test), reference.unpacked(data.train)
+    held_out, train = list(data.test), list(data.train)
     made = describe_strokes(held_out)
     assert (shipped.statistics.num_strokes == made.num_strokes).all()
     for name in MEASURES:
