@@ -88,6 +88,8 @@ def read_ndjson(
     is true; those where it is null or absent are left out and counted apart. Raises ValueError `FILE:LINE: ...`,
     lines from 1 as editors count, for a line that is no such drawing.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
     wanted = None if wanted_lines is None else _checked_lines(path, wanted_lines)
     tally: Counter[str] = Counter()
     all_xs, all_ys = bytearray(), bytearray()
@@ -95,8 +97,6 @@ def read_ndjson(
     number = -1
     # A usual line takes the short way, at about 0.4 of the speed of the JSON parser alone. A line that is unusual in
     # any respect is undone and looked at again with care, which counts, simplifies, cuts or says what is wrong.
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
     with open(path, "rb") as file:
         for number, line in enumerate(_lines(file, path)):
             if wanted is not None and number not in wanted:

@@ -103,8 +103,9 @@ def frechet_distance_at_infinity(features_a: ArrayLike, features_b: ArrayLike, s
 # ------------------------------------------------------------------ kernel distance
 
 
-def _polynomial_kernel(x: Array, y: Array) -> Array:
-    k: Array = x @ y.T / x.shape[1] + 1
+def polynomial_kernel(scaled_products: Array) -> Array:
+    """Return the kernel (x.y / d + 1)^3 of products x.y / d, of any shape (Bińkowski et al. 2018)."""
+    k: Array = scaled_products + 1
     return k * k * k
 
 
@@ -113,10 +114,10 @@ def squared_mmd(x: Array, y: Array) -> float:
 
     It may be negative. Source: Gretton et al. 2012, eq. 3; the kernel of Bińkowski et al. 2018.
     """
-    n, m = len(x), len(y)
-    k_xx, k_yy = _polynomial_kernel(x, x), _polynomial_kernel(y, y)
+    n, m, d = len(x), len(y), x.shape[1]
+    k_xx, k_xy, k_yy = (polynomial_kernel(a @ b.T / d) for a, b in ((x, x), (x, y), (y, y)))
     within = (k_xx.sum() - k_xx.trace()) / (n * (n - 1)) + (k_yy.sum() - k_yy.trace()) / (m * (m - 1))
-    return float(within - 2 * _polynomial_kernel(x, y).mean())
+    return float(within - 2 * k_xy.mean())
 
 
 def kernel_distance(

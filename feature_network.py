@@ -184,12 +184,13 @@ def save_feature_network(
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A feature network read from a file, with its class names, training conditions and hash."""
+    """A feature network read from a file, with its class names, training conditions, hash and the file's name."""
 
     network: SketchFeatureNetwork
     classes: list[str]
     conditions: dict[str, object]
     sha256: str
+    file: str
 
 
 def load_feature_network(path: str | Path) -> LoadedNetwork:
@@ -219,4 +220,4 @@ def load_feature_network(path: str | Path) -> LoadedNetwork:
         raise ValueError(f"{path}: the tensors do not match the sha256 written beside them")
     whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     network.load_state_dict(whole, assign=True)
-    return LoadedNetwork(network.eval(), header["classes"], header["conditions"], header["sha256"])
+    return LoadedNetwork(network.eval(), header["classes"], header["conditions"], header["sha256"], Path(path).name)

@@ -145,22 +145,13 @@ def score_drawings(
         reference = load_reference(reference_path, category, loaded)
     else:
         reference = reference_of(real, category, loaded, training=training, source=source, seed=seed)
-    conditions = {
-        "category": category,
-        "n_generated": len(generated),
-        "n_real": len(reference.real.features),
-        "reference": reference.source,
-        "seed": seed,
-        "rendering": FEATURE_RENDERING,
-        "feature_network": {"file": network_path.name, "sha256": loaded.sha256},
-    }
-    return conditions | scores_against(reference, generated, category, loaded, seed)
+    return scores_against(reference, generated, category, loaded, seed)
 
 
 def scores_against(
-    reference: Reference, generated: Sequence[Drawing], category: str, loaded: LoadedNetwork, seed: int
+    reference: Reference, generated: Sequence[Drawing], category: str, loaded: LoadedNetwork, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the figures of ``score_drawings`` without their conditions, against a reference at hand."""
+    """Return what ``score_drawings`` does, against a reference at hand: it serves many sets of drawings."""
     from reference import describe_drawings, recognised_after
 
     ours = describe_drawings(generated, loaded)
@@ -168,6 +159,13 @@ def scores_against(
     after = recognised_after(generated, loaded, category)
     strokes = stroke_distances(describe_strokes(generated), reference.statistics, seed)
     return {
+        "category": category,
+        "n_generated": len(generated),
+        "n_real": len(reference.real.features),
+        "reference": reference.source,
+        "seed": seed,
+        "rendering": FEATURE_RENDERING,
+        "feature_network": {"file": loaded.file, "sha256": loaded.sha256},
         **picture_scores(ours.features, reference.real.features, reference.independent.features, seed),
         "recognisability": {
             name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()
@@ -226,31 +224,28 @@ def _read_drawings(path: Path) -> list[Drawing]:
     return list(packed)
 
 
-def known_categories(network_path: Path) -> list[str]:
-    """Return the categories a feature network names, in its order, without loading it (nor torch)."""
+def _header(path: Path, key: str, otherwise: str) -> Any:
+    """Return the JSON that a safetensors file's header holds under a key, without loading the file (nor torch)."""
     from safetensors import SafetensorError, safe_open
 
+    try:
+        with safe_open(path, framework="np") as file:
+            return json.loads((file.metadata() or {})[key])
+    except (SafetensorError, KeyError, ValueError):
+        raise ValueError(f"{path}: damaged, or {otherwise}") from None
+
+
+def known_categories(network_path: Path) -> list[str]:
+    """Return the categories a feature network names, in its order."""
     if not network_path.is_file():
         raise FileNotFoundError(f"{network_path}: no such file; train_features.py makes it")
-    try:
-        with safe_open(network_path, framework="np") as file:
-            classes: list[str] = json.loads((file.metadata() or {})["classes"])
-    except (SafetensorError, KeyError, ValueError):
-        raise ValueError(f"{network_path}: damaged, or not a sketch feature network") from None
+    classes: list[str] = _header(network_path, "classes", "not a sketch feature network")
     return classes
 
 
 def shipped_categories(reference_path: Path = REFERENCE_PATH) -> list[str]:
-    """Return the categories that a file of references holds, without loading it (nor torch)."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(reference_path, framework="np") as file:
-            return sorted(json.loads((file.metadata() or {})["counts"]))
-    except FileNotFoundError:
-        return []
-    except (SafetensorError, KeyError, ValueError):
-        raise ValueError(f"{reference_path}: damaged, or no file of references") from None
+    """Return the categories that a file of references holds, none where there is no file."""
+    return sorted(_header(reference_path, "counts", "no file of references")) if reference_path.is_file() else []
 
 
 def _word_of(path: Path) -> str:

@@ -26,7 +26,7 @@ from PIL import Image, UnidentifiedImageError
 import rendering
 from config import RunFailed
 from dataset_utils import read_ndjson
-from distances import check_features, frechet_distance, squared_mmd, with_floor
+from distances import check_features, frechet_distance, polynomial_kernel, squared_mmd, with_floor
 
 if TYPE_CHECKING:
     import torch
@@ -265,7 +265,7 @@ def official_kernel_distance(real: ArrayLike, generated: ArrayLike, seed: int = 
         in_real[rng.choice(len(real), size, replace=False), subset] = 1
     # All subsets share the kernel values: computed once, 15 times as fast at N = 2,000 as subset by subset.
     within = sum(
-        _kernel_sums(x, x, chosen, chosen) - _kernel((x * x).sum(axis=1) / x.shape[1]) @ chosen
+        _kernel_sums(x, x, chosen, chosen) - polynomial_kernel((x * x).sum(axis=1) / x.shape[1]) @ chosen
         for x, chosen in ((real, in_real), (generated, in_generated))
     )
     across = _kernel_sums(real, generated, in_real, in_generated)
@@ -273,16 +273,12 @@ def official_kernel_distance(real: ArrayLike, generated: ArrayLike, seed: int = 
     return float(values.mean()), float(values.std())
 
 
-def _kernel(scaled_products: Array) -> Array:
-    return (scaled_products + 1) ** 3
-
-
 def _kernel_sums(x: Array, y: Array, in_x: Array, in_y: Array) -> Array:
     """Return, of every subset (column of in_x and in_y), the sum of the kernel of all its rows of x with all of y."""
     total = np.zeros(in_x.shape[1])
     for start in range(0, len(x), ROW_CHUNK):
         rows = slice(start, start + ROW_CHUNK)
-        total += (in_x[rows] * (_kernel(x[rows] @ y.T / x.shape[1]) @ in_y)).sum(axis=0)
+        total += (in_x[rows] * (polynomial_kernel(x[rows] @ y.T / x.shape[1]) @ in_y)).sum(axis=0)
     return total
 
 

@@ -26,6 +26,7 @@ from config import (
     CHECKPOINTS,
     NETWORK_PATH,
     PROFILES,
+    REFERENCE_PATH,
     SampleConfig,
     resolve_category,
     run_script,
@@ -34,6 +35,8 @@ from config import (
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from dataset_utils import CategoryData
+    from feature_network import LoadedNetwork
+    from reference import Reference
     from report import CategoryResult
 
 ROOT = Path(__file__).resolve().parent
@@ -80,35 +83,41 @@ def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.
     return train_diffusion.main(command + (["--data-dir", data_dir] if data_dir else []))
 
 
-def score(drawings: list[Any], real: list[Any], data: CategoryData) -> dict[str, Any]:
-    """Return the figures of generated drawings against the best reference at hand, which they name.
+def reference_for(real: list[Any], data: CategoryData, loaded: LoadedNetwork) -> Reference | None:
+    """Return the best reference at hand, which names itself, or None.
 
     `real` are the drawings of `data` to compare with, none where nothing is at hand.
     Drawings of the official test split are compared as they are, and so are embedded ones (that is a test of the
     program, no more). A part of the dataset with a split of its own is no official test: then the shipped reference
     decides, where it has the category.
     """
-    from metrics import score_drawings, shipped_categories
+    from metrics import shipped_categories
+    from reference import load_reference, reference_of
 
     embedded, shipped = data.source == "embedded", data.category in shipped_categories()
     if len(real) >= 2 and (data.split in ("official", "leak-free") or embedded or not shipped):
-        training = list(data.train)
         kind = "embedded drawings, made by a program" if embedded else "real drawings"
         source = f"{kind}, split {data.split}, as strokes"
-        return score_drawings(drawings, real, data.category, training=training, source=source)
-    if shipped:
-        return score_drawings(drawings, None, data.category)
-    return {"not_measured": "no real drawings of this category are at hand, nor in the shipped reference"}
+        return reference_of(real, data.category, loaded, training=list(data.train), source=source)
+    return load_reference(REFERENCE_PATH, data.category, loaded) if shipped else None
 
 
-def write_closest(drawings: list[Any], data: CategoryData, path: Path) -> None:
+def score(drawings: list[Any], reference: Reference | None, category: str, loaded: LoadedNetwork) -> dict[str, Any]:
+    """Return the figures of generated drawings, or why there are none."""
+    from metrics import scores_against
+
+    if reference is None:
+        return {"not_measured": "no real drawings of this category are at hand, nor in the shipped reference"}
+    return scores_against(reference, drawings, category, loaded)
+
+
+def write_closest(drawings: list[Any], data: CategoryData, loaded: LoadedNetwork, path: Path) -> None:
     """Write a picture of the generated drawings that come nearest to a training drawing, and of that drawing below."""
-    from feature_network import load_feature_network
     from metrics import closest_pairs
     from reference import describe_drawings
     from rendering import grid_image, save_image
 
-    loaded, training = load_feature_network(NETWORK_PATH), list(data.train)
+    training = list(data.train)
     ours, theirs = (describe_drawings(side, loaded).features for side in (drawings, training))
     pairs = closest_pairs(ours, theirs, CLOSEST)
     shown = [drawings[i] for i, _, _ in pairs] + [training[j] for _, j, _ in pairs]
@@ -126,6 +135,7 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     import sample_diffusion
     from checkpoint import load_weights, sha256_of
     from devices import best_device
+    from feature_network import load_feature_network
     from rendering import comparison_image, save_image
     from report import CategoryResult
 
@@ -140,12 +150,14 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     sampled.conditions["data_at_hand"] = data.source if at_hand else "none"
     sample_diffusion.write_results(sampled, trained, category, config, out)
     real = list(data.test) if at_hand else []
-    scores = {str(config.seed): score(sampled.drawings, real, data)}
+    loaded = load_feature_network(NETWORK_PATH)
+    reference = reference_for(real, data, loaded)
+    scores = {str(config.seed): score(sampled.drawings, reference, category, loaded)}
     for seed in range(config.seed + 1, config.seed + arguments.seeds):
         again = sample_diffusion.sample(trained, category, replace(config, seed=seed))
-        scores[str(seed)] = score(again.drawings, real, data)
+        scores[str(seed)] = score(again.drawings, reference, category, loaded)
     if at_hand:
-        write_closest(sampled.drawings, data, out / "closest.png")
+        write_closest(sampled.drawings, data, loaded, out / "closest.png")
     if real:
         titles = ("embedded" if data.source == "embedded" else "real", "generated")
         sides = (real[:SHOWN], sampled.drawings[:SHOWN])

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-import scipy.linalg
 import scipy.stats
+from agreement import sqrtm_distance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -21,13 +21,6 @@ def exact_gaussian(mean: np.ndarray, covariance: np.ndarray, count: int, seed: i
     x -= x.mean(axis=0)
     white = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T
     return white @ np.linalg.cholesky(covariance).T + mean
-
-
-def sqrtm_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The Fréchet distance as the literature writes it."""
-    c_a, c_b = np.cov(a.T), np.cov(b.T)
-    root = scipy.linalg.sqrtm(c_a @ c_b).real
-    return float(((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(c_a + c_b - 2 * root))
 
 
 @pytest.fixture

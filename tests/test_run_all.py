@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import run_all
-from config import CATEGORIES
+from config import CATEGORIES, NETWORK_PATH
 from dataset_utils import load_category, read_ndjson
+from feature_network import load_feature_network
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,9 +82,12 @@ def test_drawings_of_the_official_test_and_of_unknown_categories_are_the_referen
     split = "official" if category == "cat" else "local"
     data = dataclasses.replace(loaded, category=category, source="data-dir", split=split)
     drawings = [loaded.test.drawing(i) for i in range(40)]
-    assert run_all.score(drawings[:20], drawings[20:], data)["reference"].startswith(reference)
+    network = load_feature_network(NETWORK_PATH)
+    found = run_all.reference_for(drawings[20:], data, network)
+    assert run_all.score(drawings[:20], found, category, network)["reference"].startswith(reference)
     if category == "dog":
-        assert "not_measured" in run_all.score(drawings[:20], [], data)
+        found = run_all.reference_for([], data, network)
+        assert "not_measured" in run_all.score(drawings[:20], found, category, network)
 
 
 @pytest.mark.parametrize(
