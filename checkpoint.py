@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
 from atomic_files import atomic_file, remove_leftovers, write_atomically
-from config import ModelConfig, RunFailed, config_from_dict
+from config import CHECKPOINTS, ModelConfig, RunFailed, config_from_dict
 from diffusion_model import StrokeDiffusionModel
 from stroke_tokens import Whitening
 
@@ -40,6 +40,15 @@ class TrainedModel:
     whitening: Whitening
     categories: tuple[str, ...]
     conditions: dict[str, Any]
+    guide: TrainedModel | None = None
+    """A weaker model, which autoguidance compares with in sampling."""
+    file: str = ""
+    """Name of the weights file that it came from."""
+
+    @property
+    def guidance(self) -> float:
+        """The strength of guidance in sampling that the checkpoint was tuned for, 1 (none) where it was not."""
+        return float(self.conditions.get("sampling", {}).get("guidance", 1.0))
 
     def category_id(self, category: str) -> int:
         """Return the index of `category`, raising ValueError with those the model was trained on."""
@@ -112,7 +121,27 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel
         raise ValueError(f"{path}: {bad[0]} holds numbers that are not finite")
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     whitening = Whitening(*(tensors[f"whitening.{name}"] for name in ("mean", "basis", "scale")))
-    return TrainedModel(model.to(device).eval(), whitening.to(device), categories, conditions)
+    return TrainedModel(model.to(device).eval(), whitening.to(device), categories, conditions, file=path.name)
+
+
+def load_with_guide(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
+    """Return the model of a weights file as ``load_weights`` does, with the guide that it was tuned to be drawn with.
+
+    A guide lies beside the file, or among the shipped checkpoints. Raises FileNotFoundError where it is missing and
+    ValueError where it is not the one of the tuning.
+    """
+    trained = load_weights(path, device)
+    wanted = trained.conditions.get("sampling", {}).get("guide")
+    if wanted is None:
+        return trained
+    places = [folder / Path(wanted["file"]).name for folder in (path.parent, CHECKPOINTS)]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"{places[0]}: is missing; {path.name} is drawn with it as its guide")
+    if sha256_of(found) != wanted["sha256"]:
+        raise ValueError(f"{found}: is not the guide that {path.name} was tuned with, sha256 {wanted['sha256'][:12]}")
+    trained.guide = load_weights(found, device)
+    return trained
 
 
 def _read_settings(path: Path, metadata: Mapping[str, str]) -> tuple[ModelConfig, tuple[str, ...], dict[str, Any]]:

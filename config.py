@@ -21,8 +21,11 @@ CATEGORIES = ("cat", "bus", "rabbit")
 TURKISH_NAMES = {"kedi": "cat", "otobus": "bus", "tavsan": "rabbit", "araba": "car"}
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
 SPLITS = ("auto", "official", "leak-free", "local")
+SPACINGS = ("even", "curved", "fitted")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
+AS_TUNED = -1.0
+"""The strength of guidance that says: what the checkpoint was tuned for."""
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
@@ -82,6 +85,14 @@ class ModelConfig:
     num_heads: int = option(8, "attention heads", minimum=1, maximum=64)
     denoiser_layers: int = option(4, "layers of the stroke denoiser", minimum=1, maximum=64)
     dropout: float = option(0.1, "dropout in training", minimum=0, maximum=0.9)
+    spacing: str = option("fitted", "points of a token: even in arc length, denser in curves, or fitted to the stroke",
+                          choices=SPACINGS)  # fmt: skip
+    whitening: str = option("components", "tokens by principal components, or points of one common scale",
+                            choices=("components", "points"))  # fmt: skip
+    denoiser: str = option("attention", "the denoiser attends to earlier strokes, or is an MLP of equal cost",
+                           choices=("attention", "mlp"))  # fmt: skip
+    denoiser_category: str = option("through-history", "how the denoiser learns the category",
+                                    choices=("through-history", "direct"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,7 @@ class TrainConfig:
     scale_weight: float = option(
         0.5, "a component's loss is weighted by its scale in pixels to this power", minimum=0, maximum=2
     )
+    min_snr: float = option(0.0, "gamma of min-SNR loss weighting, 0 is off", minimum=0, maximum=1000)
     history_noise: float = option(0.1, "largest noise on the history, whitened units", minimum=0, maximum=2)
     category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)
     augmentation: float = option(0.08, "size of the random affine change of a drawing", minimum=0, maximum=1)
@@ -122,7 +134,10 @@ class SampleConfig:
     sampler: str = option("dpm-solver++", "diffusion sampler", choices=SAMPLERS)
     steps: int = option(20, "denoising steps per stroke; ancestral always takes all", minimum=1, maximum=1000)
     eta: float = option(0.0, "DDIM only: 0 deterministic, 1 as noisy as ancestral", minimum=0, maximum=1)
-    guidance: float = option(1.5, "classifier-free guidance on the category, 1 is off", minimum=0, maximum=20)
+    guidance: float = option(AS_TUNED, "strength of guidance, 1 is off, -1 is what the checkpoint was tuned for",
+                             minimum=AS_TUNED, maximum=20)  # fmt: skip
+    guide: str = option("tuned", "guide away from: weights of a weaker model, 'null' for no category, or 'tuned': "
+                                 "what the checkpoint was tuned with")  # fmt: skip
     batch_size: int = option(256, "drawings at once; changes speed, not drawings", minimum=1, maximum=100_000)
     precision: str = option("float32", "arithmetic of the network", choices=PRECISIONS)
 

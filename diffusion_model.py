@@ -76,13 +76,18 @@ class HistoryBlock(nn.Module):
 
 
 class DenoiserBlock(nn.Module):
-    """One layer of the denoiser: the noisy strokes attend to the history, then an MLP; both adaLN-modulated."""
+    """One layer of the denoiser: the noisy strokes attend to the history, then an MLP; both adaLN-modulated.
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    Without `attention`, to compare with, the first part is an MLP too: it costs as much, and the strokes so far are
+    known to it by the modulation alone, as in Li et al. 2024.
+    """
+
+    def __init__(self, width: int, num_heads: int, attention: bool) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.attention = num_heads, attention
         self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        if attention:
+            self.key_value = nn.Linear(width, 2 * width)
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.offset = nn.Parameter(torch.zeros(6 * width))
         for layer in (self.out, self.down):
@@ -90,7 +95,10 @@ class DenoiserBlock(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values (B, H, L, W / H) of the context (B, L, W)."""
+        """Return keys and values (B, H, L, W / H) of the context (B, L, W); empty ones without attention."""
+        if not self.attention:
+            nothing = context.new_zeros(len(context), self.num_heads, 0, context.shape[2] // self.num_heads)
+            return nothing, nothing
         k, v = self.key_value(context).chunk(2, dim=-1)
         return _heads(k, self.num_heads), _heads(v, self.num_heads)
 
@@ -98,8 +106,9 @@ class DenoiserBlock(nn.Module):
         """Return the new states (B, Q, W) of `x`; `modulation` is (B, Q, 6 W) and `mask` (Q, L), True where seen."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offset).chunk(6, dim=-1)
         h = torch.addcmul(shift1, F.layer_norm(x, x.shape[-1:]), 1 + scale1)
-        attended = attend(_heads(self.query(h), self.num_heads), *keys_values, mask)
-        x = torch.addcmul(x, 1 + gate1, self.out(attended))
+        query = self.query(h)
+        found = attend(_heads(query, self.num_heads), *keys_values, mask) if self.attention else F.gelu(query)
+        x = torch.addcmul(x, 1 + gate1, self.out(found))
         h = torch.addcmul(shift2, F.layer_norm(x, x.shape[-1:]), 1 + scale2)
         return torch.addcmul(x, 1 + gate2, self.down(F.gelu(self.up(h), approximate="tanh")))
 
@@ -138,6 +147,7 @@ class StrokeDiffusionModel(nn.Module):
         self.token_dim, width = 2 * config.num_points, config.width
         self.null_category = num_categories
         self.category = nn.Embedding(num_categories + 1, width)
+        self.augmentation = nn.Linear(4, width, bias=False)
         self.position = nn.Parameter(0.02 * torch.randn(config.max_strokes + 1, width))
         self.read_stroke = nn.Sequential(nn.Linear(self.token_dim, width), nn.SiLU(), nn.Linear(width, width))
         blocks = [HistoryBlock(width, config.num_heads, config.dropout) for _ in range(config.num_layers)]
@@ -146,13 +156,16 @@ class StrokeDiffusionModel(nn.Module):
         self.stop = nn.Linear(width, 1)
 
         self.read_noisy = nn.Linear(self.token_dim, width)
-        self.denoiser = nn.ModuleList(DenoiserBlock(width, config.num_heads) for _ in range(config.denoiser_layers))
+        attention = config.denoiser == "attention"
+        layers = [DenoiserBlock(width, config.num_heads, attention) for _ in range(config.denoiser_layers)]
+        self.denoiser = nn.ModuleList(layers)
         self.register_buffer("time_table", sinusoidal_embedding(num_timesteps, width), persistent=False)
         self.time_hidden = nn.Linear(width, width)
         self.time_modulation = nn.Linear(width, 6 * width)
         self.context_modulation = nn.Linear(width, 6 * width)
         self.write_noise = nn.Linear(width, self.token_dim)
         nn.init.normal_(self.category.weight, std=0.5)
+        nn.init.zeros_(self.augmentation.weight)
         for layer in (self.time_modulation, self.context_modulation, self.write_noise, self.stop):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -160,21 +173,29 @@ class StrokeDiffusionModel(nn.Module):
     def _denoiser_blocks(self) -> list[DenoiserBlock]:
         return cast("list[DenoiserBlock]", list(self.denoiser))
 
-    def _read_history(self, tokens: Tensor, category: Tensor) -> Tensor:
+    def _read_history(self, tokens: Tensor, category: Tensor, affine: Tensor | None = None) -> Tensor:
         """Return transformer inputs (B, K + 1, W): the category first, then the strokes `tokens` (B, K, D)."""
         kind = self.category(category)[:, None]
+        if affine is not None:
+            kind = kind + self.augmentation(affine)[:, None]
         strokes = self.read_stroke(tokens) + kind
         return torch.cat([kind, strokes], dim=1) + self.position[: tokens.shape[1] + 1]
 
-    def context(self, tokens: Tensor, category: Tensor) -> Tensor:
+    def context(self, tokens: Tensor, category: Tensor, affine: Tensor | None = None) -> Tensor:
         """Return the contexts c_0 ... c_K, (B, K + 1, W), of drawings `tokens` (B, K, D) of `category` (B,).
 
         c_k has seen the category and the first k strokes, nothing later, so padding behind a drawing is harmless.
+        `affine` (B, 4) tells by how much each drawing was stretched and sheared in training, zeros or None: not at
+        all. What is told does not leak into what is drawn (Karras et al. 2022, arXiv:2206.00364, app. F.2).
         """
-        x = self._read_history(tokens, category)
+        x = self._read_history(tokens, category, affine)
         for block in self.history:
             x, _ = block(x, None)
-        return self.history_norm(x)
+        return self._told_category(self.history_norm(x), category)
+
+    def _told_category(self, context: Tensor, category: Tensor) -> Tensor:
+        """Return contexts (B, L, W) with the category once more, where the denoiser is to be told it directly."""
+        return context + self.category(category)[:, None] if self.config.denoiser_category == "direct" else context
 
     def stop_logits(self, context: Tensor) -> Tensor:
         """Return the logit (...) that the drawing ends here, from contexts (..., W)."""
@@ -203,7 +224,7 @@ class StrokeDiffusionModel(nn.Module):
         """Return the state of drawings of `category` (B,) after the strokes `prefix` (B, k, D), which may be none."""
         if prefix is None:
             prefix = self.position.new_zeros(len(category), 0, self.token_dim)
-        return self._extend(self._read_history(prefix, category), None)
+        return self._extend(self._read_history(prefix, category), category, None)
 
     def append(self, state: HistoryState, token: Tensor, category: Tensor) -> HistoryState:
         """Return the state after one more stroke `token` (B, D); drawings already at max_strokes are refused."""
@@ -211,14 +232,14 @@ class StrokeDiffusionModel(nn.Module):
         if length > self.config.max_strokes:
             raise ValueError(f"a drawing has at most {self.config.max_strokes} strokes")
         x = self.read_stroke(token) + self.category(category) + self.position[length]
-        return self._extend(x[:, None], state)
+        return self._extend(x[:, None], category, state)
 
-    def _extend(self, x: Tensor, state: HistoryState | None) -> HistoryState:
+    def _extend(self, x: Tensor, category: Tensor, state: HistoryState | None) -> HistoryState:
         caches = []
         for i, block in enumerate(self.history):
             x, cache = block(x, state.history[i] if state else None)
             caches.append(cache)
-        context = self.history_norm(x)
+        context = self._told_category(self.history_norm(x), category)
         fresh = [block.keys_values(context) for block in self._denoiser_blocks()]
         if state:
             fresh = [

@@ -104,6 +104,15 @@ def diffusion_loss(
     return (error if weight is None else error * weight).mean(-1)
 
 
+def min_snr_weight(t: Tensor, alpha_bar: Tensor, gamma: float) -> Tensor:
+    """Return the weight of the v-loss at times `t`, of its shape: min(SNR, gamma) / (SNR + 1).
+
+    Hang et al. 2023 (arXiv:2303.09556, sec. 3.4), who hold low-noise times back that would otherwise rule the loss.
+    """
+    ratio = snr(alpha_bar.to(t.device))[t]
+    return (ratio.clamp(max=gamma) / (ratio + 1)).float()
+
+
 def trailing_timesteps(num_steps: int, num_timesteps: int) -> list[int]:
     """Return `num_steps` falling times that begin at T - 1: the trailing spacing of Lin et al. 2024, table 2."""
     if not 1 <= num_steps <= num_timesteps:

@@ -76,19 +76,47 @@ class StrokeRandomness:
         return torch.from_numpy(np.stack(rows)).to(self.device)
 
 
-def guided_denoiser(
-    model: StrokeDiffusionModel, states: list[HistoryState], guidance: float, modulations: Tensor
-) -> Denoiser:
-    """Return the denoiser of the next stroke: with two states, conditional and null, classifier-free guided.
+@dataclass
+class Mind:
+    """A network at work on a batch of drawings: what it makes of the strokes so far, as drawings of `kind` (B,)."""
 
-    v = v_null + guidance * (v_category - v_null) (Ho and Salimans 2022, eq. 6, with w = guidance - 1).
+    model: StrokeDiffusionModel
+    kind: Tensor
+    state: HistoryState
+    modulations: Tensor
+
+    @staticmethod
+    def begin(model: StrokeDiffusionModel, category_id: int, prefix: Tensor) -> Mind:
+        """Return the network after the strokes `prefix` (B, k, D), all drawings of one category."""
+        kind = torch.full((len(prefix),), category_id, device=prefix.device)
+        return Mind(model, kind, model.start(kind, prefix), model.time_modulations())
+
+    def v(self, x_t: Tensor, t: int) -> Tensor:
+        """Return v_hat (B, D) of the next stroke."""
+        return self.model.denoise(x_t, t, self.state, self.modulations)
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all but the drawings `rows`, indices."""
+        self.kind, self.state = self.kind[rows], self.state.select(rows)
+
+    def remember(self, token: Tensor) -> None:
+        """Add the stroke `token` (B, D) to what has been drawn."""
+        self.state = self.model.append(self.state, token, self.kind)
+
+
+def guided_denoiser(mind: Mind, weaker: Mind | None, guidance: float) -> Denoiser:
+    """Return the denoiser of the next stroke, guided away from what a weaker mind would draw.
+
+    v = v_weaker + guidance * (v - v_weaker): classifier-free guidance where the weaker one is the same network that
+    was not told the category (Ho and Salimans 2022, eq. 6, with w = guidance - 1), autoguidance where it is a smaller
+    or less trained network (Karras et al. 2024, arXiv:2406.02507, eq. 3).
     """
 
     def denoise(x_t: Tensor, t: int) -> Tensor:
-        v = model.denoise(x_t, t, states[0], modulations)
-        if len(states) == 2:
-            v_null = model.denoise(x_t, t, states[1], modulations)
-            v = v_null + guidance * (v - v_null)
+        v = mind.v(x_t, t)
+        if weaker is not None:
+            v_weaker = weaker.v(x_t, t)
+            v = v_weaker + guidance * (v - v_weaker)
         return v.float()
 
     return denoise
@@ -113,8 +141,9 @@ def generate_drawings(
     """Return one drawing per index, each (seed, index)'s own, as strokes float32 (num_points, 2) in pixels.
 
     `prefix` gives the first strokes of every drawing (in pixels of the 255 box); they come back as they were given.
-    `progress` is told how many drawings each batch has finished, `watch` every x_t on the way. Raises ValueError for
-    a category the model does not know, or a prefix that is as long as the longest drawing.
+    `guidance` other than 1 compares with the model's guide, or where it has none with its null category. `progress` is
+    told how many drawings each batch has finished, `watch` every x_t on the way. Raises ValueError for a category
+    that a model does not know, a guide of other tokens, or a prefix that is as long as the longest drawing.
     """
     result = Generated([])
     alpha_bar = cosine_alpha_bar(len(trained.model.time_table))
@@ -122,7 +151,9 @@ def generate_drawings(
     def steps_of(denoise: Denoiser, noise: NoiseSource) -> Steps:
         return sampler_steps(sampler, denoise, noise, alpha_bar, steps, eta)
 
-    category_id = trained.category_id(category)
+    minds = [(trained.model, trained.category_id(category))]
+    if guidance != 1.0:
+        minds.append(_weaker(trained, category))
     longest = trained.model.config.max_strokes
     if prefix is not None and len(prefix) != len(indices):
         raise ValueError(f"{len(prefix)} prefixes for {len(indices)} drawings: one each, or none")
@@ -136,7 +167,7 @@ def generate_drawings(
         finished: dict[int, Drawing] = {}
         for length in sorted({len(drawing) for drawing in given}):
             rows = [row for row, drawing in enumerate(given) if len(drawing) == length]
-            batch = _StrokeByStroke(trained, category_id, [chosen[r] for r in rows], [given[r] for r in rows],
+            batch = _StrokeByStroke(trained, minds, [chosen[r] for r in rows], [given[r] for r in rows],
                                     seed, guidance)  # fmt: skip
             batch.run(steps_of, result, watch)
             finished |= dict(zip(rows, batch.drawings, strict=True))
@@ -145,13 +176,24 @@ def generate_drawings(
     return result
 
 
+def _weaker(trained: TrainedModel, category: str) -> tuple[StrokeDiffusionModel, int]:
+    """Return the network that guidance compares with, and the category it is asked for."""
+    guide = trained.guide
+    if guide is None:
+        return trained.model, trained.model.null_category
+    same = guide.model.config.num_points == trained.model.config.num_points
+    if not same or not torch.equal(guide.whitening.basis, trained.whitening.basis):
+        raise ValueError("the guide was trained on other stroke tokens; take one that began from the same weights")
+    return guide.model, guide.category_id(category)
+
+
 class _StrokeByStroke:
     """One batch of drawings that grow together; those that end are taken out of the batch."""
 
     def __init__(
         self,
         trained: TrainedModel,
-        category_id: int,
+        minds: list[tuple[StrokeDiffusionModel, int]],
         indices: list[int],
         prefixes: list[Drawing],
         seed: int,
@@ -162,9 +204,8 @@ class _StrokeByStroke:
         self.indices = np.array(indices)
         self.drawings: list[Drawing] = [list(prefix) for prefix in prefixes]
         self.alive = np.arange(len(indices))
-        kinds = [category_id] if guidance == 1.0 else [category_id, self.model.null_category]
-        self.kinds = [torch.full((len(indices),), kind, device=self.device) for kind in kinds]
-        self.states = [self.model.start(kind, self._encode(prefixes)) for kind in self.kinds]
+        tokens = self._encode(prefixes)
+        self.minds = [Mind.begin(model, category_id, tokens) for model, category_id in minds]
 
     def _encode(self, prefixes: list[Drawing]) -> Tensor:
         """Return the tokens (B, k, D) of equally long prefixes."""
@@ -173,7 +214,8 @@ class _StrokeByStroke:
             return torch.zeros(count, 0, dim, device=self.device)
         strokes = [np.asarray(stroke, dtype=np.float64) for prefix in prefixes for stroke in prefix]
         offsets = np.concatenate([[0], np.cumsum([len(stroke) for stroke in strokes])])
-        points = resample_strokes(np.concatenate(strokes), offsets, self.model.config.num_points)
+        config = self.model.config
+        points = resample_strokes(np.concatenate(strokes), offsets, config.num_points, config.spacing)
         vectors = points_to_vectors(points).to(self.device)
         return self.trained.whitening.encode(vectors).unflatten(0, (count, length))
 
@@ -182,18 +224,18 @@ class _StrokeByStroke:
             return
         self.alive = self.alive[rows]
         chosen = torch.from_numpy(np.flatnonzero(rows)).to(self.device)
-        self.states = [state.select(chosen) for state in self.states]
-        self.kinds = [kind[chosen] for kind in self.kinds]
+        for mind in self.minds:
+            mind.keep(chosen)
 
     def run(self, steps_of: Callable[[Denoiser, NoiseSource], Steps], result: Generated, watch: Watcher | None) -> None:
         """Draw until every drawing has ended, adding to the counts in `result`."""
-        modulations = self.model.time_modulations()
+        mind, weaker = self.minds[0], self.minds[1] if len(self.minds) == 2 else None
         longest = self.model.config.max_strokes
         for k in range(len(self.drawings[0]), longest + 1):
             indices = self.indices[self.alive].tolist()
             random = StrokeRandomness(self.seed, indices, k, self.model.token_dim, self.device)
             if k > 0:
-                ends = torch.sigmoid(self.model.stop_logits(self.states[0].last).float()).cpu().numpy()
+                ends = torch.sigmoid(self.model.stop_logits(mind.state.last).float()).cpu().numpy()
                 goes_on = random.uniform >= ends
                 random.keep(goes_on)
                 self._keep(goes_on)
@@ -202,7 +244,7 @@ class _StrokeByStroke:
                 return
             if len(self.alive) == 0:
                 return
-            denoise = guided_denoiser(self.model, self.states, self.guidance, modulations)
+            denoise = guided_denoiser(mind, weaker, self.guidance)
             x0_hat = self._next_stroke(steps_of(denoise, random.normal), k, watch)
             strokes = self._points(x0_hat)
             finite = np.isfinite(strokes).all((1, 2))
@@ -214,9 +256,8 @@ class _StrokeByStroke:
                     return
             for row, points in zip(self.alive, strokes, strict=True):
                 self.drawings[row].append(points)
-            self.states = [
-                self.model.append(state, x0_hat, kind) for state, kind in zip(self.states, self.kinds, strict=True)
-            ]
+            for each in self.minds:
+                each.remember(x0_hat)
 
     def _points(self, tokens: Tensor) -> np.ndarray:
         return vectors_to_points(self.trained.whitening.decode(tokens))

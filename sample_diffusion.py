@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config import (
+    AS_TUNED,
     ATTRIBUTION,
     CATEGORIES,
     RunFailed,
@@ -74,6 +75,29 @@ def read_prefixes(path: Path, keep_strokes: int | None, count: int | None) -> li
     return [drawings[i % len(drawings)] for i in range(count or len(drawings))]
 
 
+def as_tuned(config: SampleConfig, trained: TrainedModel) -> SampleConfig:
+    """Return the settings with the strength of guidance that the model was tuned for, where none is asked for."""
+    return dataclasses.replace(config, guidance=trained.guidance) if config.guidance == AS_TUNED else config
+
+
+def guide_name(trained: TrainedModel) -> str:
+    """Return what guidance compares with, in words."""
+    return "the model without a category" if trained.guide is None else trained.guide.file
+
+
+def load_model(path: Path, guide: str = "tuned") -> TrainedModel:
+    """Return the model of a weights file, with its guide: the one it was tuned with, none for "null", or a file."""
+    from checkpoint import load_weights, load_with_guide
+    from devices import best_device
+
+    if guide == "tuned":
+        return load_with_guide(path, best_device())
+    trained = load_weights(path, best_device())
+    if guide != "null":
+        trained.guide = load_weights(Path(guide), best_device())
+    return trained
+
+
 @dataclasses.dataclass
 class Sampled:
     """Drawings in the official form, none empty, and the conditions of their making."""
@@ -94,6 +118,7 @@ def sample(
     from devices import autocast_for
     from generation import generate_drawings, official_form
 
+    config = as_tuned(config, trained)
     count = len(prefix) if prefix else config.n
     began = time.perf_counter()
     with tqdm(total=count, unit="drawing", desc=category, disable=None) as bar, autocast_for(config.precision)():
@@ -113,6 +138,7 @@ def sample(
         "n": len(finished),
         "steps": steps,
         "category": category,
+        "guide": guide_name(trained) if config.guidance != 1.0 else None,
         "evaluations_per_stroke": steps * (1 if config.guidance == 1.0 else 2),
         "continued": prefix is not None,
         "empty": count - len(finished),
@@ -138,6 +164,7 @@ def emerging_strokes(
     from devices import autocast_for
     from generation import generate_drawings
 
+    config = as_tuned(config, trained)
     strokes: dict[int, list[Any]] = {}
     with autocast_for(config.precision)():
         generate_drawings(
@@ -218,10 +245,9 @@ def main(argv: list[str] | None = None) -> Sampled:
     if arguments.prefix:
         prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, getattr(arguments, "n", None))
 
-    from checkpoint import load_weights, sha256_of
-    from devices import best_device
+    from checkpoint import sha256_of
 
-    trained = load_weights(path, best_device())
+    trained = load_model(path, config.guide)
     category = resolve_category(category, trained.categories)
     sampled = sample(trained, category, config, prefix)
     sampled.conditions |= {"checkpoint": path.name, "checkpoint_sha256": sha256_of(path)}

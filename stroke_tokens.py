@@ -1,13 +1,14 @@
 """Stroke tokens: a stroke of any length becomes one vector of fixed length, and back.
 
 A polyline is resampled to `num_points` points, evenly in half arc length and half turning angle, so that corners
-keep their points; the points (p / 127.5 - 1), flattened to D = 2 * num_points numbers, are whitened by the principal
-components of all training strokes. In that space Gaussian noise is coloured like strokes: where a stroke stands (the
-first components) comes apart from what it looks like.
+keep their points, and fitted to the stroke, so that corners are not cut; the points (p / 127.5 - 1), flattened to
+D = 2 * num_points numbers, are whitened by the principal components of all training strokes. In that space Gaussian
+noise is coloured like strokes: where a stroke stands (the first components) comes apart from what it looks like.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,24 +17,51 @@ from torch import Tensor
 
 NOISE_FLOOR = 0.02
 """Standard deviation, in units of half the canvas (2.5 px), below which a component counts as noise of the hand."""
+FIT_SAMPLES = 4
+"""Points of a stroke, per segment of its token, that the token's polyline is fitted to."""
 
 
-def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int) -> np.ndarray:
+def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int, spacing: str = "fitted") -> np.ndarray:
     """Return every stroke resampled to float32 (S, num_points, 2), in the units of `points`.
 
     `points` (P, 2) holds all strokes end to end and `offsets` (S + 1,) where each begins; the whole ragged array is
-    resampled at once. The density is half arc length, half turning angle; the first and last point are kept, and
-    a dot is repeated. Raises ValueError for a stroke without points.
+    resampled at once. The first and last point are kept, and a dot is repeated. `spacing` is "even" in arc length,
+    "curved", half by arc length and half by turning angle, or "fitted": spaced like curved, but where points on the
+    stroke would cut its corners they are put where the polyline through them comes nearest to the stroke, by least
+    squares. Raises ValueError for a stroke without points.
     """
+    if spacing != "fitted" or num_points < 3:
+        return _points_along(points, offsets, num_points, 0.0 if spacing == "even" else 0.5).astype(np.float32)
+    dense = _points_along(points, offsets, (num_points - 1) * FIT_SAMPLES + 1, 0.5)
+    return np.swapaxes(np.swapaxes(dense, 1, 2) @ _polyline_fit(num_points).T, 1, 2).astype(np.float32)
+
+
+@functools.cache
+def _polyline_fit(num_points: int) -> np.ndarray:
+    """Return the matrix (num_points, K) that fits a polyline, its ends held, to K points of a stroke.
+
+    The polyline is a linear spline of uniform knots; K = (num_points - 1) FIT_SAMPLES + 1.
+    """
+    along = np.linspace(0, num_points - 1, (num_points - 1) * FIT_SAMPLES + 1)
+    hats = np.maximum(0.0, 1.0 - np.abs(along[:, None] - np.arange(num_points)))
+    fit = np.zeros((num_points, len(along)))
+    fit[0, 0] = fit[-1, -1] = 1.0
+    ends = hats[:, [0, -1]] @ fit[[0, -1]]
+    fit[1:-1] = np.linalg.pinv(hats[:, 1:-1]) @ (np.eye(len(along)) - ends)
+    return fit
+
+
+def _points_along(points: np.ndarray, offsets: np.ndarray, num_points: int, by_angle: float) -> np.ndarray:
+    """Return `num_points` points on each stroke, float64 (S, num_points, 2), spaced by arc length and turning angle."""
     points = np.asarray(points, dtype=np.float64)
     offsets = np.asarray(offsets, dtype=np.int64)
     num_strokes = len(offsets) - 1
     if num_strokes == 0:
-        return np.zeros((0, num_points, 2), dtype=np.float32)
+        return np.zeros((0, num_points, 2))
     if np.diff(offsets).min() < 1:
         raise ValueError(f"stroke {int(np.diff(offsets).argmin())} has no points")
     stroke_of = np.repeat(np.arange(num_strokes), np.diff(offsets))
-    mass = _segment_mass(points, stroke_of, num_strokes)
+    mass = _segment_mass(points, stroke_of, num_strokes, by_angle)
 
     # One rising coordinate over all strokes: stroke s spans 2s ... 2s + 1, and the gap keeps neighbours apart.
     total = np.concatenate([[0.0], np.cumsum(mass)])
@@ -47,11 +75,14 @@ def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int) -
     resampled = points[before] + share[:, None] * (points[after] - points[before])
     resampled = resampled.reshape(num_strokes, num_points, 2)
     resampled[:, -1] = points[offsets[1:] - 1]  # rounding of the running sum must not move the end
-    return resampled.astype(np.float32)
+    return resampled
 
 
-def _segment_mass(points: np.ndarray, stroke_of: np.ndarray, num_strokes: int) -> np.ndarray:
-    """Return the share of its stroke that each segment i -> i + 1 carries, (P - 1,); 0 between two strokes."""
+def _segment_mass(points: np.ndarray, stroke_of: np.ndarray, num_strokes: int, by_angle: float) -> np.ndarray:
+    """Return the share of its stroke that each segment i -> i + 1 carries, (P - 1,); 0 between two strokes.
+
+    The share `by_angle` of it goes by turning angle, the rest by length.
+    """
     inside = stroke_of[1:] == stroke_of[:-1]
     delta = np.diff(points, axis=0)
     length = np.where(inside, np.hypot(delta[:, 0], delta[:, 1]), 0.0)
@@ -66,9 +97,9 @@ def _segment_mass(points: np.ndarray, stroke_of: np.ndarray, num_strokes: int) -
     owner = stroke_of[:-1]
     total_length = np.bincount(owner, length, num_strokes)[owner]
     total_angle = np.bincount(owner, angle, num_strokes)[owner]
-    by_length = np.divide(length, total_length, out=np.zeros_like(length), where=total_length > 0)
-    by_angle = np.divide(angle, total_angle, out=np.zeros_like(length), where=total_angle > 0)
-    return np.where(total_angle > 0, 0.5 * by_length + 0.5 * by_angle, by_length)
+    length_share = np.divide(length, total_length, out=np.zeros_like(length), where=total_length > 0)
+    angle_share = np.divide(angle, total_angle, out=np.zeros_like(length), where=total_angle > 0)
+    return np.where(total_angle > 0, (1 - by_angle) * length_share + by_angle * angle_share, length_share)
 
 
 def points_to_vectors(points: np.ndarray) -> Tensor:
@@ -90,14 +121,19 @@ class Whitening:
     scale: Tensor
 
     @staticmethod
-    def fit(vectors: Tensor) -> Whitening:
+    def fit(vectors: Tensor, *, components: bool = True) -> Whitening:
         """Return the whitening of `vectors` (S, D): components by falling variance, scale sqrt(var + NOISE_FLOOR^2).
 
-        Raises ValueError for fewer than two strokes or numbers that are not finite.
+        Without `components` the numbers stay as they are and share one mean and one scale, to compare with. Raises
+        ValueError for fewer than two strokes or numbers that are not finite.
         """
         if len(vectors) < 2 or not torch.isfinite(vectors).all():
             raise ValueError(f"whitening needs at least 2 finite strokes, got {len(vectors)}")
         exact = vectors.double()
+        if not components:
+            dim = vectors.shape[1]
+            whole = torch.ones(dim)
+            return Whitening(whole * float(exact.mean()), torch.eye(dim), whole * float(exact.std()))
         mean = exact.mean(0)
         variance, basis = torch.linalg.eigh(torch.cov(exact.T))
         variance, basis = variance.flip(0).clamp(min=0), basis.flip(1)

@@ -28,7 +28,7 @@ from config import ATTRIBUTION, ModelConfig, RunFailed, TrainConfig, resolve_cat
 from dataset_utils import available_categories, load_category
 from devices import autocast_for, best_device
 from diffusion_model import StrokeDiffusionModel
-from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, sample_timesteps
+from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
 from generation import generate_drawings
 from rendering import grid_image, save_image
 from stroke_tokens import Whitening
@@ -37,6 +37,7 @@ from training_data import Batch, StrokeSet, drawing_weights, random_affine, stro
 VALIDATION_DRAWINGS = 384
 MAX_BAD_STEPS = 3
 GRID_DRAWINGS = 32
+CURVE_ROWS = 40
 LOG_EVERY = 50
 """Updates behind a row of metrics.jsonl."""
 
@@ -66,7 +67,7 @@ def losses(
 
     category = batch.category.masked_fill(uniform(count) < config.category_dropout, model.null_category)
     level = config.history_noise * uniform(count, 1, 1)
-    context = model.context(tokens + level * normal(count, longest, dim), category)
+    context = model.context(tokens + level * normal(count, longest, dim), category, batch.affine)
 
     shape = (count, longest, config.noise_draws)
     t = sample_timesteps(shape, len(alpha_bar), generator).to(device)
@@ -74,7 +75,10 @@ def losses(
     v_hat = model.denoise_all(diffuse(x0, eps, t, alpha_bar), t, context[:, :-1])
     real = batch.mask
     weight = whitening.scale**config.scale_weight
-    diffusion = diffusion_loss(v_hat, x0, eps, t, alpha_bar, weight / weight.mean()).mean(-1)[real].mean()
+    error = diffusion_loss(v_hat, x0, eps, t, alpha_bar, weight / weight.mean())
+    if config.min_snr > 0:
+        error = error * min_snr_weight(t, alpha_bar, config.min_snr)
+    diffusion = error.mean(-1)[real].mean()
 
     decision = torch.arange(longest + 1, device=device)
     ends = (decision == batch.lengths[:, None]).float()
@@ -93,7 +97,7 @@ def validation_losses(
 ) -> dict[str, float]:
     """Return the losses per stroke over fixed held-out drawings, with the same noise at every call."""
     # unweighted and without noise on the history, so that runs with other settings can be compared
-    fixed = dataclasses.replace(config, category_dropout=0.0, history_noise=0.0, scale_weight=0.0)
+    fixed = dataclasses.replace(config, category_dropout=0.0, history_noise=0.0, scale_weight=0.0, min_snr=0.0)
     generator = torch.Generator().manual_seed(2_718_281)
     sums = torch.zeros(2, dtype=torch.float64)
     strokes = 0
@@ -160,9 +164,10 @@ def load_training_data(
             load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
         )
     ids = [categories.index(name) for name in targets + companions]
-    train = stroke_set([data.train for data in loaded], ids, model_config.num_points, model_config.max_strokes)
+    form = (model_config.num_points, model_config.max_strokes, model_config.spacing)
+    train = stroke_set([data.train for data in loaded], ids, *form)
     own = slice(0, len(targets))
-    held_out = stroke_set([d.test for d in loaded[own]], ids[own], model_config.num_points, model_config.max_strokes)
+    held_out = stroke_set([data.test for data in loaded[own]], ids[own], *form)
     source = {
         "data": sorted({data.source for data in loaded}),
         "split": sorted({data.split for data in loaded}),
@@ -308,6 +313,7 @@ class Run:
         )
         trained = self.averaged()
         trained.conditions |= {key: round(value, 6) for key, value in result.items()}
+        trained.conditions["curve"] = learning_curve(self.out / "metrics.jsonl")
         save_weights(self.out / "weights.safetensors", trained)
         return result
 
@@ -343,6 +349,18 @@ class Run:
             setattr(self, name, state["counters"][name])
 
 
+def learning_curve(log: Path) -> list[dict[str, float]]:
+    """Return the losses of metrics.jsonl, at most some CURVE_ROWS rows of training and all validations, by step."""
+    if not log.is_file():
+        return []
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    trained = [row for row in rows if "loss" in row]
+    shown = trained[:: -(-len(trained) // CURVE_ROWS)] if trained else []
+    kept = shown + [row for row in rows if "validation_loss" in row]
+    keys = ("step", "loss", "stop_loss", "validation_loss", "validation_stop_loss")
+    return [{key: row[key] for key in keys if key in row} for row in sorted(kept, key=lambda row: float(row["step"]))]
+
+
 def sample_grid(run: Run, path: Path) -> None:
     """Write a grid of 32 drawings by the moving average: the same seeds each time, so that progress is seen."""
     trained = run.averaged()
@@ -362,7 +380,7 @@ def train(run: Run) -> None:
     config, data = run.config, run.data.train
     batches = training_batches(data, run.weights, config.batch_strokes, config.seed, run.step)
     bar = tqdm(total=config.steps, initial=run.step, unit="step", desc=config.category[:20], mininterval=1.0)
-    log = open(run.out / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115 - closed below with the bar
+    log = open(run.out / "metrics.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed below
     recent: list[dict[str, float]] = []
     with stop_signals() as arrived, log, bar:
         while run.step < config.steps:
@@ -410,7 +428,7 @@ def prepare(config: TrainConfig, model_config: ModelConfig, choice: DataChoice, 
     start: dict[str, Any] = {"model": dataclasses.asdict(model_config), "init_sha256": None}
     model = StrokeDiffusionModel(model_config, len(data.categories))
     if initial is None or init is None:
-        whitening = Whitening.fit(data.train.vectors)
+        whitening = Whitening.fit(data.train.vectors, components=model_config.whitening == "components")
     else:
         start |= {"init": init.name, "init_sha256": sha256_of(init)}
         model.load_state_dict(initial.model.state_dict())

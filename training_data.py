@@ -6,7 +6,7 @@ Everything random is a function of (seed, round) or (seed, step), so that resumi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from stroke_tokens import points_to_vectors, resample_strokes
 
 ROUND_DRAWINGS = 16_384
 """Drawings chosen and sorted by length at a time: enough that a batch is of one length, few enough to stay random."""
+AUGMENTED_SHARE = 0.5
+"""The other drawings stay as they are, so that what is sampled, a drawing without a change, is trained most."""
 
 
 @dataclass
@@ -48,16 +50,21 @@ class StrokeSet:
             self.vectors[torch.from_numpy(rows)],
             torch.from_numpy(lengths),
             torch.from_numpy(self.category[indices]),
+            torch.zeros(len(indices), 4),
         )
 
 
 @dataclass
 class Batch:
-    """Padded drawings: `vectors` (B, K, D), `lengths` (B,) in strokes, `category` (B,)."""
+    """Padded drawings: `vectors` (B, K, D), `lengths` (B,) in strokes, `category` (B,), `affine` (B, 4) of zeros.
+
+    `affine` is what ``random_affine`` changed: its matrices without the identity.
+    """
 
     vectors: Tensor
     lengths: Tensor
     category: Tensor
+    affine: Tensor
 
     @property
     def mask(self) -> Tensor:
@@ -66,11 +73,15 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on `device`."""
-        return Batch(self.vectors.to(device), self.lengths.to(device), self.category.to(device))
+        return Batch(*(part.to(device) for part in (self.vectors, self.lengths, self.category, self.affine)))
 
 
 def stroke_set(
-    drawings: Sequence[PackedDrawings], category_ids: Sequence[int], num_points: int, max_strokes: int
+    drawings: Sequence[PackedDrawings],
+    category_ids: Sequence[int],
+    num_points: int,
+    max_strokes: int,
+    spacing: str = "fitted",
 ) -> StrokeSet:
     """Return the stroke vectors of packed drawings, one entry per category; longer ones are left out and counted.
 
@@ -81,7 +92,7 @@ def stroke_set(
         fits = np.flatnonzero(packed.num_strokes <= max_strokes)
         too_long += len(packed) - len(fits)
         packed = packed.select(fits) if len(fits) < len(packed) else packed
-        vectors.append(points_to_vectors(resample_strokes(packed.points, packed.stroke_offsets, num_points)))
+        vectors.append(points_to_vectors(resample_strokes(packed.points, packed.stroke_offsets, num_points, spacing)))
         lengths.append(packed.num_strokes)
         categories.append(np.full(len(packed), category_id, dtype=np.int64))
     offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
@@ -139,17 +150,18 @@ def training_batches(
 
 
 def random_affine(batch: Batch, size: float, generator: torch.Generator) -> Batch:
-    """Return the batch with every drawing stretched, sheared and turned a little, then set back into the 255 box.
+    """Return the batch with half of the drawings stretched, sheared and turned, then set back into the 255 box.
 
-    The 2 x 2 matrix is the identity plus normal noise of standard deviation `size`; as in the official form, the
-    drawing's box begins at the top left again and its longest side is as long as it was.
+    The 2 x 2 matrix is the identity plus normal noise of standard deviation `size`, which the batch remembers; as in
+    the official form, the drawing's box begins at the top left again and its longest side is as long as it was.
     """
     if size == 0:
         return batch
     count = len(batch.lengths)
     points = batch.vectors.unflatten(-1, (-1, 2))
-    matrix = torch.eye(2) + size * torch.randn(count, 2, 2, generator=generator)
-    moved = torch.einsum("bkpi,bij->bkpj", points, matrix)
+    change = size * torch.randn(count, 2, 2, generator=generator)
+    change = change * (torch.rand(count, 1, 1, generator=generator) < AUGMENTED_SHARE)
+    moved = torch.einsum("bkpi,bij->bkpj", points, torch.eye(2) + change)
     real = batch.mask[:, :, None, None]
 
     def box(p: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,4 +171,4 @@ def random_affine(batch: Batch, size: float, generator: torch.Generator) -> Batc
 
     (low, side), (new_low, new_side) = box(points), box(moved)
     scale = torch.where(new_side > 1e-6, side / new_side.clamp(min=1e-6), 1.0)
-    return Batch(((moved - new_low) * scale + low).flatten(2), batch.lengths, batch.category)
+    return replace(batch, vectors=((moved - new_low) * scale + low).flatten(2), affine=change.flatten(1))

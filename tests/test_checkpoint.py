@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import json
 import pickle
 import resource
@@ -12,7 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from checkpoint import TrainedModel, load_state, load_weights, save_state, save_weights
+from checkpoint import (
+    TrainedModel,
+    load_state,
+    load_weights,
+    load_with_guide,
+    save_state,
+    save_weights,
+    sha256_of,
+)
 from config import RunFailed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +124,23 @@ def test_category_the_model_was_not_trained_on_is_refused(tiny_model: TrainedMod
     assert trained.category_id("cat") == 0
     with pytest.raises(ValueError, match="draws cat, not 'bus'"):
         trained.category_id("bus")
+
+
+def test_model_comes_with_the_guide_it_was_tuned_with(tmp_path: Path, tiny_model: TrainedModel) -> None:
+    guide, path = tmp_path / "weaker.safetensors", tmp_path / "own.safetensors"
+    save_weights(guide, tiny_model)
+    sampling = {"guidance": 2.5, "guide": {"file": guide.name, "sha256": sha256_of(guide)}}
+    save_weights(path, dataclasses.replace(tiny_model, conditions={"sampling": sampling}))
+    loaded = load_with_guide(path)
+    assert (loaded.guidance, load_weights(path).guide, tiny_model.guidance) == (2.5, None, 1.0)
+    assert loaded.guide is not None
+    assert loaded.guide.file == guide.name
+    save_weights(guide, dataclasses.replace(tiny_model, conditions={"other": 1}))
+    with pytest.raises(ValueError, match=r"weaker.safetensors: is not the guide that own.safetensors was tuned with"):
+        load_with_guide(path)
+    guide.unlink()
+    with pytest.raises(FileNotFoundError, match=r"weaker.safetensors: is missing"):
+        load_with_guide(path)
 
 
 def test_state_comes_back_and_the_one_before_is_kept(tmp_path: Path) -> None:

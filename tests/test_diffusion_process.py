@@ -75,6 +75,15 @@ def test_loss_is_zero_for_the_true_velocity_and_the_square_of_an_offset() -> Non
     torch.testing.assert_close(dp.diffusion_loss(v + 2, x0, eps, t, ALPHA_BAR), torch.full((3,), 4.0))
 
 
+def test_min_snr_weight_is_one_over_the_middle_and_bounded_by_gamma() -> None:
+    t = torch.arange(1000)
+    ratio = dp.snr(ALPHA_BAR)
+    weight = dp.min_snr_weight(t, ALPHA_BAR, 5.0).double()
+    noisy = ratio <= 5
+    torch.testing.assert_close(weight[noisy], ALPHA_BAR[noisy], rtol=1e-5, atol=1e-7)  # SNR / (SNR + 1) is alpha_bar
+    torch.testing.assert_close(weight[~noisy], 5 * (1 - ALPHA_BAR[~noisy]), rtol=1e-5, atol=1e-7)
+
+
 def test_training_times_cover_the_range_and_prefer_the_middle() -> None:
     t = dp.sample_timesteps((200_000,), 1000, torch.Generator().manual_seed(0))
     assert t.min() == 0

@@ -8,6 +8,7 @@ import torch
 
 from checkpoint import TrainedModel
 from generation import StrokeRandomness, generate_drawings, official_form
+from stroke_tokens import Whitening
 
 
 def points(drawings: list[list[np.ndarray]]) -> np.ndarray:
@@ -49,6 +50,33 @@ def test_category_and_guidance_change_the_drawing(tiny_model: TrainedModel) -> N
     guided = generate_drawings(tiny_model, "cat", range(3), seed=0, steps=3, guidance=3.0).drawings
     for drawings in (other, guided):
         assert np.abs(plain[0][0] - drawings[0][0]).max() > 0.5
+
+
+def test_guide_is_compared_with_in_place_of_no_category(tiny_model: TrainedModel) -> None:
+    """v_weaker + g (v - v_weaker): a guide equal to the model changes nothing, another one does, unless g is 1."""
+
+    def draw(guide: TrainedModel | None, guidance: float) -> np.ndarray:
+        trained = copy.copy(tiny_model)
+        trained.guide = guide
+        return points(generate_drawings(trained, "cat", range(3), seed=0, steps=3, guidance=guidance).drawings[:1])
+
+    weaker = copy.deepcopy(tiny_model)
+    for parameter in weaker.model.parameters():
+        parameter.data *= 0.7
+    plain = draw(None, 1.0)
+    np.testing.assert_allclose(draw(copy.deepcopy(tiny_model), 2.0), plain, atol=0.05)
+    np.testing.assert_array_equal(draw(weaker, 1.0), plain)
+    assert np.abs(draw(weaker, 2.0)[:8] - plain[:8]).max() > 0.5
+    assert np.abs(draw(weaker, 2.0)[:8] - draw(None, 2.0)[:8]).max() > 0.5
+
+
+def test_guide_of_other_tokens_is_refused(tiny_model: TrainedModel) -> None:
+    other = copy.deepcopy(tiny_model)
+    other.whitening = Whitening(other.whitening.mean, other.whitening.basis.flip(1), other.whitening.scale)
+    trained = copy.copy(tiny_model)
+    trained.guide = other
+    with pytest.raises(ValueError, match="other stroke tokens"):
+        generate_drawings(trained, "cat", range(2), seed=0, guidance=2.0)
 
 
 def test_prefix_comes_back_unchanged_and_shapes_what_follows(tiny_model: TrainedModel) -> None:

@@ -53,6 +53,32 @@ def test_corners_attract_points() -> None:
     assert np.mean(errors[0]) < 0.85 * np.mean(errors[1])
 
 
+def test_fitted_points_come_nearest_to_the_stroke() -> None:
+    """The 125 points of a stroke are fitted best: no other polyline through 32 points, its ends held, is nearer."""
+    fitted = resample_strokes(*pack(STROKES[:40]), 32)
+    dense = resample_strokes(*pack(STROKES[:40]), 31 * 4 + 1, "curved")
+    share = np.arange(4)[:, None] / 4
+
+    def squared_error(points: np.ndarray) -> np.ndarray:
+        between = points[:, :-1, None] * (1 - share) + points[:, 1:, None] * share
+        line = np.concatenate([between.reshape(len(points), -1, 2), points[:, -1:]], axis=1)
+        return ((line - dense) ** 2).sum((1, 2))
+
+    least, curved = squared_error(fitted), squared_error(resample_strokes(*pack(STROKES[:40]), 32, "curved"))
+    assert least.sum() < 0.6 * curved.sum()
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        moved = fitted + 0.1 * rng.standard_normal(fitted.shape) * np.isin(np.arange(32), (0, 31), invert=True)[:, None]
+        assert (squared_error(moved) > least - 1e-3).all()
+
+
+def test_even_points_are_even_in_arc_length() -> None:
+    corner = np.array([[0, 0], [40, 0], [40, 50]])
+    even = resample_strokes(*pack([corner]), 10, "even")[0]
+    np.testing.assert_allclose(even[:5], [[0, 0], [10, 0], [20, 0], [30, 0], [40, 0]], atol=1e-4)
+    np.testing.assert_allclose(even[5:, 1], [10, 20, 30, 40, 50], atol=1e-4)
+
+
 def test_straight_line_is_resampled_evenly() -> None:
     line = np.array([[0, 0], [10, 0], [90, 0]])
     np.testing.assert_allclose(resample_strokes(*pack([line]), 10)[0][:, 0], np.linspace(0, 90, 10), atol=1e-3)
@@ -73,7 +99,7 @@ def test_neighbours_do_not_change_a_stroke() -> None:
 @given(st.lists(st.lists(st.tuples(*[st.integers(0, 255)] * 2), min_size=1, max_size=9), min_size=1, max_size=6))
 def test_resampled_points_lie_on_their_own_stroke(strokes: list[list[tuple[int, int]]]) -> None:
     arrays = [np.array(s, float) for s in strokes]
-    for stroke, resampled in zip(arrays, resample_strokes(*pack(arrays), 8), strict=True):
+    for stroke, resampled in zip(arrays, resample_strokes(*pack(arrays), 8, "curved"), strict=True):
         line = stroke if len(stroke) > 1 else np.repeat(stroke, 2, axis=0)
         assert distance_to_polyline(resampled.astype(float), line).max() < 1e-2
 
@@ -101,6 +127,15 @@ def test_whitening_is_inverse_and_uncorrelated() -> None:
     assert (covariance - torch.diag(covariance.diag())).abs().max() < 1e-3
     assert covariance[0, 0] == pytest.approx(1.0, abs=0.01)
     assert (covariance.diag() <= 1.001).all()  # the floor keeps noise of the hand below unit variance
+
+
+def test_tokens_without_components_are_the_points_at_one_scale() -> None:
+    vectors = points_to_vectors(resample_strokes(*pack(STROKES), 16))
+    tokens = Whitening.fit(vectors, components=False).encode(vectors)
+    assert tokens.mean() == pytest.approx(0, abs=1e-4)
+    assert tokens.std() == pytest.approx(1, abs=1e-4)
+    ratio = (tokens[:, 0] - tokens[0, 0])[1:] / (vectors[:, 0] - vectors[0, 0])[1:]
+    assert ratio.nan_to_num(float(1 / vectors.std())).std() < 1e-3
 
 
 def test_whitening_refuses_what_it_cannot_fit() -> None:

@@ -66,7 +66,7 @@ def test_padding_never_reaches_the_loss(weights: Path) -> None:
     spoiled[1, 2:] = 77.0
     results = []
     for content in (vectors, spoiled):
-        batch = Batch(content, lengths, torch.zeros(3, dtype=torch.long))
+        batch = Batch(content, lengths, torch.zeros(3, dtype=torch.long), torch.zeros(3, 4))
         generator = torch.Generator().manual_seed(0)
         both = training.losses(trained.model, trained.whitening, batch, cosine_alpha_bar(), config, generator)
         results.append(torch.stack(both))
@@ -192,7 +192,8 @@ def test_many_categories_then_one_with_companions(tmp_path: Path) -> None:
 
 
 def test_sampling_writes_every_file_and_the_same_bytes_twice(weights: Path, tmp_path: Path) -> None:
-    command = ["--category", "kedi", "--n", "20", "--seed", "1", "--steps", "5", "--checkpoint", str(weights)]
+    command = ["--category", "kedi", "--n", "20", "--seed", "1", "--steps", "5", "--guidance", "1.5"]
+    command += ["--checkpoint", str(weights)]
     for name in ("a", "b"):
         sample_diffusion.main([*command, "--out", str(tmp_path / name)])
     names = {path.name for path in (tmp_path / "a").iterdir()}
@@ -203,6 +204,7 @@ def test_sampling_writes_every_file_and_the_same_bytes_twice(weights: Path, tmp_
     assert len(packed) == 20
     conditions = json.loads((tmp_path / "a/conditions.json").read_text())
     assert conditions["evaluations_per_stroke"] == 10  # guidance asks the network twice a step
+    assert (conditions["guidance"], conditions["guide"]) == (1.5, "the model without a category")
     assert len(conditions["checkpoint_sha256"]) == 64
 
 

@@ -1,5 +1,7 @@
 """Laws of training batches: padding is invisible, order is a function of the seed, shares are as asked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -82,11 +84,27 @@ def test_affine_change_keeps_the_box_and_moves_the_points(data: StrokeSet) -> No
     assert random_affine(batch, 0.0, torch.Generator()) is batch
 
 
+def test_half_of_the_drawings_stay_and_the_change_of_the_others_is_told(data: StrokeSet) -> None:
+    batch = data.batch(np.arange(200))
+    moved = random_affine(batch, 0.2, torch.Generator().manual_seed(0))
+    still = (moved.affine == 0).all(1)
+    assert 70 < still.sum() < 130
+    torch.testing.assert_close(moved.vectors[still], batch.vectors[still], rtol=0, atol=1e-5)
+    assert moved.affine[~still].std() == pytest.approx(0.2, rel=0.1)
+    # up to the box, what is told is what was done
+    for row in torch.nonzero(~still).flatten()[:5].tolist():
+        before, after = (x.vectors[row][batch.mask[row]].unflatten(-1, (-1, 2)).flatten(0, 1) for x in (batch, moved))
+        wanted = (before @ (torch.eye(2) + moved.affine[row].view(2, 2))).double()
+        wanted, after = wanted - wanted.mean(0), (after - after.mean(0)).double()
+        scale = (wanted * after).sum() / (wanted * wanted).sum()
+        torch.testing.assert_close(after, scale * wanted, rtol=0, atol=1e-4)
+
+
 def test_padding_does_not_reach_the_affine_change(data: StrokeSet) -> None:
     batch = data.batch(np.arange(6))
     spoiled = batch.vectors.clone()
     spoiled[~batch.mask] = 99.0
-    other = type(batch)(spoiled, batch.lengths, batch.category)
+    other = replace(batch, vectors=spoiled)
     a, b = (random_affine(x, 0.1, torch.Generator().manual_seed(1)) for x in (batch, other))
     torch.testing.assert_close(a.vectors[batch.mask], b.vectors[batch.mask])
 

@@ -1,0 +1,250 @@
+"""What each part of the design is worth: many small trainings, each with one thing changed, in one table.
+
+    python ablations.py --data-dir quickdraw/simplified          # every line that results/ablations.json lacks
+    python ablations.py --list                                   # the command behind each line
+    python ablations.py --only tokens,history                    # some groups
+
+Each line is a training by train_diffusion.py, then 500 drawings of each scored category by sample_diffusion.py's
+function, then the figures of metrics.py against held-out drawings as strokes. The budget is small, so that all of it
+takes about an hour of two CPU cores: what is decided here is the direction, not the size, of what longer trainings
+gain. Writes results/ablations.json line by line; interrupted, the same command goes on. Data: Quick, Draw! dataset,
+(c) Google, CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from config import CHECKPOINTS, NETWORK_PATH, SampleConfig, run_script, script_parser
+
+if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
+    from checkpoint import TrainedModel
+    from feature_network import LoadedNetwork
+    from reference import Reference
+
+ROOT = Path(__file__).resolve().parent
+RESULTS = ROOT / "results" / "ablations.json"
+SCORED = ("car", "cat")
+"""Categories with some hundred held-out drawings; the small trainings learn bus and rabbit beside them."""
+SMALL = "--width 128 --num-layers 3 --denoiser-layers 3 --num-heads 4"
+BUDGET = (
+    "--category cat,bus,rabbit,car --steps 800 --batch-strokes 512 --learning-rate 2e-3 --warmup 100 --ema-decay 0.99 "
+    "--history-noise 0.2 --augmentation 0.1 --validate-every 800 --sample-every 0"
+)
+FULL_SIZE = "--steps 300 --batch-strokes 768 --learning-rate 8e-4"
+
+
+UNGUIDED = SampleConfig(n=500, guidance=1.0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: what was changed, the flags of the training, how it is sampled, and with what weights."""
+
+    group: str
+    name: str
+    flags: str = ""
+    sampling: SampleConfig = UNGUIDED
+    weights: str = ""
+    """Weights of another line's training, or a shipped checkpoint's name, where nothing is trained."""
+    guide: str = ""
+    """The line whose weights are the guide."""
+
+    @property
+    def run(self) -> str:
+        """The folder of the training under runs/ablations."""
+        return f"{self.group}-{self.name}".replace(" ", "-").replace("/", "-")
+
+    def command(self) -> list[str]:
+        """Return the arguments of train_diffusion.py; later flags win over the budget's."""
+        return shlex.split(f"{BUDGET} {'' if '--init' in self.flags else SMALL} {self.flags}")
+
+
+def guided(strength: float) -> SampleConfig:
+    """Return settings with guidance."""
+    return SampleConfig(n=500, guidance=strength)
+
+
+def by_sampler(name: str, steps: int) -> SampleConfig:
+    """Return settings with a sampler and its steps."""
+    return SampleConfig(n=500, sampler=name, steps=steps)
+
+
+LINES = (
+    Line("baseline", "seed 0"),
+    Line("baseline", "seed 1", "--seed 1"),
+    Line("baseline", "seed 2", "--seed 2"),
+    Line("tokens", "16 points", "--num-points 16"),
+    Line("tokens", "24 points", "--num-points 24"),
+    Line("tokens", "even", "--spacing even"),
+    Line("tokens", "curved", "--spacing curved"),
+    Line("tokens", "not whitened", "--whitening points"),
+    Line("history", "no noise", "--history-noise 0"),
+    Line("history", "noise 0.1", "--history-noise 0.1"),
+    Line("history", "noise 0.4", "--history-noise 0.4"),
+    Line("moving average", "none", "--ema-decay 0"),
+    Line("moving average", "0.9", "--ema-decay 0.9"),
+    Line("moving average", "0.998", "--ema-decay 0.998"),
+    Line("loss", "min-SNR 5", "--min-snr 5"),
+    Line("loss", "unweighted", "--scale-weight 0"),
+    Line("loss", "no augmentation", "--augmentation 0"),
+    Line("size", "width 64", "--width 64"),
+    Line("size", "width 192", "--width 192 --num-heads 6"),
+    Line("size", "1 + 1 layers", "--num-layers 1 --denoiser-layers 1"),
+    Line("size", "5 + 5 layers", "--num-layers 5 --denoiser-layers 5"),
+    Line("denoiser", "MLP of equal cost", "--denoiser mlp"),
+    Line("denoiser", "category told directly", "--denoiser-category direct"),
+    Line("pretraining", "none, full size", f"--width 256 --num-layers 5 --denoiser-layers 4 --num-heads 8 {FULL_SIZE}"),
+    Line("pretraining", "345 categories, full size", f"--init checkpoints/base.safetensors {FULL_SIZE}"),
+    Line("guidance", "without category, 1.5", sampling=guided(1.5), weights="baseline-seed-0"),
+    Line("guidance", "without category, 2", sampling=guided(2.0), weights="baseline-seed-0"),
+    Line("guidance", "smaller model, 1.5", sampling=guided(1.5), weights="baseline-seed-0", guide="size-width-64"),
+    Line("guidance", "smaller model, 2", sampling=guided(2.0), weights="baseline-seed-0", guide="size-width-64"),
+    *(
+        Line("sampler", f"{name}, {steps} steps", sampling=by_sampler(name, steps), weights="shipped")
+        for name, steps in [
+            *((name, steps) for name in ("dpm-solver++", "ddim") for steps in (5, 10, 20, 50)),
+            ("ancestral", 1000),
+        ]
+    ),
+)
+
+
+def weights_of(run: str, category: str) -> Path:
+    """Return where the weights of a line lie: of a small training, or shipped for the category."""
+    if run == "shipped":
+        return CHECKPOINTS / f"{category}.safetensors"
+    return ROOT / "runs" / "ablations" / run / "weights.safetensors"
+
+
+def trained_conditions(line: Line, data_dir: str | None) -> dict[str, Any]:
+    """Train a line where it is not trained yet, and return what the training was."""
+    import train_diffusion
+    from checkpoint import load_weights
+
+    out = ROOT / "runs" / "ablations" / line.run
+    train_diffusion.main([*line.command(), "--out", str(out), *(["--data-dir", data_dir] if data_dir else [])])
+    trained = load_weights(out / "weights.safetensors")
+    kept = ("step", "drawings_seen", "training_seconds", "validation_loss", "validation_stop_loss")
+    parameters = sum(parameter.numel() for parameter in trained.model.parameters())
+    return {key: trained.conditions[key] for key in kept} | {"parameters": parameters}
+
+
+def scored(trained: TrainedModel, category: str, config: SampleConfig, loaded: LoadedNetwork,
+           reference: Reference) -> dict[str, Any]:  # fmt: skip
+    """Return the figures of a line for one category, and the seconds of drawing."""
+    from metrics import scores_against
+    from sample_diffusion import sample
+
+    began = time.perf_counter()
+    drawings = sample(trained, category, config).drawings
+    seconds = time.perf_counter() - began
+    scores = scores_against(reference, drawings, category, loaded)
+    strokes = scores["strokes"]["distances"]["strokes_per_drawing"]
+    return {
+        "fid": scores["fid"]["value"],
+        "fid_at_floor_n": scores["fid"]["at_floor_n"],
+        "fid_floor": scores["fid"]["floor"],
+        "kid": scores["kid"]["value"],
+        "kid_std": scores["kid"]["std"],
+        "kid_share": scores["kid"]["share"],
+        "top1": scores["recognisability"]["generated"]["top1"],
+        "top1_real": scores["recognisability"]["real"]["top1"],
+        "strokes": strokes["mean_generated"],
+        "strokes_real": strokes["mean_real"],
+        "n": len(drawings),
+        "n_real": scores["n_real"],
+        "seconds": round(seconds, 1),
+    }
+
+
+def measure(
+    line: Line, references: dict[str, Reference], loaded: LoadedNetwork, data_dir: str | None
+) -> dict[str, Any]:
+    """Train, draw and score one line, and return its row of the table."""
+    from sample_diffusion import load_model
+
+    row: dict[str, Any] = {"group": line.group, "name": line.name}
+    if not line.weights:
+        row |= {"command": "python train_diffusion.py " + shlex.join(line.command())}
+        row |= trained_conditions(line, data_dir)
+    row["sampling"] = {"sampler": line.sampling.sampler, "steps": line.sampling.steps, "n": line.sampling.n}
+    row["categories"] = {}
+    for category, reference in references.items():
+        path = weights_of(line.weights or line.run, category)
+        guide = str(weights_of(line.guide, category)) if line.guide else "tuned" if line.weights == "shipped" else "null"
+        trained = load_model(path, guide)
+        row["sampling"] |= {"guidance": line.sampling.guidance, "guide": line.guide or None}
+        row["categories"][category] = scored(trained, category, line.sampling, loaded, reference)
+    return row
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = script_parser(__doc__)
+    groups = list(dict.fromkeys(line.group for line in LINES))
+    parser.add_argument("--only", help=f"groups with commas, of {', '.join(groups)} (default all)")
+    parser.add_argument("--list", action="store_true", help="print the commands and end")
+    parser.add_argument("--again", action="store_true", help="measure also what results/ablations.json has")
+    parser.add_argument("--data-dir", help="folder of <category>.ndjson files")
+    return parser
+
+
+def chosen_lines(only: str | None) -> list[Line]:
+    """Return the lines of the groups in `only`, raising ValueError for one that does not exist."""
+    groups = list(dict.fromkeys(line.group for line in LINES))
+    wanted = [part.strip() for part in only.split(",")] if only else groups
+    if unknown := [name for name in wanted if name not in groups]:
+        raise ValueError(f"--only names '{unknown[0]}', must be of {', '.join(groups)}")
+    return [line for line in LINES if line.group in wanted]
+
+
+def main(argv: list[str] | None = None) -> Path:
+    """Measure what is missing and return the path of the table."""
+    arguments = build_parser().parse_args(argv)
+    lines = chosen_lines(arguments.only)
+    if arguments.list:
+        for line in lines:
+            does = f"train_diffusion.py {shlex.join(line.command())}" if not line.weights else f"draw: {line.sampling}"
+            print(f"{line.group}: {line.name}: {does}")
+        return RESULTS
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["lines"] if RESULTS.is_file() else []
+    done = {(row["group"], row["name"]) for row in rows}
+
+    from atomic_files import write_atomically
+    from dataset_utils import load_category
+    from feature_network import load_feature_network
+    from reference import reference_of
+
+    loaded = load_feature_network(NETWORK_PATH)
+    references = {}
+    for category in SCORED:
+        data = load_category(category, data_dir=arguments.data_dir, split="local")
+        if data.source == "embedded":
+            raise ValueError("ablations need real drawings of car, cat, bus and rabbit; give --data-dir")
+        references[category] = reference_of(list(data.test), category, loaded)
+    order = [(line.group, line.name) for line in LINES]
+    for line in lines:
+        if (line.group, line.name) in done and not arguments.again:
+            continue
+        print(f"\n== {line.group}: {line.name} ==")
+        row = measure(line, references, loaded, arguments.data_dir)
+        rows = [old for old in rows if (old["group"], old["name"]) != (line.group, line.name)] + [row]
+        rows.sort(key=lambda row: order.index((row["group"], row["name"])))
+        table = {"budget": BUDGET, "small": SMALL, "seed": 0, "feature_network": loaded.sha256, "lines": rows}
+        write_atomically(RESULTS, json.dumps(table, indent=1) + "\n")
+        for category, figures in row["categories"].items():
+            share, fid = figures["kid_share"], figures["fid_at_floor_n"] / figures["fid_floor"]
+            print(f"{category}: KID share {share:.2f}, FID {fid:.2f} times its floor, top-1 {figures['top1']:.0%}")
+    print(f"\nwrote {RESULTS}")
+    return RESULTS
+
+
+if __name__ == "__main__":
+    run_script(main)
