@@ -5,10 +5,10 @@
     python ablations.py --only tokens,history                    # some groups
 
 Each line is a training by train_diffusion.py, then 500 drawings of each scored category by sample_diffusion.py's
-function, then the figures of metrics.py against held-out drawings as strokes. The budget is small, so that all of it
-takes about an hour of two CPU cores: what is decided here is the direction, not the size, of what longer trainings
-gain. Writes results/ablations.json line by line; interrupted, the same command goes on. Data: Quick, Draw! dataset,
-(c) Google, CC BY 4.0.
+function, then the figures of metrics.py against held-out drawings as strokes. Two budgets, both small: little networks
+from scratch, for what changes the network or its tokens, and the shipped base fine-tuned for a few minutes, for the
+rest. They show directions, not how much longer trainings gain. Writes results/ablations.json line by line;
+interrupted, the same command goes on. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ RESULTS = ROOT / "results" / "ablations.json"
 SCORED = ("car", "cat")
 """Categories with some hundred held-out drawings; the small trainings learn bus and rabbit beside them."""
 SMALL = "--width 128 --num-layers 3 --denoiser-layers 3 --num-heads 4"
+FULL_SIZE = "--width 256 --num-layers 5 --denoiser-layers 4 --num-heads 8"
 BUDGET = (
     "--category cat,bus,rabbit,car --steps 800 --batch-strokes 512 --learning-rate 2e-3 --warmup 100 --ema-decay 0.99 "
     "--history-noise 0.2 --augmentation 0.1 --validate-every 800 --sample-every 0"
 )
-FULL_SIZE = "--steps 300 --batch-strokes 768 --learning-rate 8e-4"
+FINE_TUNED = "--init checkpoints/base.safetensors --steps 300 --batch-strokes 768 --learning-rate 8e-4"
 
 
 UNGUIDED = SampleConfig(n=500, guidance=1.0)
@@ -54,7 +55,9 @@ class Line:
     weights: str = ""
     """Weights of another line's training, or a shipped checkpoint's name, where nothing is trained."""
     guide: str = ""
-    """The line whose weights are the guide."""
+    """Where the weights of the guide are from; none means the model without a category."""
+    size: str = SMALL
+    """Flags of the network, where it does not come from --init."""
 
     @property
     def run(self) -> str:
@@ -63,7 +66,7 @@ class Line:
 
     def command(self) -> list[str]:
         """Return the arguments of train_diffusion.py; later flags win over the budget's."""
-        return shlex.split(f"{BUDGET} {'' if '--init' in self.flags else SMALL} {self.flags}")
+        return shlex.split(f"{BUDGET} {'' if '--init' in self.flags else self.size} {self.flags}")
 
 
 def guided(strength: float) -> SampleConfig:
@@ -77,35 +80,35 @@ def by_sampler(name: str, steps: int) -> SampleConfig:
 
 
 LINES = (
-    Line("baseline", "seed 0"),
-    Line("baseline", "seed 1", "--seed 1"),
-    Line("baseline", "seed 2", "--seed 2"),
+    Line("from scratch", "seed 0"),
+    Line("from scratch", "seed 1", "--seed 1"),
+    Line("from scratch", "seed 2", "--seed 2"),
     Line("tokens", "16 points", "--num-points 16"),
     Line("tokens", "24 points", "--num-points 24"),
     Line("tokens", "even", "--spacing even"),
     Line("tokens", "curved", "--spacing curved"),
     Line("tokens", "not whitened", "--whitening points"),
-    Line("history", "no noise", "--history-noise 0"),
-    Line("history", "noise 0.1", "--history-noise 0.1"),
-    Line("history", "noise 0.4", "--history-noise 0.4"),
-    Line("moving average", "none", "--ema-decay 0"),
-    Line("moving average", "0.9", "--ema-decay 0.9"),
-    Line("moving average", "0.998", "--ema-decay 0.998"),
-    Line("loss", "min-SNR 5", "--min-snr 5"),
-    Line("loss", "unweighted", "--scale-weight 0"),
-    Line("loss", "no augmentation", "--augmentation 0"),
     Line("size", "width 64", "--width 64"),
     Line("size", "width 192", "--width 192 --num-heads 6"),
     Line("size", "1 + 1 layers", "--num-layers 1 --denoiser-layers 1"),
     Line("size", "5 + 5 layers", "--num-layers 5 --denoiser-layers 5"),
     Line("denoiser", "MLP of equal cost", "--denoiser mlp"),
     Line("denoiser", "category told directly", "--denoiser-category direct"),
-    Line("pretraining", "none, full size", f"--width 256 --num-layers 5 --denoiser-layers 4 --num-heads 8 {FULL_SIZE}"),
-    Line("pretraining", "345 categories, full size", f"--init checkpoints/base.safetensors {FULL_SIZE}"),
-    Line("guidance", "without category, 1.5", sampling=guided(1.5), weights="baseline-seed-0"),
-    Line("guidance", "without category, 2", sampling=guided(2.0), weights="baseline-seed-0"),
-    Line("guidance", "smaller model, 1.5", sampling=guided(1.5), weights="baseline-seed-0", guide="size-width-64"),
-    Line("guidance", "smaller model, 2", sampling=guided(2.0), weights="baseline-seed-0", guide="size-width-64"),
+    Line("fine-tuned", "seed 0", FINE_TUNED),
+    Line("fine-tuned", "seed 1", f"{FINE_TUNED} --seed 1"),
+    Line("pretraining", "none", "--steps 300 --batch-strokes 768 --learning-rate 8e-4", size=FULL_SIZE),
+    Line("history", "no noise", f"{FINE_TUNED} --history-noise 0"),
+    Line("history", "noise 0.5", f"{FINE_TUNED} --history-noise 0.5"),
+    Line("moving average", "none", f"{FINE_TUNED} --ema-decay 0"),
+    Line("moving average", "0.998", f"{FINE_TUNED} --ema-decay 0.998"),
+    Line("loss", "min-SNR 5", f"{FINE_TUNED} --min-snr 5"),
+    Line("loss", "unweighted", f"{FINE_TUNED} --scale-weight 0"),
+    Line("augmentation", "none", f"{FINE_TUNED} --augmentation 0"),
+    Line("guidance", "without category, 1.5", sampling=guided(1.5), weights="fine-tuned-seed-0"),
+    Line("guidance", "without category, 2", sampling=guided(2.0), weights="fine-tuned-seed-0"),
+    Line("guidance", "base model, 1.5", sampling=guided(1.5), weights="fine-tuned-seed-0", guide="shipped-base"),
+    Line("guidance", "base model, 2", sampling=guided(2.0), weights="fine-tuned-seed-0", guide="shipped-base"),
+    Line("guidance", "base model, 3", sampling=guided(3.0), weights="fine-tuned-seed-0", guide="shipped-base"),
     *(
         Line("sampler", f"{name}, {steps} steps", sampling=by_sampler(name, steps), weights="shipped")
         for name, steps in [
@@ -118,8 +121,8 @@ LINES = (
 
 def weights_of(run: str, category: str) -> Path:
     """Return where the weights of a line lie: of a small training, or shipped for the category."""
-    if run == "shipped":
-        return CHECKPOINTS / f"{category}.safetensors"
+    if run in ("shipped", "shipped-base"):
+        return CHECKPOINTS / f"{'base' if run == 'shipped-base' else category}.safetensors"
     return ROOT / "runs" / "ablations" / run / "weights.safetensors"
 
 
@@ -178,8 +181,8 @@ def measure(
     row["categories"] = {}
     for category, reference in references.items():
         path = weights_of(line.weights or line.run, category)
-        guide = str(weights_of(line.guide, category)) if line.guide else "tuned" if line.weights == "shipped" else "null"
-        trained = load_model(path, guide)
+        guide = str(weights_of(line.guide, category)) if line.guide else "null"
+        trained = load_model(path, "tuned" if line.weights == "shipped" else guide)
         row["sampling"] |= {"guidance": line.sampling.guidance, "guide": line.guide or None}
         row["categories"][category] = scored(trained, category, line.sampling, loaded, reference)
     return row
@@ -226,8 +229,6 @@ def main(argv: list[str] | None = None) -> Path:
     references = {}
     for category in SCORED:
         data = load_category(category, data_dir=arguments.data_dir, split="local")
-        if data.source == "embedded":
-            raise ValueError("ablations need real drawings of car, cat, bus and rabbit; give --data-dir")
         references[category] = reference_of(list(data.test), category, loaded)
     order = [(line.group, line.name) for line in LINES]
     for line in lines:
@@ -237,7 +238,8 @@ def main(argv: list[str] | None = None) -> Path:
         row = measure(line, references, loaded, arguments.data_dir)
         rows = [old for old in rows if (old["group"], old["name"]) != (line.group, line.name)] + [row]
         rows.sort(key=lambda row: order.index((row["group"], row["name"])))
-        table = {"budget": BUDGET, "small": SMALL, "seed": 0, "feature_network": loaded.sha256, "lines": rows}
+        budgets = {"budget": BUDGET, "small": SMALL, "fine_tuned": FINE_TUNED}
+        table = budgets | {"seed": 0, "feature_network": loaded.sha256, "lines": rows}
         write_atomically(RESULTS, json.dumps(table, indent=1) + "\n")
         for category, figures in row["categories"].items():
             share, fid = figures["kid_share"], figures["fid_at_floor_n"] / figures["fid_floor"]

@@ -107,6 +107,8 @@ class TrainConfig:
     steps: int = option(6000, "optimizer updates", minimum=1, maximum=10_000_000)
     batch_strokes: int = option(2048, "stroke tokens per batch, padding included", minimum=16, maximum=1_000_000)
     noise_draws: int = option(4, "noise levels trained per stroke and pass", minimum=1, maximum=64)
+    first_stroke_draws: int = option(0, "further noise levels trained on the first stroke, which no other one explains",
+                                     minimum=0, maximum=256)  # fmt: skip
     learning_rate: float = option(1e-3, "peak learning rate", minimum=0, maximum=1)
     warmup: int = option(300, "updates of linear warm-up", minimum=0, maximum=1_000_000)
     weight_decay: float = option(0.05, "AdamW weight decay of matrices", minimum=0, maximum=10)

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import official_metrics
 from atomic_files import write_atomically
-from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH, resolve_category, run_script, script_parser
+from config import NETWORK_PATH, REFERENCE_PATH, resolve_category, run_script, script_parser
 from dataset_utils import read_ndjson
 from distances import (
     MINIMUM_EXTRAPOLATION,
@@ -183,7 +183,10 @@ def scores_against(
         },
         "memorisation": None
         if reference.training is None
-        else memorisation(ours.features, reference.real.features, reference.training),
+        else {
+            "n_learned_from": reference.num_learned_from,
+            **memorisation(ours.features, reference.real.features, reference.training),
+        },
     }
 
 
@@ -276,8 +279,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="score | official | pictures")
     score = commands.add_parser("score", help="score drawings by this project's own metrics", allow_abbrev=False)
     score.add_argument("--generated", type=Path, required=True, help="generated drawings, ndjson")
-    score.add_argument("--real", type=Path, help="real drawings, ndjson (default: the shipped reference, for "
-                       f"{', '.join(CATEGORIES)})")  # fmt: skip
+    score.add_argument("--real", type=Path,
+                       help="real drawings, ndjson (default: the shipped reference, if it has it)")  # fmt: skip
     score.add_argument("--training", type=Path, help="drawings the model learned from, ndjson: are any copied?")
     score.add_argument("--category", help="what they should show (default: the word in the generated file)")
     score.add_argument("--seed", type=int, default=0, help="seed of subsets, halves and independent strokes")

@@ -37,7 +37,11 @@ NUM_INDEPENDENT = 500
 MOST_STROKES = 24
 """Columns of `recognised_after`: the longest drawing that the models make."""
 PICTURES_AT_ONCE = 8192
-_FORMAT = "reference-features-2"
+MOST_TRAINING = 3000
+"""Training drawings of a category whose features are shipped: 512 bytes each, and the file is to stay small."""
+_FORMAT = "reference-features-3"
+_TEST_PICTURES = f"{ATTRIBUTION}: real drawings of the official test split, as pictures"
+_HELD_OUT = f"{ATTRIBUTION}: held-out 15 % of the drawings of which the others trained the models"
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Reference:
 
     `real` and `independent` (drawings of independent strokes) are described as pictures. `statistics` and `recognised`,
     (N, MOST_STROKES) of ``recognised_after``, are of real drawings as strokes, which may be others than the pictures.
-    `training` holds features (N, D) of drawings that the models learned from, or None where they are not known.
+    `training` holds features (N, D) of drawings that the models learned from, or None where they are not known: of all
+    of them, or of N at random of `num_learned_from`.
     """
 
     source: str
@@ -64,6 +69,7 @@ class Reference:
     statistics: DrawingStatistics
     recognised: NDArray[np.bool_]
     training: Features | None
+    num_learned_from: int
 
 
 def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork) -> Described:
@@ -121,6 +127,7 @@ def reference_of(
         statistics=describe_strokes(real),
         recognised=recognised_after(real, loaded, category),
         training=describe_drawings(training, loaded).features if training else None,
+        num_learned_from=len(training or ()),
     )
 
 
@@ -134,38 +141,67 @@ def _pictures(path: Path) -> NDArray[np.uint8]:
         return np.stack([rendering.pool_raster(picture) for picture in archive["images"]])
 
 
-def write_references(pictures_dir: Path, data_dir: Path, network_path: Path, out: Path) -> dict[str, dict[str, int]]:
+def training_part(count: int) -> NDArray[np.int64]:
+    """Return, in order, which of `count` training drawings the shipped file has: all, or MOST_TRAINING at random."""
+    if count <= MOST_TRAINING:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, MOST_TRAINING, replace=False))
+
+
+def _category_tensors(
+    category: str, pictures: Path | None, data_dir: Path, loaded: LoadedNetwork
+) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Return a category's part of the shipped file, and how many drawings are behind each part."""
+    data = load_category(category, data_dir=data_dir, split="local")
+    train, held_out = list(data.train), list(data.test)
+    chosen = [train[i] for i in training_part(len(train))]
+    features = {
+        "real": describe_pictures(loaded.network, _pictures(pictures))[0]
+        if pictures
+        else describe_drawings(held_out, loaded).features,
+        "independent": describe_drawings(independent_strokes(train, NUM_INDEPENDENT), loaded).features,
+        "training": describe_drawings(chosen, loaded).features,
+    }
+    arrays = {
+        "recognised": recognised_after(held_out, loaded, category).astype(np.uint8),
+        **to_arrays(describe_strokes(held_out)),
+    }
+    tensors = {name: torch.from_numpy(rows).half() for name, rows in features.items()}
+    tensors |= {name: torch.from_numpy(array) for name, array in arrays.items()}
+    counts = {name: len(rows) for name, rows in features.items()}
+    return tensors, counts | {"held_out": len(held_out), "learned_from": len(train)}
+
+
+def write_references(
+    pictures_dir: Path, data_dir: Path, network_path: Path, out: Path, held_out: Sequence[str] = ()
+) -> dict[str, dict[str, int]]:
     """Write the references of `<category>.npz` pictures (uint8, N x 256 x 256) to `out`; return what N each part has.
 
-    Beside the features of the pictures stand those of NUM_INDEPENDENT drawings of independent strokes and of the
-    training drawings of `data_dir`, by its local split, and the statistics of its held-out drawings.
+    The categories of `held_out` have no pictures: their held-out drawings, by the local split of `data_dir`, are
+    rendered instead, as generated drawings are. Beside the features of the pictures stand those of NUM_INDEPENDENT
+    drawings of independent strokes and of at most MOST_TRAINING training drawings, and the statistics of the held-out
+    drawings. Raises ValueError for a category that is asked for in both ways.
     """
-    paths = sorted(pictures_dir.glob("*.npz"))
-    if not paths:
+    pictures = {path.stem: path for path in sorted(pictures_dir.glob("*.npz"))}
+    if not pictures:
         raise FileNotFoundError(f"{pictures_dir}: no <category>.npz files")
+    for category in held_out:
+        if category in pictures:
+            raise ValueError(f"{pictures[category]}: has pictures of '{category}', so --held-out must not name it")
     loaded = load_feature_network(network_path)
     tensors: dict[str, Tensor] = {}
     counts: dict[str, dict[str, int]] = {}
-    for path in tqdm(paths, desc="references", unit="category", disable=None):
-        category = path.stem
-        data = load_category(category, data_dir=data_dir, split="local")
-        train, held_out = list(data.train), list(data.test)
-        features = {
-            "real": describe_pictures(loaded.network, _pictures(path))[0],
-            "independent": describe_drawings(independent_strokes(train, NUM_INDEPENDENT), loaded).features,
-            "training": describe_drawings(train, loaded).features,
-        }
-        tensors |= {f"{category}.{name}": torch.from_numpy(rows).half() for name, rows in features.items()}
-        after = recognised_after(held_out, loaded, category).astype(np.uint8)
-        arrays = {"recognised": after, **to_arrays(describe_strokes(held_out))}
-        tensors |= {f"{category}.{name}": torch.from_numpy(array) for name, array in arrays.items()}
-        counts[category] = {name: len(rows) for name, rows in features.items()} | {"held_out": len(held_out)}
+    sources: dict[str, dict[str, str]] = {}
+    for category in tqdm([*pictures, *held_out], desc="references", unit="category", disable=None):
+        own, counts[category] = _category_tensors(category, pictures.get(category), data_dir, loaded)
+        tensors |= {f"{category}.{name}": tensor for name, tensor in own.items()}
+        source = _TEST_PICTURES if category in pictures else f"{_HELD_OUT}, as pictures"
+        sources[category] = {"pictures": source, "strokes": _HELD_OUT}
     metadata = {
         "format": _FORMAT,
         "network_sha256": loaded.sha256,
         "rendering": rendering.FEATURE_RENDERING,
-        "source": f"{ATTRIBUTION}: real drawings of the official test split, as pictures",
-        "strokes_source": f"{ATTRIBUTION}: held-out 15 % of the drawings of which the others trained the models",
+        "sources": json.dumps(sources),
         "counts": json.dumps(counts),
     }
     write_safetensors(out, tensors, metadata)
@@ -192,6 +228,12 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
     held = sorted({name.rsplit(".", 1)[0] for name in tensors})
     if category not in held:
         raise ValueError(f"{path}: holds {', '.join(held)}, not '{category}'; give --real")
+    try:
+        sources, counts = (json.loads(metadata[name])[category] for name in ("sources", "counts"))
+        source, strokes_source = str(sources["pictures"]), str(sources["strokes"])
+        num_learned_from = int(counts["learned_from"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path}: damaged, does not say where '{category}' comes from") from None
     own = {name.rsplit(".", 1)[1]: tensor for name, tensor in tensors.items() if name.startswith(f"{category}.")}
     none = torch.zeros(0)
     parts = {
@@ -207,11 +249,12 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
         expected = (len(statistics), MOST_STROKES)
         raise ValueError(f"{path}: {category}.recognised has shape {after.shape}, must be {expected}")
     return Reference(
-        source=metadata.get("source", "unknown"),
+        source=source,
         real=parts["real"],
         independent=parts["independent"],
-        strokes_source=metadata.get("strokes_source", "unknown"),
+        strokes_source=strokes_source,
         statistics=statistics,
         recognised=after.astype(bool),
         training=parts["training"].features,
+        num_learned_from=num_learned_from,
     )

@@ -199,10 +199,16 @@ STROKES: Lines = (
 )
 COPIES: Lines = (
     ("N generated / real", lambda s: f"{count(s, 'n_generated')} / {count(s, 'n_real')}"),
-    ("N training", lambda s: count(part(s, "memorisation"), "n_training")),
+    ("N training", lambda s: _training(part(s, "memorisation"))),
     ("Nearest, generated over real", lambda s: figure(part(s, "memorisation"), "ratio")),
     ("Nearer than the nearest 1 % of real", lambda s: percent(part(s, "memorisation"), "nearer_than_real")),
 )
+
+
+def _training(copies: Scores) -> str:
+    """Return how many training drawings are compared with, and of how many where that is only a part of them."""
+    compared, whole = count(copies, "n_training"), count(copies, "n_learned_from")
+    return compared if whole in ("?", compared) else f"{compared} of {whole}"
 
 
 def _by_category(lines: Lines, scores: Mapping[str, Scores], caption: str) -> Table:
@@ -292,28 +298,29 @@ def copy_table(scores: Scores, seeds: Sequence[str]) -> Table:
         ["Median, generated over real", figure(copies, "ratio"), NOT_APPLICABLE],
         ["Nearer than the nearest 1 % of real", percent(copies, "nearer_than_real"), "1.0 %"],
     ]
-    caption = f"To the nearest of {count(copies, 'n_training')} training drawings. {over_seeds_note(seeds)}"
+    caption = f"To the nearest of {_training(copies)} training drawings. {over_seeds_note(seeds)}"
     return _with_reason(["", "Generated", "Real"], rows, caption, scores, "no training drawings are at hand")
 
 
 # ------------------------------------------------------------------ Markdown
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Return text of any origin as one line that Markdown takes for text, in a table too."""
     return escape(" ".join(text.split()), quote=False).replace("|", "&#124;")
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, its first column to the left, the others to the right; cells are text of any origin."""
     rule = ["---"] + ["---:"] * (len(head) - 1)
-    lines = ([_plain(cell) for cell in row] for row in (head, rule, *rows))
+    lines = ([plain_text(cell) for cell in row] for row in (head, rule, *rows))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def results_table(scores: Mapping[str, Scores]) -> str:
     """Return a Markdown table of what pictures say, `scores` being dicts of ``metrics.score_drawings`` by category."""
     head, rows, _ = pictures_by_category(scores, [])
-    return _markdown(head, rows)
+    return markdown_table(head, rows)
 
 
 def _conditions_lines(run: Scores, entries: Mapping[str, Scores]) -> str:
@@ -322,10 +329,10 @@ def _conditions_lines(run: Scores, entries: Mapping[str, Scores]) -> str:
     first = next(iter(each.values()))
     common = {key: value for key, value in first.items() if all(other.get(key) == value for other in each.values())}
     program = {"Program": str(run["commit"])} if run.get("commit") else {}
-    lines = [f"{_plain(_sentences(common | program))}\n"]
+    lines = [f"{plain_text(_sentences(common | program))}\n"]
     for name, found in each.items():
         own = {key: value for key, value in found.items() if key not in common}
-        lines += [f"- {_plain(name)}: {_plain(_sentences(own))}\n"] if own else []
+        lines += [f"- {plain_text(name)}: {plain_text(_sentences(own))}\n"] if own else []
     return "\n".join([lines[0], "".join(lines[1:])]) if len(lines) > 1 else lines[0]
 
 
@@ -358,7 +365,7 @@ def readme_table(results_json_path: Path) -> str:
     scores = {name: part(entry, "scores") for name, entry in entries.items()}
     titled = (("Pictures", pictures_by_category), ("Strokes", strokes_by_category), ("Copies", copies_by_category))
     tables = ((title, *of(scores, seeds)) for title, of in titled)
-    text = "".join(f"**{title}.** {caption}\n\n{_markdown(head, rows)}\n" for title, head, rows, caption in tables)
+    text = "".join(f"**{title}.** {caption}\n\n{markdown_table(head, rows)}\n" for title, head, rows, caption in tables)
     return f"{text}{_conditions_lines(run, entries)}"
 
 

@@ -5,8 +5,9 @@
 The folder holds `<category>.ndjson` files of the official simplified form. Training uses the local split and
 never sees a drawing of its other 15 %. The same command continues a training that was cut off, and does not
 repeat one that is finished. With `--pictures DIR` it also writes the reference features of real pictures
-(`DIR/<category>.npz`) that `metrics.py` compares with where no real drawings are at hand. `--measure` does not train:
-it measures the network that is there once more and writes the figures into its file.
+(`DIR/<category>.npz`) that `metrics.py` compares with where no real drawings are at hand, and with `--held-out NAMES`
+those of categories without such pictures, whose held-out drawings are rendered instead. `--measure` does not train: it
+measures the network that is there once more and writes the figures into its file.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ from config import (
     add_config_arguments,
     config_from_arguments,
     option,
+    resolve_category,
     run_script,
     script_parser,
 )
-from dataset_utils import PackedDrawings, load_category
+from dataset_utils import PackedDrawings, available_categories, load_category
 
 if TYPE_CHECKING:
     import torch
@@ -318,10 +320,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of <category>.ndjson files")
     parser.add_argument("--out", type=Path, default=NETWORK_PATH, help="file of the trained network")
     parser.add_argument("--pictures", type=Path, help="folder of <category>.npz with real pictures, for the reference")
+    parser.add_argument("--held-out", default="", metavar="NAMES",
+                        help="categories, with commas, whose held-out drawings take the place of pictures")  # fmt: skip
     parser.add_argument("--reference", type=Path, default=REFERENCE_PATH, help="file of reference features")
     parser.add_argument("--measure", action="store_true", help="do not train: measure --out on held-out drawings again")
     add_config_arguments(parser, FeatureTrainingConfig)
     return parser
+
+
+def held_out_categories(arguments: argparse.Namespace) -> list[str]:
+    """Return the categories that --held-out names, in order; raises ValueError for one that has no drawings."""
+    names = [name for name in arguments.held_out.split(",") if name.strip()]
+    if names and not arguments.pictures:
+        raise ValueError("--held-out is given without --pictures: the file of references is written as a whole")
+    available = available_categories(arguments.data_dir) if names else ()
+    return sorted({resolve_category(name, available) for name in names})
 
 
 def held_out_figures(
@@ -376,6 +389,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Make what is missing of network and reference features; print and return the network's conditions."""
     arguments = build_parser().parse_args(argv)
     config = config_from_arguments(FeatureTrainingConfig, arguments)
+    held_out = held_out_categories(arguments)
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(config.workers, mp_context=context) if config.workers else None
     try:
@@ -396,7 +410,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     result = {"out": str(arguments.out), "sha256": loaded.sha256, **loaded.conditions}
     if arguments.pictures:
         result["reference"] = write_references(
-            arguments.pictures, arguments.data_dir, arguments.out, arguments.reference
+            arguments.pictures, arguments.data_dir, arguments.out, arguments.reference, held_out
         )
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     return result

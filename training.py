@@ -69,16 +69,22 @@ def losses(
     level = config.history_noise * uniform(count, 1, 1)
     context = model.context(tokens + level * normal(count, longest, dim), category, batch.affine)
 
-    shape = (count, longest, config.noise_draws)
-    t = sample_timesteps(shape, len(alpha_bar), generator).to(device)
-    x0, eps = tokens[:, :, None].expand(*shape, dim), normal(*shape, dim)
-    v_hat = model.denoise_all(diffuse(x0, eps, t, alpha_bar), t, context[:, :-1])
-    real = batch.mask
     weight = whitening.scale**config.scale_weight
-    error = diffusion_loss(v_hat, x0, eps, t, alpha_bar, weight / weight.mean())
-    if config.min_snr > 0:
-        error = error * min_snr_weight(t, alpha_bar, config.min_snr)
-    diffusion = error.mean(-1)[real].mean()
+
+    def errors(strokes: Tensor, known: Tensor, draws: int) -> Tensor:
+        """Return the errors (B, K, draws) of denoising `strokes` (B, K, D) with contexts `known` (B, K, W)."""
+        shape = (*strokes.shape[:2], draws)
+        t = sample_timesteps(shape, len(alpha_bar), generator).to(device)
+        x0, eps = strokes[:, :, None].expand(*shape, dim), normal(*shape, dim)
+        v_hat = model.denoise_all(diffuse(x0, eps, t, alpha_bar), t, known)
+        error = diffusion_loss(v_hat, x0, eps, t, alpha_bar, weight / weight.mean())
+        return error * min_snr_weight(t, alpha_bar, config.min_snr) if config.min_snr > 0 else error
+
+    all_errors = errors(tokens, context[:, :-1], config.noise_draws)[batch.mask].flatten()
+    if config.first_stroke_draws:
+        first = errors(tokens[:, :1], context[:, :1], config.first_stroke_draws)
+        all_errors = torch.cat([all_errors, first.flatten()])
+    diffusion = all_errors.mean()
 
     decision = torch.arange(longest + 1, device=device)
     ends = (decision == batch.lengths[:, None]).float()
@@ -97,7 +103,9 @@ def validation_losses(
 ) -> dict[str, float]:
     """Return the losses per stroke over fixed held-out drawings, with the same noise at every call."""
     # unweighted and without noise on the history, so that runs with other settings can be compared
-    fixed = dataclasses.replace(config, category_dropout=0.0, history_noise=0.0, scale_weight=0.0, min_snr=0.0)
+    fixed = dataclasses.replace(
+        config, category_dropout=0.0, history_noise=0.0, scale_weight=0.0, min_snr=0.0, first_stroke_draws=0
+    )
     generator = torch.Generator().manual_seed(2_718_281)
     sums = torch.zeros(2, dtype=torch.float64)
     strokes = 0

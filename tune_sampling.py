@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, run_script, script_parser
+from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, run_script, script_parser, validate
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from checkpoint import TrainedModel
@@ -91,6 +91,8 @@ def main(argv: list[str] | None = None) -> Path:
         strengths = [float(part) for part in arguments.strengths.split(",")]
     except ValueError:
         raise ValueError(f"--strengths is '{arguments.strengths}', must be numbers with commas") from None
+    for strength in strengths:
+        validate(SampleConfig(guidance=strength))
     if not arguments.guide.is_file():
         raise FileNotFoundError(f"{arguments.guide}: no such weights to guide away from")
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import train_features
 from config import CATEGORIES, NETWORK_PATH
-from dataset_utils import PackedDrawings, write_ndjson
+from dataset_utils import PackedDrawings, load_category, write_ndjson
 from embedded_drawings import embedded_drawings
 from feature_network import (
     FeatureNetworkConfig,
@@ -238,7 +238,8 @@ def test_reference_features_are_those_of_the_pictures(data_dir: Path) -> None:
     np.savez(pictures_dir / "cat.npz", images=rasters)
     reference = data_dir / "reference.safetensors"
     result = _train(data_dir, out, "--pictures", str(pictures_dir), "--reference", str(reference))
-    assert result["reference"] == {"cat": {"real": 6, "independent": 500, "training": 69, "held_out": 11}}
+    counts = {"real": 6, "independent": 500, "training": 69, "held_out": 11, "learned_from": 69}
+    assert result["reference"] == {"cat": counts}
     loaded = load_feature_network(out)
     found = load_reference(reference, "cat", loaded)
     pooled = rasters.reshape(6, 64, 4, 64, 4).mean(axis=(2, 4)).round().astype(np.uint8)
@@ -249,6 +250,38 @@ def test_reference_features_are_those_of_the_pictures(data_dir: Path) -> None:
         load_reference(reference, "bus", loaded)
     with pytest.raises(ValueError, match="another program or feature network"):
         load_reference(reference, "cat", load_feature_network(NETWORK_PATH))
+
+
+def test_a_category_without_pictures_has_its_held_out_drawings_as_reference(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, pictures_dir, path = (data_dir / name for name in ("network.safetensors", "pictures", "reference.safetensors"))
+    pictures_dir.mkdir()
+    np.savez(pictures_dir / "cat.npz", images=np.zeros((6, 256, 256), np.uint8))
+    monkeypatch.setattr("reference.MOST_TRAINING", 20)
+    files = ["--pictures", str(pictures_dir), "--reference", str(path)]
+    result = _train(data_dir, out, *files, "--held-out", "bus, rabbit")
+    data = load_category("bus", data_dir=data_dir, split="local")
+    sizes = {"training": 20, "held_out": len(data.test), "learned_from": len(data.train)}
+    assert result["reference"]["bus"] == {"real": len(data.test), "independent": 500, **sizes}
+    assert list(result["reference"]) == ["cat", "bus", "rabbit"]
+    loaded = load_feature_network(out)
+    bus, cat = (load_reference(path, name, loaded) for name in ("bus", "cat"))
+    assert "official test split" in cat.source
+    assert "held-out" in bus.source
+    expected = describe_pictures(loaded.network, feature_rasters(list(data.test)))[0]
+    np.testing.assert_allclose(bus.real.features, expected, atol=2e-2)
+    assert bus.training is not None
+    assert (len(bus.training), bus.num_learned_from) == (20, len(data.train))
+    before = path.read_bytes()
+    for arguments, message in (
+        ([*files, "--held-out", "cat"], "has pictures of 'cat'"),
+        ([*files, "--held-out", "unicorn"], "unknown category 'unicorn'"),
+        (["--held-out", "bus"], "--held-out is given without --pictures"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _train(data_dir, out, *arguments)
+    assert path.read_bytes() == before
 
 
 def test_confusion_names_what_a_category_is_taken_for_most_often_first() -> None:

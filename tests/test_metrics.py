@@ -174,14 +174,25 @@ def test_scores_without_real_drawings_use_the_shipped_reference_and_say_so() -> 
     assert score["kid"]["floor_n"] == 60
     assert "held-out" in score["strokes"]["reference"]
     assert score["strokes"]["n_real"] > 100
-    assert score["memorisation"]["n_training"] > 1000
+    assert score["memorisation"]["n_training"] == score["memorisation"]["n_learned_from"] > 1000
     assert score["kid"]["independent_strokes"] > 0.1
     assert score["kid"]["share"] == pytest.approx(score["kid"]["value"] / score["kid"]["independent_strokes"])
     if REAL_DIR:  # real drawings are far below independent strokes; those of a program are not
         assert abs(score["kid"]["share"]) < 0.3
     assert score["recognisability"]["real"]["top1"] > 0.4
-    with pytest.raises(ValueError, match=r"not 'car'; give --real"):
-        metrics.score_drawings(cats, None, "car")
+    with pytest.raises(ValueError, match=r"not 'dog'; give --real"):
+        metrics.score_drawings(cats, None, "dog")
+
+
+def test_cars_are_scored_against_held_out_drawings_and_a_named_part_of_the_training_drawings() -> None:
+    assert metrics.shipped_categories() == ["bus", "car", "cat", "rabbit"]
+    score = metrics.score_drawings(real_drawings("cat", 60), None, "araba")
+    assert score["category"] == "car"
+    assert "held-out" in score["reference"]
+    assert "official test split" not in score["reference"]
+    assert score["n_real"] == score["strokes"]["n_real"] > 1000
+    assert score["memorisation"]["n_training"] == 3000 < score["memorisation"]["n_learned_from"]
+    assert score["kid"]["share"] > 1  # cats are no cars
 
 
 def test_few_drawings_have_the_figures_that_few_drawings_allow() -> None:

@@ -59,8 +59,8 @@ def scores(category: str = "cat", by: float = 0.0, larger: float = 1.0) -> dict[
         },
         "strokes": {"n_real": 43, "reference": "some strokes", "distances": strokes},
         "memorisation": {
-            "n_training": 1234, "median_generated": 6.6 * own, "median_real": 5.5, "ratio": 1.2 * own,
-            "nearer_than_real": 0.034 * own,
+            "n_learned_from": 1234, "n_training": 1234, "median_generated": 6.6 * own, "median_real": 5.5,
+            "ratio": 1.2 * own, "nearer_than_real": 0.034 * own,
         },
     }  # fmt: skip
 
@@ -143,6 +143,27 @@ def test_the_tables_show_mean_and_deviation_over_seeds_and_the_floor_at_the_same
         "Nearest, generated over real": "1.20 ± 0.02",
         "Nearer than the nearest 1 % of real": "3.4 ± 0.1 %",
     }
+
+
+def test_a_fourth_category_has_its_column_its_own_reference_and_says_how_much_of_the_training_is_compared(
+    tmp_path: Path,
+) -> None:
+    run = {name: three_seeds(name) for name in ("cat", "bus", "rabbit", "car")}
+    for seed in run["car"].values():
+        seed["reference"] = "held-out drawings"
+        seed["memorisation"]["n_learned_from"] = 5678
+    for seed in run["bus"].values():  # as an earlier program wrote it
+        del seed["memorisation"]["n_learned_from"]
+    text = results_tables.readme_table(write_run(tmp_path / "run.json", run))
+    tables = tables_of(text)
+    assert [list(table) for table in tables] == [["cat", "bus", "rabbit", "car"]] * 3
+    assert [tables[2][name]["N training"] for name in run] == ["1,234", "1,234", "1,234", "1,234 of 5,678"]
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert lines[0] == "- cat: Real drawings: some pictures."
+    assert lines[3] == "- car: Real drawings: held-out drawings."
+    assert "Real drawings as strokes: some strokes." in text.split("- cat:")[0].splitlines()[-2]
+    _, _, caption = results_tables.copy_table(run["car"]["0"], ["0"])
+    assert caption.startswith("To the nearest of 1,234 of 5,678 training drawings.")
 
 
 def test_every_caption_says_over_which_seeds_the_deviation_is(tmp_path: Path) -> None:
@@ -247,7 +268,7 @@ def test_a_category_shows_every_figure_with_its_deviation_over_seeds() -> None:
 def markdown_of(values: dict[str, Any]) -> str:
     """The README's three tables of one category."""
     by_category = (results_tables.pictures_by_category, results_tables.strokes_by_category)
-    return "\n\n".join(results_tables._markdown(*of({"cat": values}, ["0"])[:2]) for of in by_category)
+    return "\n\n".join(results_tables.markdown_table(*of({"cat": values}, ["0"])[:2]) for of in by_category)
 
 
 def test_one_seed_shows_the_deviation_over_halvings_and_subsets_and_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -14,14 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import DATA_DIR
 
 import sample_diffusion
 import train_diffusion
 import training
 from checkpoint import load_state, load_weights
-from config import RunFailed, TrainConfig
+from config import ModelConfig, RunFailed, TrainConfig
 from dataset_utils import read_ndjson, write_ndjson
+from diffusion_process import cosine_alpha_bar
 from embedded_drawings import embedded_drawings
+from training_data import Batch, StrokeSet
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPE = "--num-points 8 --width 32 --num-layers 1 --num-heads 2 --denoiser-layers 1".split()  # noqa: SIM905
@@ -56,8 +60,30 @@ def test_training_lowers_the_loss_and_writes_what_it_says(weights: Path) -> None
     assert trained.conditions["train"]["steps"] == 60
 
 
+def test_no_held_out_drawing_is_in_any_training() -> None:
+    """The shipped recipe's data: no stroke sequence of a held-out drawing is among those that train."""
+    names = "cat,bus" if DATA_DIR == "embedded" else "cat,bus,rabbit,car"
+    config = TrainConfig(category=names, companions="rabbit" if DATA_DIR == "embedded" else "van,school bus,tiger")
+    data = training.load_training_data(config, ModelConfig(max_strokes=256), training.DataChoice(DATA_DIR), ())
+
+    def contents(strokes: StrokeSet) -> set[bytes]:
+        return {strokes.vectors[a:b].numpy().tobytes() for a, b in itertools.pairwise(strokes.offsets)}
+
+    held_out = contents(data.held_out)
+    assert len(held_out) > 50
+    assert not held_out & contents(data.train)
+
+
+def test_shipped_models_and_their_ancestors_held_the_same_drawings_out() -> None:
+    for path in sorted((ROOT / "checkpoints").glob("*.safetensors")):
+        if path.stem in sample_diffusion.NOT_CATEGORIES and path.stem != "base":
+            continue
+        conditions = load_weights(path).conditions
+        for stage in [*conditions["lineage"], conditions]:
+            assert stage["split"] == ["local"], (path.name, stage["split"])
+
+
 def test_padding_never_reaches_the_loss(weights: Path) -> None:
-    from diffusion_process import cosine_alpha_bar
     from training_data import Batch
 
     trained, config = load_weights(weights), TrainConfig(category_dropout=0.0)
@@ -167,6 +193,28 @@ def test_loss_that_is_not_finite_stops_after_three_and_keeps_the_last_state(
     assert state is not None
     assert state["counters"]["step"] == 4
     assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
+
+
+def test_first_strokes_get_their_further_noise_levels(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of drawings of 1 to 5 strokes every real one is denoised as often as said, the first ones more often."""
+    trained = load_weights(weights)
+    seen = []
+    denoise_all = trained.model.denoise_all
+
+    def watched(x_t: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(x_t.shape))
+        return denoise_all(x_t, t, context)
+
+    monkeypatch.setattr(trained.model, "denoise_all", watched)
+    batch = Batch(torch.randn(3, 5, 16), torch.tensor([5, 2, 1]), torch.zeros(3, dtype=torch.long), torch.zeros(3, 4))
+    plain, more = (
+        training.losses(trained.model, trained.whitening, batch, cosine_alpha_bar(),
+                        TrainConfig(noise_draws=2, first_stroke_draws=draws), torch.Generator().manual_seed(0))
+        for draws in (0, 7)
+    )  # fmt: skip
+    assert seen == [(3, 5, 2, 16), (3, 5, 2, 16), (3, 1, 7, 16)]
+    assert plain[0] != more[0]
+    assert plain[1] == more[1]
 
 
 def test_seed_reaches_the_noise_of_training(weights: Path, tmp_path: Path) -> None:

@@ -1,0 +1,63 @@
+"""Tuning of guidance: every way is tried, the nearest to training drawings is stored, and sampling takes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import sample_diffusion
+import tune_sampling
+from checkpoint import TrainedModel, load_weights, save_weights, sha256_of
+
+
+@pytest.fixture
+def guide(tiny_model: TrainedModel, tmp_path: Path) -> Path:
+    weaker = TrainedModel(tiny_model.model, tiny_model.whitening, tiny_model.categories, {"data": ["embedded"]})
+    path = tmp_path / "weaker.safetensors"
+    save_weights(path, weaker)
+    return path
+
+
+def tune(guide: Path, *more: str) -> Path:
+    command = ["--checkpoint", str(guide), "--category", "cat", "--guide", str(guide), "--data-dir", "embedded"]
+    return tune_sampling.main([*command, "--n", "6", "--out", str(guide.parent / "cat.safetensors"), *more])
+
+
+def test_every_way_is_tried_and_the_best_is_kept_and_used(guide: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tune(guide, "--strengths", "1.5,3")
+    chosen = load_weights(out).conditions["sampling"]
+    ways = {(row["guidance"], row["guide"]) for row in chosen["tried"]}
+    assert ways == {(1.0, None), (1.5, None), (3.0, None), (1.5, guide.name), (3.0, guide.name)}
+    distances = [row["kid"] for row in chosen["tried"]]
+    assert distances == sorted(distances)
+    best = chosen["tried"][0]
+    assert chosen["guidance"] == best["guidance"]
+    assert chosen["guide"] == (best["guide"] and {"file": guide.name, "sha256": sha256_of(guide)})
+    assert "training drawings" in chosen["against"]
+    where = out.parent / "drawn"
+    drawn = ["--category", "cat", "--checkpoint", str(out), "--n", "2", "--steps", "2"]
+    sample_diffusion.main([*drawn, "--out", str(where)])
+    assert json.loads((where / "conditions.json").read_text())["guidance"] == best["guidance"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--strengths", "two"), "--strengths is 'two'"),
+        (("--strengths", "99"), "--guidance is 99"),
+        (("--n", "1"), "--n is 1"),
+        (("--guide", "nowhere.safetensors"), "nowhere.safetensors: no such weights"),
+    ],
+)
+def test_bad_input_is_named(guide: Path, more: tuple[str, ...], message: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        tune(guide, *more)
+    assert not (guide.parent / "cat.safetensors").exists()
+
+
+def test_embedded_drawings_do_not_tune_a_model_of_real_ones(guide: Path, tiny_weights: Path) -> None:
+    command = ["--checkpoint", str(tiny_weights), "--category", "cat", "--guide", str(guide), "--data-dir", "embedded"]
+    with pytest.raises(ValueError, match="was not trained on them"):
+        tune_sampling.main([*command, "--out", str(guide.parent / "cat.safetensors")])
