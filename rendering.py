@@ -10,6 +10,8 @@ feature raster, 0.3 ms in a grid, 0.3 s as a GIF; 10^6 random points take 2 s, 6
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -42,6 +44,7 @@ COORDINATE_LIMIT = 10_000  # beyond any screen; PIL walks every pixel of a line,
 
 UNIT_SIDE = 255.0  # longest side of an official drawing
 MARGIN = 0.08  # of the cell, on each side
+WIDE = 400  # px, of a picture whose title is never small
 INK, ACCENT, HISTORY, RULE, CAPTION = "#1a1c21", "#e84d29", "#a8adb5", "#e6e8eb", "#616670"
 
 PEN_SPEED = 0.045  # cells per frame
@@ -252,12 +255,13 @@ def grid_image(
     if labels and len(labels) != len(drawings):
         raise ValueError(f"{len(labels)} labels for {len(drawings)} drawings: give one each, or none")
     size = max(10.0, 0.11 * cell)
-    head, foot = round(2.4 * size) if title else 0, round(1.2 * size) if labels else 0
+    title_size = max(size, 14.0) if columns * cell >= WIDE else size
+    head, foot = round(2.4 * title_size) if title else 0, round(1.2 * size) if labels else 0
     layout = _Layout(len(drawings), columns, cell, head=head, foot=foot)
     paper = _Paper(layout.height, layout.width)
     paper.paint(layout.rules, RULE, 1.0)
     if title:
-        paper.write(title, layout.width / 2, 1.5 * size, size)
+        paper.write(title, layout.width / 2, 1.5 * title_size, title_size)
     for index, (drawing, (left, top)) in enumerate(zip(drawings, layout.corners, strict=True)):
         strokes = _fit(drawing, cell, (left, top))
         if color_by_order:
@@ -291,11 +295,57 @@ def comparison_image(
     return picture
 
 
-def save_image(path: AnyPath, image: Picture) -> None:
-    """Write an (H, W) or (H, W, 3) uint8 picture as a PNG file; its folder is made where missing."""
+def continuations_image(
+    rows: Sequence[Sequence[Drawing]],
+    given: Sequence[int],
+    headings: Sequence[tuple[str, int]],
+    cell: int = 112,
+) -> Picture:
+    """Return rows of drawings that begin alike, their given strokes red, as one (H, W, 3) uint8 picture.
+
+    All drawings of row i begin with the same `given[i]` strokes, which stand in the same place in each of its cells:
+    a row has one scale and one centre. `headings` are (text, number of columns) of groups of columns, from left to
+    right, with room between them. Raises ValueError for no row, or rows that do not fill the columns.
+    """
+    counts = [count for _, count in headings]
+    if not rows or len(given) != len(rows) or any(len(row) != sum(counts) for row in rows):
+        raise ValueError(f"rows of {[len(row) for row in rows]} drawings, {len(given)} numbers of given strokes: "
+                         f"expected at least one row, each of {sum(counts)}, and as many numbers")  # fmt: skip
+    size, gap = max(14.0, 0.11 * cell), cell // 6
+    head = round(2.4 * size)
+    paper = _Paper(head + len(rows) * cell, sum(counts) * cell + (len(counts) - 1) * gap)
+    lefts: list[int] = []
+    for number, (text, count) in enumerate(headings):
+        left = len(lefts) * cell + number * gap
+        layout = _Layout(count * len(rows), count, cell, head=head)
+        paper.paint([rule + np.array([left, 0]) for rule in layout.rules], RULE, 1.0)
+        paper.write(text, left + count * cell / 2, 1.5 * size, size)
+        lefts += [left + column * cell for column in range(count)]
+    for number, (row, kept) in enumerate(zip(rows, given, strict=True)):
+        scale, offset = _placement([stroke for drawing in row for stroke in drawing], cell)
+        for drawing, left in zip(row, lefts, strict=True):
+            strokes = [stroke * scale + (offset + (left, head + number * cell)) for stroke in drawing]
+            paper.paint(strokes[kept:], INK, _pen_width(cell))
+            paper.paint(strokes[:kept], ACCENT, _pen_width(cell))
+    picture: Picture = paper.rgb.copy()
+    return picture
+
+
+def save_image(path: AnyPath, image: Picture, *, few_colors: bool = False) -> None:
+    """Write an (H, W) or (H, W, 3) uint8 picture as a PNG file; its folder is made where missing.
+
+    `few_colors` gives an (H, W, 3) picture the 24 colours of the animations: it looks the same and takes a quarter of
+    the bytes.
+    """
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"{path}: a picture is written as .png")
-    write_atomically(path, iio.imwrite("<bytes>", image, extension=".png", plugin="pillow", optimize=True))
+    if few_colors:
+        indexed, content = Image.fromarray(_palette_indices(image)), io.BytesIO()
+        indexed.putpalette(_palette().tobytes())
+        indexed.save(content, "PNG", optimize=True)
+        write_atomically(path, content.getvalue())
+    else:
+        write_atomically(path, iio.imwrite("<bytes>", image, extension=".png", plugin="pillow", optimize=True))
 
 
 # ------------------------------------------------------------------ time: the pen at an even pace
@@ -352,6 +402,7 @@ def _palette() -> Picture:
     return colors
 
 
+@functools.cache
 def _nearest_color() -> Picture:
     """Return the palette's nearest colour for 4 bits each of red, green, blue: (4096,) indices."""
     levels = np.arange(16) * 17.0
@@ -360,13 +411,18 @@ def _nearest_color() -> Picture:
     return nearest
 
 
+def _palette_indices(picture: Picture) -> Picture:
+    """Return the indices (H, W) of the palette's colours nearest to those of a picture (H, W, 3)."""
+    red, green, blue = (picture[..., channel].astype(np.uint16) >> 4 for channel in range(3))
+    indices: Picture = _nearest_color()[red << 8 | green << 4 | blue]
+    return indices
+
+
 def _write_gif(path: AnyPath, frames: Iterable[tuple[Picture, int]]) -> None:
     """Write pairs of an (H, W, 3) picture and its ms, a multiple of 10, as a GIF that loops for ever."""
-    nearest = _nearest_color()
     indices, durations = [], []
     for picture, milliseconds in frames:
-        red, green, blue = (picture[..., channel].astype(np.uint16) >> 4 for channel in range(3))
-        indices.append(nearest[red << 8 | green << 4 | blue])
+        indices.append(_palette_indices(picture))
         durations.append(milliseconds)
     # Pillow takes grey pictures that come with a palette as indices into it; it merges equal frames, and
     # with `optimize` it leaves out what has not changed: an eighth of the size.

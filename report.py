@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from atomic_files import write_atomically
 from config import ATTRIBUTION
 from drawing_statistics import ink_length
+from gallery import PAGE_CELL, PAGE_COLUMNS, PAGE_DRAWINGS, RealDrawings
 from metrics import over_seeds
 from rendering import INK, RULE, svg_sheet
 from results_tables import (
@@ -39,22 +40,21 @@ from results_tables import (
 Drawing = list[NDArray[Any]]
 Points = NDArray[np.float64]
 
-SHOWN = 30  # drawings a side in the grids
 MOVING = 8  # drawings of a category that draw themselves
 IMAGE_BYTES = 400_000  # of one GIF or PNG; larger ones stay beside the page
-ALL_IMAGE_BYTES = 2_400_000  # of all of them, before base64 adds a third
+ALL_IMAGE_BYTES = 6_000_000  # of all of them, before base64 adds a third
 TOP_SHARE = 99.0  # percentile where the last bin of a histogram begins to hold everything longer
 
 
 @dataclass(frozen=True)
 class CategoryResult:
-    """What a run has to show of one category; `real` and `losses` may be empty.
+    """What a run has to show of one category; `real`, `others` and `losses` may be empty.
 
-    `real` are drawings that no training saw. `seeds` has, for each sampling seed, the dict of
-    ``metrics.score_drawings``, or ``{"not_measured": reason}``; `generated` are the drawings of the first one.
-    `conditions` is that of ``sample_diffusion.sample``; its "data_at_hand" is "embedded" where a program drew what
-    stands for real. `losses` are rows of metrics.jsonl. `gifs` show how drawings are made, `pictures` (GIF or PNG)
-    the generated drawings beside training drawings: captions with their files.
+    `real` are drawings that no training saw, `others` fill the page where they are few. `seeds` has, for each sampling
+    seed, the dict of ``metrics.score_drawings``, or ``{"not_measured": reason}``; `generated` are the drawings of the
+    first one. `conditions` is that of ``sample_diffusion.sample``; its "data_at_hand" is "embedded" where a program
+    drew what stands for real. `losses` are rows of metrics.jsonl. Captions with files (GIF or PNG): `gifs` show how
+    drawings are made, `pictures` which are nearest to training, `gallery` is that of ``gallery.write_gallery``.
     """
 
     category: str
@@ -65,6 +65,8 @@ class CategoryResult:
     losses: list[dict[str, float]]
     gifs: Mapping[str, Path] = field(default_factory=dict)
     pictures: Mapping[str, Path] = field(default_factory=dict)
+    gallery: Mapping[str, Path] = field(default_factory=dict)
+    others: Sequence[Drawing] = ()
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -113,9 +115,9 @@ def _facts(values: Mapping[str, Any]) -> str:
     return f"<dl>{''.join(items)}</dl>"
 
 
-def _sheet(drawings: Sequence[Drawing], columns: int, alt: str, *, animated: bool = False) -> str:
+def _sheet(drawings: Sequence[Drawing], columns: int, alt: str, *, cell: int = 128, animated: bool = False) -> str:
     """Return drawings as inline SVG, coloured by the order of strokes if they move."""
-    svg = svg_sheet(drawings, columns, animated=animated, color_by_order=animated)
+    svg = svg_sheet(drawings, columns, cell, animated=animated, color_by_order=animated)
     named = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
     return f'<div class="sheet{" moving" if animated else ""}">{named}</div>'
 
@@ -253,30 +255,32 @@ def _conditions(result: CategoryResult) -> str:
 
 
 def _category(result: CategoryResult, image_limit: int) -> str:
-    name, real, generated = escape(result.category), result.real, result.generated
-    grids = []
-    kinds = ((result.real_name, real, "no training saw them"), ("generated", generated, "none was picked"))
-    for kind, drawings, chosen in kinds:
-        if drawings:
-            shown = drawings[:SHOWN]
-            sheet = _sheet(shown, 5 if real else 10, f"{len(shown)} {kind} drawings: {result.category}")
-            caption = f"<b>{kind.capitalize()}.</b> The first {len(shown)} of {len(drawings):,}; {chosen}."
-            grids.append(_figure_tag(sheet, caption))
-    alone = "" if real else (
+    name, generated = escape(result.category), result.generated
+    real = RealDrawings(result.real, result.others, result.real_name)
+    seen = "The first ones, as they come; no training saw what is held out."
+    own, first = f"The first of {len(generated):,}, as they come.", generated[:PAGE_DRAWINGS]
+    grids = [
+        _figure_tag(_sheet(shown, PAGE_COLUMNS, f"{said}: {result.category}", cell=PAGE_CELL), f"<b>{said}.</b> {how}")
+        for shown, said, how in ((real.page, real.describe_page(), seen), (first, f"{len(first)} generated", own))
+        if shown
+    ]
+    alone = "" if real.page else (
         '<p class="note before">They stand alone: this machine has no real drawings of this category that no training '
         "saw. Set QUICKDRAW_DIR to a folder that has them.</p>"
     )  # fmt: skip
     moving = _images(result.gifs, image_limit)
+    wide = _images(result.gallery, image_limit)
+    more = f'<h3>Best, worst, continued</h3><div class="wide">{wide}</div>' if wide else ""
     if generated:
         strip = _sheet(generated[:MOVING], 4, f"{result.category}: drawings that draw themselves", animated=True)
         order = "In the order of the model, from violet, drawn first, to green, drawn last."
         moving = _figure_tag(strip, f"<b>Stroke by stroke.</b> {order}") + moving
     return (
         f'<section id="{name}"><h2>{name}</h2>{_conditions(result)}'
-        f"<h3>{result.real_name.capitalize() + ' beside generated' if real else 'Generated'}</h3>{alone}"
-        f'<div class="{"pair" if real else ""}">{"".join(grids)}</div>'
+        f"<h3>{result.real_name.capitalize() + ' beside generated' if real.page else 'Generated'}</h3>{alone}"
+        f'<div class="{"pair" if real.page else ""}">{"".join(grids)}</div>'
         f'<h3>As they are drawn</h3><div class="motion">{moving}</div>'
-        f"{_scores(result, image_limit)}{_charts(result)}{_training_chart(result)}</section>"
+        f"{more}{_scores(result, image_limit)}{_charts(result)}{_training_chart(result)}</section>"
     )
 
 
@@ -287,7 +291,7 @@ def write_report(path: Path, results: Sequence[CategoryResult], run: Mapping[str
     """
     if not results:
         raise ValueError(f"{path}: no results to report")
-    num_images = sum(len(result.gifs) + len(result.pictures) for result in results)
+    num_images = sum(len(result.gifs) + len(result.pictures) + len(result.gallery) for result in results)
     image_limit = min(IMAGE_BYTES, ALL_IMAGE_BYTES // max(1, num_images))
     opening = [drawing for result in results for drawing in result.generated[: max(1, 6 // len(results))]][:12]
     hero = _sheet(opening, 6, "Generated drawings that draw themselves", animated=True) if opening else ""
@@ -329,7 +333,7 @@ nav a { padding: .3rem .95rem; border: 1px solid var(--rule); border-radius: 99p
 figure { margin: 0; min-width: 0 } figcaption { margin-top: .5rem } figcaption b { color: var(--ink) }
 svg, img { display: block; width: 100%; height: auto } .sheet { overflow: hidden } .sheet rect { fill: var(--card) }
 .sheet path[stroke="INK"] { stroke: var(--ink) } .sheet g[stroke="RULE"] { stroke: var(--rule) }
-.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1.2rem }
+.pair, .wide { display: grid; gap: 1.2rem } .pair { grid-template-columns: 1fr 1fr } .wide { max-width: 980px }
 .motion { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start }
 .motion figure { max-width: 258px } .motion figure:first-child { flex: 1 1 480px; max-width: 660px }
 dl { display: flex; flex-wrap: wrap; gap: .7rem 2rem; margin: 0 0 .8rem } dd { margin: 0; overflow-wrap: anywhere }

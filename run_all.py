@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,21 +33,23 @@ from config import (
     run_script,
     script_parser,
 )
+from sample_diffusion import known_categories
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
+    from numpy.typing import NDArray
+
     from dataset_utils import CategoryData
     from feature_network import LoadedNetwork
     from reference import Reference
     from report import CategoryResult
 
 ROOT = Path(__file__).resolve().parent
-SHOWN = 64
 CLOSEST = 8
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile does: how many drawings, from where, and how a missing model is trained."""
+    """What a profile does: how many drawings of which categories, from where, and how a missing model is trained."""
 
     drawings: int
     data_dir: str | None
@@ -54,23 +57,30 @@ class Profile:
     download: bool
     shipped_weights: bool
     training: str
+    categories: tuple[str, ...] = CATEGORIES
+    guide: str = ""
+    """Flags that make the guide of a trained model, which is weaker; without, it is drawn unguided."""
+    tuning: str = ""
 
 
 PROFILE_SETTINGS = {
     "smoke": Profile(64, "embedded", "local", False, False,
                      "--num-points 16 --width 64 --num-layers 2 --num-heads 4 --denoiser-layers 2 --batch-strokes 512 "
                      "--steps 600 --warmup 20 --learning-rate 3e-3 --ema-decay 0.98 --dropout 0 --validate-every 300 "
-                     "--sample-every 0"),
-    "quick": Profile(500, None, "auto", False, True, "--steps 6000"),
+                     "--sample-every 0", guide="--steps 100", tuning="--strengths 1.5 --n 64"),
+    "quick": Profile(500, None, "auto", False, True, "--steps 6000", (*CATEGORIES, "car")),
     "full": Profile(2000, None, "official", True, False,
                     "--steps 40000 --batch-strokes 16384 --noise-draws 8 --learning-rate 1e-3 --warmup 1000 "
-                    "--ema-decay 0.9995 --validate-every 2000 --sample-every 10000"),
+                    "--ema-decay 0.9995 --first-stroke-draws 16 --validate-every 2000 --sample-every 10000",
+                    guide="--width 128 --num-layers 3 --denoiser-layers 3 --num-heads 4 --steps 10000",
+                    tuning="--n 2000"),
 }  # fmt: skip
 
 
 def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.Namespace) -> Path:
-    """Return the weights of a category: shipped, or of an earlier run, or trained now."""
+    """Return the weights of a category: shipped, or of an earlier run, or trained and tuned now."""
     import train_diffusion
+    import tune_sampling
 
     shipped = CHECKPOINTS / f"{category}.safetensors"
     if profile.shipped_weights and shipped.is_file() and not arguments.retrain:
@@ -78,9 +88,19 @@ def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.
         return shipped
     if arguments.retrain and run.exists():
         shutil.rmtree(run)
-    command = ["--category", category, "--out", str(run), "--split", profile.split, *profile.training.split()]
     data_dir = arguments.data_dir or profile.data_dir
-    return train_diffusion.main(command + (["--data-dir", data_dir] if data_dir else []))
+    common = ["--category", category, "--split", profile.split, *(["--data-dir", data_dir] if data_dir else [])]
+    command = [*common, *profile.training.split()]
+    weights = train_diffusion.main([*command, "--out", str(run)])
+    if not profile.guide:
+        return weights
+    weaker = train_diffusion.main([*command, *profile.guide.split(), "--out", str(run / "weaker")])
+    guide, tuned = run / "guide.safetensors", run / "tuned.safetensors"
+    if not tuned.is_file() or tuned.stat().st_mtime < max(path.stat().st_mtime for path in (weights, weaker)):
+        shutil.copyfile(weaker, guide)
+        files = ["--checkpoint", str(weights), "--guide", str(guide), "--out", str(tuned)]
+        tune_sampling.main([*common, *files, *profile.tuning.split()])
+    return tuned
 
 
 def reference_for(real: list[Any], data: CategoryData, loaded: LoadedNetwork) -> Reference | None:
@@ -111,37 +131,59 @@ def score(drawings: list[Any], reference: Reference | None, category: str, loade
     return scores_against(reference, drawings, category, loaded)
 
 
-def write_closest(drawings: list[Any], data: CategoryData, loaded: LoadedNetwork, path: Path) -> None:
-    """Write a picture of the generated drawings that come nearest to a training drawing, and of that drawing below."""
+def write_closest(
+    drawings: list[Any], features: NDArray[Any], data: CategoryData, loaded: LoadedNetwork, path: Path
+) -> None:
+    """Write a picture of the generated drawings that come nearest to a training drawing, and of that drawing below.
+
+    `features` are those of the generated drawings, (N, D).
+    """
     from metrics import closest_pairs
     from reference import describe_drawings
     from rendering import grid_image, save_image
 
     training = list(data.train)
-    ours, theirs = (describe_drawings(side, loaded).features for side in (drawings, training))
-    pairs = closest_pairs(ours, theirs, CLOSEST)
+    pairs = closest_pairs(features, describe_drawings(training, loaded).features, CLOSEST)
     shown = [drawings[i] for i, _, _ in pairs] + [training[j] for _, j, _ in pairs]
     labels = [f"distance {distance:.1f}" for _, _, distance in pairs] + ["nearest in training"] * len(pairs)
-    save_image(path, grid_image(shown, columns=len(pairs), cell=128, labels=labels))
+    save_image(path, grid_image(shown, columns=len(pairs), cell=128, labels=labels), few_colors=True)
 
 
 def is_at_hand(data: CategoryData, profile: Profile) -> bool:
     """Tell whether there is something to compare with: embedded drawings only where the model was trained on them."""
+    if not len(data.train):
+        return False
     return data.source != "embedded" or profile.data_dir == "embedded"
+
+
+def load_data(category: str, profile: Profile, arguments: argparse.Namespace) -> CategoryData:
+    """Return the drawings of a category; none for a shipped model beyond the three of the assignment without a file.
+
+    Raises FileNotFoundError or ValueError as ``load_category`` does.
+    """
+    from dataset_utils import CategoryData, LoadCounts, available_categories, load_category
+    from packed_drawings import PackedDrawings
+
+    data_dir = arguments.data_dir or profile.data_dir
+    needs_none = category not in CATEGORIES and profile.shipped_weights and not arguments.retrain
+    if needs_none and category not in available_categories(data_dir):
+        none = PackedDrawings.from_drawings([])
+        return CategoryData(category, none, none, "none", None, "local", LoadCounts(), "")
+    return load_category(category, data_dir=data_dir, split=profile.split, allow_download=profile.download)
 
 
 def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -> CategoryResult:
     """Do everything for one category in the folder `out` and return what the report shows."""
     import sample_diffusion
-    from checkpoint import load_weights, sha256_of
-    from devices import best_device
+    from checkpoint import sha256_of
     from feature_network import load_feature_network
-    from rendering import comparison_image, save_image
+    from gallery import PAGE_DRAWINGS, RealDrawings, probabilities, write_gallery
+    from reference import describe_drawings
     from report import CategoryResult
 
     profile, category = PROFILE_SETTINGS[arguments.profile], data.category
     weights = weights_for(category, profile, out / "training", arguments)
-    trained = load_weights(weights, best_device())
+    trained = sample_diffusion.load_model(weights)
     config = SampleConfig(n=arguments.n or profile.drawings, seed=arguments.seed)
     sampled = sample_diffusion.sample(trained, category, config)
     sampled.conditions |= {"checkpoint": weights.name, "checkpoint_sha256": sha256_of(weights)}
@@ -156,12 +198,22 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     for seed in range(config.seed + 1, config.seed + arguments.seeds):
         again = sample_diffusion.sample(trained, category, replace(config, seed=seed))
         scores[str(seed)] = score(again.drawings, reference, category, loaded)
+    described = describe_drawings(sampled.drawings, loaded)
+    others = list(islice(data.train, PAGE_DRAWINGS)) if at_hand else []
     if at_hand:
-        write_closest(sampled.drawings, data, loaded, out / "closest.png")
-    if real:
-        titles = ("embedded" if data.source == "embedded" else "real", "generated")
-        sides = (real[:SHOWN], sampled.drawings[:SHOWN])
-        save_image(out / "comparison.png", comparison_image(*sides, columns=8, cell=96, titles=titles))
+        write_closest(sampled.drawings, described.features, data, loaded, out / "closest.png")
+    else:
+        (out / "closest.png").unlink(missing_ok=True)  # of an earlier run
+
+    def draw_on(beginnings: list[Any]) -> list[Any]:
+        return sample_diffusion.sample(trained, category, replace(config, n=len(beginnings)), beginnings).drawings
+
+    kind = "embedded" if data.source == "embedded" else "real"
+    shares = probabilities(described.logits, loaded.classes, category)
+    gallery = write_gallery(
+        out, category, sampled.drawings, shares, RealDrawings(real, others, kind) if at_hand else None, draw_on,
+        trained.model.config.max_strokes,
+    )  # fmt: skip
     log = weights.parent / "metrics.jsonl"
     losses = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
     gifs = {"point by point": out / "animation.gif", "strokes emerging from noise": out / "denoising.gif"}
@@ -169,7 +221,9 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     gifs, pictures = (
         {caption: path for caption, path in found.items() if path.is_file()} for found in (gifs, pictures)
     )
-    return CategoryResult(category, sampled.drawings, real, scores, sampled.conditions, losses, gifs, pictures)
+    return CategoryResult(
+        category, sampled.drawings, real, scores, sampled.conditions, losses, gifs, pictures, gallery, others
+    )
 
 
 def commit_of_program() -> str | None:
@@ -201,7 +255,8 @@ def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def publish(results: list[CategoryResult], run_file: Path) -> None:
-    """Copy a run's figures and animations to where the README shows them."""
+    """Copy a run's figures and animations to where the README shows them, and write the model card from them."""
+    from model_card import write_model_card
     from results_tables import update_readme
 
     shutil.copyfile(run_file, ROOT / "results" / "published.json")
@@ -210,13 +265,15 @@ def publish(results: list[CategoryResult], run_file: Path) -> None:
         shutil.copyfile(source, ROOT / f"{result.category}_fake_sample_animation.gif")
     for readme in (ROOT / "README.md", ROOT / "README.tr.md"):
         update_readme(readme, ROOT / "results" / "published.json")
+    write_model_card(ROOT / "results" / "published.json", CHECKPOINTS, ROOT / "MODEL_CARD.md")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = script_parser(__doc__)
     parser.add_argument("--profile", default="quick", choices=PROFILES, help="how much to do (default quick)")
-    parser.add_argument("--categories", default=",".join(CATEGORIES), help="with commas (default cat,bus,rabbit)")
+    by_profile = "; ".join(f"{name}: {','.join(profile.categories)}" for name, profile in PROFILE_SETTINGS.items())
+    parser.add_argument("--categories", help=f"with commas (default by profile, {by_profile})")
     parser.add_argument("--n", type=int, help="drawings per category (default by profile: 64, 500, 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the drawings (default 0)")
     parser.add_argument("--seeds", type=int, default=1, help="score so many seeds: mean and deviation (default 1)")
@@ -226,6 +283,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--retrain", action="store_true", help="train anew, whatever weights exist")
     parser.add_argument("--publish", action="store_true", help="put figures and animations into README and root")
     return parser
+
+
+def chosen_categories(arguments: argparse.Namespace) -> list[str]:
+    """Return the categories of a run, each once: those asked for, else those of the profile that can be drawn.
+
+    Raises ValueError for one that has neither shipped weights nor is of the assignment, or none at all.
+    """
+    known = known_categories()
+    if arguments.categories is None:
+        return [category for category in PROFILE_SETTINGS[arguments.profile].categories if category in known]
+    named = [resolve_category(part, known) for part in arguments.categories.split(",") if part.strip()]
+    if not named:
+        raise ValueError(f"--categories is '{arguments.categories}', must name at least one category")
+    return list(dict.fromkeys(named))
 
 
 def main(argv: list[str] | None = None) -> Path:
@@ -240,22 +311,15 @@ def main(argv: list[str] | None = None) -> Path:
     name = arguments.name or arguments.profile
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"--name is '{name}', must be letters, digits, - and _")
-    categories = list(dict.fromkeys(resolve_category(part) for part in arguments.categories.split(",") if part.strip()))
-    if not categories:
-        raise ValueError(f"--categories is '{arguments.categories}', must name at least one category")
+    categories = chosen_categories(arguments)
     folder, began = Path(arguments.out), time.perf_counter()
 
     from atomic_files import write_atomically
-    from dataset_utils import load_category
     from report import write_report
 
     profile = PROFILE_SETTINGS[arguments.profile]
-    data_dir = arguments.data_dir or profile.data_dir
     # all data first: what is missing is said before anything is trained or written over
-    loaded = [
-        load_category(category, data_dir=data_dir, split=profile.split, allow_download=profile.download)
-        for category in categories
-    ]
+    loaded = [load_data(category, profile, arguments) for category in categories]
     results = []
     for data in loaded:
         at_hand = is_at_hand(data, profile)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input a
     from feature_network import LoadedNetwork
     from packed_drawings import Drawing
 
-STRENGTHS = "1.5,2,2.5"
+STRENGTHS = "1.5,2,2.5,3"
 SEED = 1_000_000
 """Far from the seeds that figures are published of."""
 REAL_DRAWINGS = 1000

@@ -15,14 +15,16 @@ LAYERS = (
     ("atomic_files", "config", "devices", "diffusion_process", "distances", "embedded_drawings", "inception",
      "official_data", "packed_drawings", "stroke_simplification", "stroke_tokens"),
     ("dataset_utils", "diffusion_model", "drawing_statistics", "feature_network", "rendering"),
-    ("checkpoint", "official_metrics", "reference", "training_data"),
-    ("generation", "metrics"),
+    ("checkpoint", "gallery", "official_metrics", "reference", "training_data"),
+    ("checkpoint_history", "generation", "metrics"),
     ("results_tables", "training"),
-    ("make_splits", "report", "sample_diffusion", "train_diffusion", "train_features"),
+    ("make_splits", "model_card", "report", "sample_diffusion", "train_diffusion", "train_features"),
+    ("ablations", "tune_sampling"),
     ("run_all",),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-SCRIPTS = ("make_splits", "metrics", "run_all", "sample_diffusion", "train_diffusion", "train_features")
+SCRIPTS = ("ablations", "make_splits", "metrics", "model_card", "run_all", "sample_diffusion", "train_diffusion",
+           "train_features", "tune_sampling")  # fmt: skip
 MODULES = sorted(path.stem for path in ROOT.glob("*.py"))
 
 each_module = pytest.mark.parametrize("name", MODULES)
@@ -91,7 +93,7 @@ def test_these_are_all_the_scripts() -> None:
 
 def test_nothing_imports_a_script_but_what_runs_everything() -> None:
     importers = {name for name in MODULES if imports_of(tree_of(name)) & (set(SCRIPTS) - {"metrics"})}
-    assert importers == {"run_all"}
+    assert importers == {"ablations", "run_all", "tune_sampling"}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

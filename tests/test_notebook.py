@@ -10,8 +10,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
+import ablations
+import results_tables
+import train_diffusion
 from drawing_statistics import STATISTICS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,12 +87,14 @@ def test_commands_are_understood() -> None:
     """Each `python script.py ...` of the text is parsed by that script, each `make target` is in the Makefile."""
     text = "\n".join(sources("markdown"))
     lines = re.findall(r"^(?: {4})?python (\w+)\.py (.*)$", text, re.M)
-    assert {script for script, _ in lines} == {"metrics", "run_all", "sample_diffusion", "train_diffusion"}
+    assert {script for script, _ in lines} == {
+        *("ablations", "metrics", "model_card", "run_all", "sample_diffusion", "train_diffusion", "tune_sampling")
+    }
     for script, arguments in lines:
         importlib.import_module(script).build_parser().parse_args(shlex.split(arguments, comments=True))
     heads = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     targets = re.findall(r"(?:^|`)make (\w+)", text, re.M)
-    assert {"run", "test", "table"} <= set(targets) <= set(" ".join(heads).split())
+    assert {"run", "test", "table", "models"} <= set(targets) <= set(" ".join(heads).split())
 
 
 def test_every_figure_is_explained_in_the_scoring_chapter() -> None:
@@ -115,6 +122,71 @@ def test_nothing_is_written_outside_its_own_folder() -> None:
     paths = [node.value for node in nodes() if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     assert [text for text in paths if text.startswith(("/", "~", "..")) or re.match(r"[A-Z]:\\", text)] == []
     assert "results/notebook" in paths
+
+
+def chapter_cells(heading: str) -> list[str]:
+    """Return the code of the section that begins with `heading`, up to the next heading."""
+    found: list[str] = []
+    inside = False
+    for cell in NOTEBOOK["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and source.startswith("#"):
+            inside = source.startswith(heading)
+        elif inside and cell["cell_type"] == "code":
+            found.append(source)
+    return found
+
+
+def ablation_table(groups: set[str]) -> dict[str, Any]:
+    """Return a table as ablations.py writes it, of the lines of `groups`; each is 1 % worse than the one before."""
+    rows = []
+    for i, line in enumerate(ablations.LINES):
+        figures = {"kid_share": 1.01**i, "fid_at_floor_n": 2 * 1.01**i, "fid_floor": 2.0, "top1": 0.5, "seconds": 3.0}
+        sampling = {"sampler": line.sampling.sampler, "steps": line.sampling.steps}
+        categories = {name: dict(figures) for name in ablations.SCORED}
+        rows.append({"group": line.group, "name": line.name, "sampling": sampling, "categories": categories})
+    budgets = {"budget": ablations.BUDGET, "small": ablations.SMALL, "fine_tuned": ablations.FINE_TUNED}
+    return budgets | {"lines": [row for row in rows if row["group"] in groups]}
+
+
+ALL_GROUPS = {line.group for line in ablations.LINES}
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [None, {"from scratch"}, {"from scratch", "tokens", "size"}, ALL_GROUPS - {"sampler"}, ALL_GROUPS],
+    ids=["no file", "seeds", "scratch only", "no samplers", "whole"],
+)
+def test_ablations_are_shown_as_far_as_they_are_measured(
+    groups: set[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ablations.json"
+    if groups is not None:
+        path.write_text(json.dumps(ablation_table(groups)), encoding="utf-8")
+    monkeypatch.setattr(ablations, "RESULTS", path)
+    shown: list[str] = []
+    plt.close("all")
+    plt.switch_backend("Agg")
+    known = {"json": json, "np": np, "plt": plt, "display": shown.append, "Markdown": str}
+    known |= {"train_diffusion": train_diffusion, "ACCENT": "red", "HISTORY": "grey"}
+    known["markdown_table"] = results_tables.markdown_table
+    for source in chapter_cells("### 8.14 "):
+        exec(compile(source, "8.14", "exec"), known)
+    text = "\n".join(shown)
+    assert ("Not measured yet" in text) == (groups is None or "sampler" not in groups)
+    assert [line.name for line in ablations.LINES if groups and line.group in groups and line.name not in text] == []
+    baselines = {base for base, changed in (("from scratch", "tokens"), ("fine-tuned", "history"))
+                 if groups and {base, changed} <= groups}  # fmt: skip
+    assert len(plt.get_fignums()) == len(baselines) + ("sampler" in (groups or ()))
+    printed = capsys.readouterr().out
+    assert [name for name in baselines if f"{name}: " not in printed or "unchanged" not in printed] == []
+    for axes in (plt.figure(number).axes for number in plt.get_fignums()):
+        assert [axis.get_title() for axis in axes][:2] == ["car, KID share", "car, FID / floor"]
+    if groups == ALL_GROUPS:  # a change costs the more, the later its line stands
+        best, worst = next(line.name for line in ablations.LINES if line.group == "tokens"), "base model, 3"
+        least, most = text.index("least KID"), text.index("most KID")
+        assert least < text.index(best, least) < most < text.index(worst, most)
+    plt.close("all")
 
 
 def executed(folder: Path, count: int | None = None) -> list[Any]:

@@ -17,6 +17,7 @@ import rendering
 from rendering import (
     boxed_raster,
     comparison_image,
+    continuations_image,
     denoising_animation,
     drawing_animation,
     drawing_svg,
@@ -261,6 +262,52 @@ def test_comparison_holds_both_grids(drawings):
     np.testing.assert_array_equal(picture[: len(right), -right.shape[1] :], right)
 
 
+def test_titles_of_wide_pictures_are_as_large_as_text_whatever_the_cell(drawings):
+    def height_of_title(columns):
+        picture = grid_image([drawings[0]] * columns, columns, 32, title="Xxx")
+        rows = np.nonzero((picture[:-32] < 200).any(axis=(1, 2)))[0]
+        return np.ptp(rows) + 1
+
+    assert height_of_title(4) < 9 < height_of_title(13) == height_of_title(20)
+
+
+def reddish(picture):
+    return picture[..., 0].astype(int) - picture[..., 2] > 100
+
+
+def dark(picture):
+    return picture.max(axis=2) < 110
+
+
+def test_given_strokes_are_red_and_stand_still_in_their_row():
+    beginning = [stroke((0, 0), (60, 0))]
+    ends = [stroke((0, 100), (255, 100)), stroke((0, 40), (0, 255)), stroke((20, 30), (30, 30))]
+    rows = [[beginning, *([*beginning, end] for end in ends)], [[s + 100.0 for s in [*beginning, end]] for end in
+            (ends[0], *ends)]]  # fmt: skip
+    picture = continuations_image(rows, [1, 0], [("given", 1), ("added", 3)], cell=120)
+    head, gap = len(picture) - 240, picture.shape[1] - 480
+    assert gap > 0
+    lefts = [0, 120 + gap, 240 + gap, 360 + gap]
+    above = [picture[head + 2 : head + 118, left + 2 : left + 118] for left in lefts]
+    below = [picture[head + 122 : head + 238, left + 2 : left + 118] for left in lefts]
+    assert [bool(dark(cell).any()) for cell in above] == [False, True, True, True]
+    for cell in above:
+        np.testing.assert_array_equal(reddish(cell), reddish(above[0]))
+    assert not any(reddish(cell).any() for cell in below)
+    assert all(dark(cell).any() for cell in below)
+    # the row is centred as a whole: the longest lines of its cells reach the margins
+    columns = np.nonzero((above[1] < 200).any(axis=(0, 2)))[0]
+    assert abs(columns.min() + columns.max() - 115) <= 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "given"), [([], []), ([[[], []]], [0]), ([[[], [], []], [[]]], [0, 0]), ([[[], [], []]], [])]
+)
+def test_rows_that_do_not_fill_the_columns_are_refused(rows, given):
+    with pytest.raises(ValueError, match="expected at least one row, each of 3"):
+        continuations_image(rows, given, [("given", 1), ("added", 2)])
+
+
 @pytest.mark.parametrize("arguments", [([], 8, 128), ([[]], 0, 128), ([[]], 8, 4)])
 def test_a_grid_that_cannot_be_is_refused(arguments):
     with pytest.raises(ValueError, match="at least 1, 1 and 16"):
@@ -284,6 +331,18 @@ def test_pictures_come_back_as_they_were_readable_by_all_and_alone_in_a_new_fold
     np.testing.assert_array_equal(np.array(Image.open(path)), picture)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert os.listdir(path.parent) == ["grid.png"]
+
+
+def test_few_colours_are_a_small_file_that_looks_the_same(tmp_path, drawings):
+    picture = continuations_image([drawings[:8], drawings[8:16]], [1, 1], [("first", 1), ("others", 7)])
+    for name, few_colors in (("few.png", True), ("all.png", False)):
+        save_image(tmp_path / name, picture, few_colors=few_colors)
+    few = np.array(Image.open(tmp_path / "few.png").convert("RGB"))
+    assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 24
+    differences = np.abs(few - picture.astype(int))
+    assert (differences > 24).mean() < 0.002  # where red crosses dark
+    assert differences.max() < 100
+    assert (tmp_path / "few.png").stat().st_size < (tmp_path / "all.png").stat().st_size / 2
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

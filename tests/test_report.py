@@ -104,6 +104,27 @@ def test_page_asks_no_server_for_anything_and_runs_nothing(tmp_path: Path) -> No
     assert re.findall(r"https?://[^\s\"<]+", text.replace("http://www.w3.org/2000/svg", "")) == []
 
 
+def test_the_page_has_a_hundred_a_side_and_says_what_fills_it_up(tmp_path: Path) -> None:
+    real, generated = drawings("bus", 130), embedded_drawings("cat", 120)
+    _, tree = write(tmp_path, result(real=real[:29], others=real[29:], generated=generated))
+    section = section_of(tree, "cat")
+    captions = ["".join(caption.itertext()) for caption in section.iter("figcaption")]
+    assert captions[0].startswith("100 real: 29 held out, 71 of training. The first ones, as they come;")
+    assert captions[1] == "100 generated. The first of 120, as they come."
+    for sheet, shown in zip(section.findall(f".//{SVG}"), (real, generated), strict=False):
+        paths = [path for g in sheet if g.get("fill") == "none" for path in g]
+        assert len(paths) == sum(len(drawing) for drawing in shown[:100])
+
+
+def test_pictures_of_the_gallery_stand_with_their_captions_where_there_are_any(tmp_path: Path) -> None:
+    picture = tmp_path / "best_worst.png"
+    save_image(picture, grid_image(embedded_drawings("cat", 4), columns=2, cell=64))
+    text, tree = write(tmp_path, result(gallery={"Best & worst": picture}), result("bus"))
+    images = {element.get("alt"): element.get("src") for element in section_of(tree, "cat").iter("img")}
+    assert images == {"Best & worst": "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()}
+    assert text.count("<h3>Best, worst, continued</h3>") == 1
+
+
 def test_hostile_text_is_escaped_wherever_it_comes_from(tmp_path: Path) -> None:
     bad = scores() | dict.fromkeys(("n_real", "n_generated", "reference", "rendering"), HOSTILE)
     bad["feature_network"] = {"file": HOSTILE}
@@ -115,6 +136,7 @@ def test_hostile_text_is_escaped_wherever_it_comes_from(tmp_path: Path) -> None:
         conditions={"sampler": HOSTILE, "x": HOSTILE},
         gifs={HOSTILE: tmp_path / "<b>.gif"},
         pictures={HOSTILE: tmp_path / "<b>.png"},
+        gallery={HOSTILE: tmp_path / "<b>.png"},
     )
     bad_result = dataclasses.replace(bad_result, category=HOSTILE)
     silent = result("bus", seeds={"0": {"not_measured": HOSTILE}})
@@ -220,7 +242,8 @@ def test_all_images_of_a_page_share_its_room(tmp_path: Path) -> None:
     many = 2 * report.ALL_IMAGE_BYTES // report.IMAGE_BYTES + 1
     half = {str(i): some for i in range(many // 2)}
     assert write(tmp_path, result(gifs=half))[0].count("base64") == len(half)
-    assert "base64" not in write(tmp_path, result(gifs=half, pictures={str(i): some for i in range(many)}))[0]
+    for others in ("pictures", "gallery"):
+        assert "base64" not in write(tmp_path, result(gifs=half, **{others: {str(i): some for i in range(many)}}))[0]
 
 
 def test_report_is_readable_by_all_and_replaces_the_old_one_whole(tmp_path: Path) -> None:
@@ -244,6 +267,6 @@ def test_embedded_drawings_are_never_called_real(tmp_path: Path) -> None:
     _, tree = write(tmp_path, result(conditions={"data_at_hand": "embedded"}))
     section = section_of(tree, "cat")
     captions = ["".join(element.itertext()) for name in ("figcaption", "li", "h3") for element in section.iter(name)]
-    assert any(caption.startswith("Embedded. The first 9 of 9") for caption in captions)
+    assert any(caption.startswith("9 embedded, held out. The first ones") for caption in captions)
     assert any(caption.startswith("embedded: N = 43") for caption in captions)
     assert not any("real" in caption.lower() for caption in captions)

@@ -4,14 +4,20 @@ import dataclasses
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
+import torch
 
 import run_all
-from config import CATEGORIES, NETWORK_PATH
+import sample_diffusion
+from checkpoint import TrainedModel, save_weights
+from config import CATEGORIES, NETWORK_PATH, PROFILES
 from dataset_utils import load_category, read_ndjson
 from feature_network import load_feature_network
+from gallery import CAPTIONS
+from report import CategoryResult
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +36,8 @@ def test_smoke_profile_makes_drawings_figures_and_pictures_of_every_category(smo
         folder = smoke / "smoke" / category
         packed, _ = read_ndjson(folder / "drawings.ndjson")
         assert len(packed) == 64
-        for name in ("grid.png", "comparison.png", "sheet.svg", "animation.gif", "denoising.gif", "conditions.json"):
+        pictures = ("page.png", "best_worst.png", "diversity.png", "completions.png", "closest.png")
+        for name in ("grid.png", "sheet.svg", "animation.gif", "denoising.gif", "conditions.json", *pictures):
             assert (folder / name).stat().st_size > 500, name
         scores = run["categories"][category]["scores"]
         assert scores["reference"].startswith("embedded")
@@ -47,6 +54,8 @@ def test_smoke_models_have_learned_more_than_where_ink_is(smoke: Path) -> None:
 def test_report_is_one_page_that_asks_no_server(smoke: Path) -> None:
     page = (smoke / "report.html").read_text()
     assert all(category in page for category in CATEGORIES)
+    for caption in CAPTIONS.values():
+        assert page.count(f"<figcaption>{caption}</figcaption>") == len(CATEGORIES)
     assert "CC BY 4.0" in page
     assert "<script" not in page
     assert 'src="http' not in page
@@ -72,6 +81,84 @@ def test_without_drawings_at_hand_the_shipped_reference_scores_several_seeds(tmp
     assert bus["scores"]["fid"]["value"] == pytest.approx((first + second) / 2)
     assert bus["scores"]["fid"]["value_over_seeds"] == pytest.approx(abs(first - second) / 2**0.5)
     assert (bus["scores"]["n_real"], bus["scores"]["memorisation"]["n_training"]) == (250, 215)
+
+
+@pytest.fixture
+def a_car(tmp_path: Path, tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of checkpoints that ships a fourth category, and no drawings at hand."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    names = ("cat", "car")
+    save_weights(folder / "car.safetensors", dataclasses.replace(tiny_model, categories=names), torch.float32)
+    for name in (*CATEGORIES, "base"):
+        (folder / f"{name}.safetensors").touch()
+    for module in (run_all, sample_diffusion):
+        monkeypatch.setattr(module, "CHECKPOINTS", folder)
+    monkeypatch.delenv("QUICKDRAW_DIR", raising=False)
+    return folder
+
+
+def chosen(*arguments: str) -> list[str]:
+    return run_all.chosen_categories(run_all.build_parser().parse_args(arguments))
+
+
+def test_quick_draws_the_fourth_category_where_its_weights_are_and_the_others_train_the_three(a_car: Path) -> None:
+    assert chosen() == [*CATEGORIES, "car"]
+    assert [chosen("--profile", name) for name in PROFILES if name != "quick"] == [list(CATEGORIES)] * 2
+    assert chosen("--profile", "smoke", "--categories", "araba, kedi,car") == ["car", "cat"]
+    (a_car / "car.safetensors").unlink()
+    assert chosen() == list(CATEGORIES)
+    with pytest.raises(ValueError, match="unknown category 'car'"):
+        chosen("--categories", "car")
+    with pytest.raises(ValueError, match="--categories is ',', must name at least one"):
+        chosen("--categories", ",")
+
+
+def test_help_says_the_categories_of_every_profile() -> None:
+    text = " ".join(run_all.build_parser().format_help().split())
+    assert "smoke: cat,bus,rabbit; quick: cat,bus,rabbit,car; full: cat,bus,rabbit)" in text
+
+
+def test_a_shipped_category_needs_no_drawings_and_the_pictures_say_what_they_can(a_car: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    run_all.main(["--categories", "car", "--n", "6", "--out", str(out), "--data-dir", "embedded"])
+    run = json.loads((out / "quick.json").read_text())
+    assert run["categories"]["car"]["conditions"]["data_at_hand"] == "none"
+    made = {path.name for path in (out / "quick" / "car").glob("*.png")}
+    assert made == {"grid.png", "page.png", "best_worst.png", "diversity.png"}
+    with pytest.raises(FileNotFoundError, match="no-such-folder"):
+        run_all.main(["--categories", "car", "--out", str(out), "--data-dir", "no-such-folder"])
+    with pytest.raises(FileNotFoundError, match="embedded drawings: unknown category 'car'"):
+        run_all.main(["--categories", "car", "--retrain", "--out", str(out), "--data-dir", "embedded"])
+
+
+def test_publishing_copies_every_animation_and_writes_the_card(
+    tmp_path: Path, a_car: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, run_file = tmp_path / "root", tmp_path / "run" / "quick.json"
+    (root / "results").mkdir(parents=True)
+    results = []
+    for category in ("cat", "car"):
+        folder = run_file.with_suffix("") / category
+        folder.mkdir(parents=True)
+        (folder / "animation.gif").write_text(category)
+        results.append(CategoryResult(category, [], [], {}, {}, []))
+    run_file.write_text("{}")
+    written: list[tuple[Path, ...]] = []
+    card, tables = types.ModuleType("model_card"), types.ModuleType("results_tables")
+    monkeypatch.setattr(card, "write_model_card", lambda *paths: written.append(paths), raising=False)
+    monkeypatch.setattr(tables, "update_readme", lambda *paths: written.append(paths), raising=False)
+    for module in (card, tables):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(run_all, "ROOT", root)
+    run_all.publish(results, run_file)
+    assert [(root / f"{name}_fake_sample_animation.gif").read_text() for name in ("cat", "car")] == ["cat", "car"]
+    published = root / "results" / "published.json"
+    assert written == [
+        (root / "README.md", published),
+        (root / "README.tr.md", published),
+        (published, a_car, root / "MODEL_CARD.md"),
+    ]
 
 
 @pytest.mark.parametrize(("category", "reference"), [("cat", "real drawings, split official"), ("dog", "real ")])

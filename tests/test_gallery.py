@@ -1,0 +1,284 @@
+"""Laws of the gallery: what is shown is the first or follows the written rule, and what is given stays as it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gallery
+from checkpoint import TrainedModel
+from dataset_utils import load_category
+from embedded_drawings import embedded_drawings
+from gallery import (
+    COMPLETIONS,
+    EXTREMES,
+    FIRST_STROKES,
+    HALVES,
+    PAGE_CELL,
+    PAGE_COLUMNS,
+    PAGE_DRAWINGS,
+    WAYS,
+    Drawing,
+    RealDrawings,
+    best_worst_image,
+    completions_image,
+    diversity_image,
+    in_percent,
+    page_image,
+    probabilities,
+    write_gallery,
+)
+from generation import generate_drawings, official_form
+
+LONGEST = 24
+DOT: Drawing = [np.array([[7, 9]], np.uint8)]
+
+
+@pytest.fixture(scope="module")
+def people() -> list[Drawing]:
+    """Held-out real drawings where they are at hand, else drawings of the procedural artist."""
+    data = load_category("cat", data_dir=os.environ.get("QUICKDRAW_DIR") or "embedded")
+    return list(data.test)
+
+
+class Shown:
+    """What was given to a function of rendering, in place of a picture of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.named: list[dict[str, Any]] = []
+        real = getattr(gallery, name)
+
+        def spy(*arguments: Any, **named: Any) -> Any:
+            self.calls.append(arguments)
+            self.named.append(named)
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(gallery, name, spy)
+
+
+def add_a_line(beginnings: list[Drawing]) -> list[Drawing]:
+    """A model that draws one line, another one in each drawing."""
+    return [[*beginning, np.array([[0, 255 - i], [255, i]], np.uint8)] for i, beginning in enumerate(beginnings)]
+
+
+def add_nothing(beginnings: list[Drawing]) -> list[Drawing]:
+    """A model that takes whatever it sees for finished."""
+    return [list(beginning) for beginning in beginnings]
+
+
+def is_same(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> bool:
+    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# ------------------------------------------------------------------ the page
+
+
+def test_page_is_the_first_hundred_of_each_side_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown(monkeypatch, "comparison_image")
+    generated, real = embedded_drawings("cat", 120), embedded_drawings("bus", 150)
+    picture = page_image(generated, RealDrawings(real[:130], real[130:]))
+    left, right = shown.calls[0][:2]
+    assert len(left) == len(right) == PAGE_DRAWINGS == PAGE_COLUMNS**2
+    assert all(is_same(*pair) for pair in zip([*left, *right], [*real[:100], *generated[:100]], strict=True))
+    assert shown.named[0]["titles"] == ("100 real, held out", "100 generated")
+    assert len(picture) // PAGE_CELL == PAGE_COLUMNS
+
+
+def test_too_few_held_out_drawings_are_filled_up_by_others_and_the_title_says_so() -> None:
+    drawings = embedded_drawings("cat", 130)
+    page = RealDrawings(drawings[:29], drawings[29:])
+    assert all(is_same(*pair) for pair in zip(page.page, drawings[:100], strict=True))
+    assert page.describe_page() == "100 real: 29 held out, 71 of training"
+    few = RealDrawings(drawings[:3], drawings[3:8], "embedded")
+    assert few.describe_page() == "8 embedded: 3 held out, 5 of training"
+    assert RealDrawings([], drawings[:8]).describe_page() == "8 real, of training"
+
+
+@pytest.mark.parametrize("real", [None, RealDrawings([])])
+def test_page_without_real_drawings_has_the_generated_ones_alone(real: RealDrawings | None) -> None:
+    picture = page_image(embedded_drawings("cat", 120), real)
+    assert picture.shape[1] == PAGE_COLUMNS * PAGE_CELL
+    with pytest.raises(ValueError, match="no generated drawing"):
+        page_image([], real)
+
+
+def test_page_of_few_drawings_is_as_wide_as_its_title() -> None:
+    drawings = embedded_drawings("cat", 3)
+    whole = page_image(drawings, RealDrawings(drawings[:1], drawings[1:2]))
+    assert whole.shape[1] > 2 * PAGE_COLUMNS * PAGE_CELL
+    assert (whole[-PAGE_CELL:, -7 * PAGE_CELL :] > 200).all()  # three drawings, then seven empty cells, pale rules
+    assert (whole[-PAGE_CELL:, -8 * PAGE_CELL : -7 * PAGE_CELL] < 100).any()
+
+
+# ------------------------------------------------------------------ best and worst
+
+
+def test_probability_is_the_softmax_of_the_category_even_for_large_logits() -> None:
+    logits = np.log(np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], np.float32)) + np.array([[900.0], [-900.0]])
+    found = probabilities(logits.astype(np.float32), ["bus", "cat", "dog"], "cat")
+    np.testing.assert_allclose(found, [0.7, 0.25], rtol=1e-3)
+    assert probabilities(logits, ["bus", "cat", "dog"], "rabbit") is None
+
+
+def test_best_and_worst_are_the_extremes_in_order_with_their_probability_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown(monkeypatch, "grid_image")
+    drawings = embedded_drawings("cat", 50)
+    shares = np.random.default_rng(3).permutation(50) / 50 + 0.001
+    best_worst_image(drawings, shares, "cat")
+    ranks = np.argsort(-shares)
+    for (grid, *_), named, chosen in zip(shown.calls, shown.named, (ranks, ranks[::-1]), strict=True):
+        assert all(is_same(drawing, drawings[i]) for drawing, i in zip(grid, chosen[:EXTREMES], strict=True))
+        assert named["labels"] == [in_percent(shares[i]) for i in chosen[:EXTREMES]]
+    assert [named["title"].split("the ")[-1] for named in shown.named] == [
+        "highest probability of “cat”",
+        "lowest probability of “cat”",
+    ]
+
+
+@pytest.mark.parametrize(("count", "sides"), [(1, [1]), (2, [1, 1]), (5, [3, 2]), (31, [16, 15]), (33, [16, 16])])
+def test_no_drawing_is_among_the_best_and_the_worst(
+    count: int, sides: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = Shown(monkeypatch, "grid_image")
+    drawings = [[np.array([[0, i], [255, i]])] for i in range(count)]
+    best_worst_image(drawings, np.full(count, 0.5), "cat")  # even where all are equal
+    rows = [[int(drawing[0][0, 1]) for drawing in grid if len(drawing)] for grid, *_ in shown.calls]
+    assert [len(row) for row in rows] == sides
+    assert len({i for row in rows for i in row}) == sum(sides)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_each_drawing_has_its_probability(count: int) -> None:
+    with pytest.raises(ValueError, match=f"{max(count - 1, 0)} probabilities for {count} drawings"):
+        best_worst_image(embedded_drawings("cat", count), np.full(max(count - 1, 0), 0.5), "cat")
+
+
+def test_a_probability_is_never_rounded_to_certainty() -> None:
+    shares = [0.0, 0.0004, 0.001, 0.1234, 0.9989, 0.9996, 1.0]
+    assert [in_percent(share) for share in shares] == [
+        "< 0.1 %", "< 0.1 %", "0.1 %", "12.3 %", "99.9 %", "> 99.9 %", "> 99.9 %",
+    ]  # fmt: skip
+
+
+# ------------------------------------------------------------------ going on from what is given
+
+
+def test_diversity_goes_on_from_first_strokes_of_held_out_drawings(
+    monkeypatch: pytest.MonkeyPatch, people: list[Drawing]
+) -> None:
+    shown = Shown(monkeypatch, "continuations_image")
+    diversity_image(embedded_drawings("bus", 20), RealDrawings([DOT, *people]), add_a_line, LONGEST)
+    rows, given, headings = shown.calls[0][:3]
+    firsts = [drawing[:1] for drawing in people if len(drawing) > 1][:FIRST_STROKES]
+    assert [len(row) for row in rows] == [1 + WAYS] * FIRST_STROKES
+    assert given == [1] * FIRST_STROKES
+    for row, first in zip(rows, firsts, strict=True):
+        assert is_same(row[0], first)
+        assert all(is_same(way[:1], first) and len(way) == 2 for way in row[1:])
+    ends = [int(way[-1][1, 1]) for row in rows for way in row[1:]]
+    assert ends == list(range(FIRST_STROKES * WAYS))  # every cell is another drawing, in order
+    assert headings[1][0].endswith("first strokes of 6 held-out real drawings")
+
+
+def test_diversity_takes_first_strokes_of_the_model_where_people_are_few(
+    monkeypatch: pytest.MonkeyPatch, people: list[Drawing]
+) -> None:
+    shown = Shown(monkeypatch, "continuations_image")
+    generated = [DOT, *(drawing for drawing in embedded_drawings("bus", 20) if len(drawing) > 1)]
+    two = [drawing for drawing in people if len(drawing) > 1][:2]
+    diversity_image(generated, RealDrawings(two), add_a_line, LONGEST)
+    diversity_image(generated, None, add_a_line, LONGEST)
+    diversity_image([DOT, DOT], None, add_nothing, LONGEST)
+    mixed, own, dots = ([row[0] for row in call[0]] for call in shown.calls)
+    expected = [two[0], two[1], *generated[1:]]
+    assert all(is_same(first, drawing[:1]) for first, drawing in zip(mixed, expected, strict=False))
+    assert all(is_same(first, drawing[:1]) for first, drawing in zip(own, generated[1:], strict=False))
+    assert [len(rows) for rows in (mixed, own, dots)] == [FIRST_STROKES, FIRST_STROKES, 2]
+    said = [call[2][1][0].split("first strokes of ")[1] for call in shown.calls]
+    assert said == ["2 held-out real drawings and 4 drawings of its own", "6 drawings of its own",
+                    "2 drawings of its own"]  # fmt: skip
+
+
+def test_completions_stand_between_the_half_and_the_whole(
+    monkeypatch: pytest.MonkeyPatch, people: list[Drawing]
+) -> None:
+    shown = Shown(monkeypatch, "continuations_image")
+    completions_image(RealDrawings(people), add_a_line, LONGEST)
+    rows, given, _ = shown.calls[0][:3]
+    wholes = [drawing for drawing in people if len(drawing) >= 4][:HALVES]
+    assert given == [len(whole) // 2 for whole in wholes]
+    for (half, *ways, last), whole in zip(rows, wholes, strict=True):
+        assert is_same(last, whole)
+        assert is_same(half, whole[: len(whole) // 2])
+        assert len(ways) == COMPLETIONS
+        assert all(is_same(way[:-1], half) for way in ways)
+
+
+def test_what_the_model_cannot_continue_is_left_out(people: list[Drawing]) -> None:
+    long = [np.array([[0, i], [255, i]], np.uint8) for i in range(10)]
+    assert completions_image(None, add_a_line, LONGEST) is None
+    assert completions_image(RealDrawings([DOT, long[:3]]), add_a_line, LONGEST) is None
+    assert completions_image(RealDrawings([long]), add_a_line, longest=5) is None
+    assert completions_image(RealDrawings([long]), add_a_line, longest=6) is not None
+    assert diversity_image([long], RealDrawings(people), add_a_line, longest=1) is None
+
+
+# ------------------------------------------------------------------ all four as files
+
+
+def write(folder: Path, real: RealDrawings | None, shares: np.ndarray | None, **changes: Any) -> dict[str, Path]:
+    given = {"generated": embedded_drawings("cat", 12), "draw_on": add_a_line, "longest": LONGEST} | changes
+    return write_gallery(folder, "cat", shares=shares, real=real, **given)
+
+
+def test_all_pictures_are_small_files_the_same_bytes_twice(tmp_path: Path, people: list[Drawing]) -> None:
+    written = []
+    for name in ("one", "two"):
+        found = write(tmp_path / name, RealDrawings(people), np.linspace(0, 1, 12))
+        assert sorted(path.name for path in found.values()) == ["best_worst.png", "completions.png", "diversity.png"]
+        written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert written[0] == written[1]
+    assert written[0].keys() == {"page.png", *gallery.CAPTIONS}
+    assert max(len(content) for content in written[0].values()) < 150_000
+
+
+def test_what_cannot_be_made_is_not_there_even_after_an_earlier_run(tmp_path: Path, people: list[Drawing]) -> None:
+    write(tmp_path, RealDrawings(people), np.linspace(0, 1, 12))
+    both = Image.open(tmp_path / "page.png").size
+    found = write(tmp_path, None, None)
+    assert [path.name for path in found.values()] == ["diversity.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["diversity.png", "page.png"]
+    assert Image.open(tmp_path / "page.png").size[0] < both[0] / 2
+
+
+def test_pictures_of_a_model_at_work_hang_on_the_seed_alone(
+    tmp_path: Path, tiny_model: TrainedModel, people: list[Drawing]
+) -> None:
+    def draw_on(seed: int, batch_size: int) -> gallery.DrawOn:
+        def drawn(beginnings: list[Drawing]) -> list[Drawing]:
+            made = generate_drawings(tiny_model, "cat", range(len(beginnings)), seed=seed, steps=3,
+                                     prefix=beginnings, batch_size=batch_size)  # fmt: skip
+            return [official_form(d, len(b))[0] for d, b in zip(made.drawings, beginnings, strict=True)]
+
+        return drawn
+
+    longest = tiny_model.model.config.max_strokes
+    for name, seed, batch_size in (("one", 5, 256), ("same", 5, 7), ("other", 6, 256)):
+        write(tmp_path / name, RealDrawings(people), None, draw_on=draw_on(seed, batch_size), longest=longest)
+    for name in ("diversity.png", "completions.png"):
+        one, same, other = ((tmp_path / folder / name).read_bytes() for folder in ("one", "same", "other"))
+        assert one == same
+        assert one != other
+
+
+def test_one_drawing_of_one_point_makes_every_picture(tmp_path: Path) -> None:
+    found = write(tmp_path, RealDrawings([DOT]), np.ones(1), generated=[DOT], draw_on=add_nothing)
+    assert sorted(path.name for path in found.values()) == ["best_worst.png", "diversity.png"]
+    assert all((np.array(Image.open(path).convert("L")) < 150).any() for path in tmp_path.iterdir())
