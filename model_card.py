@@ -108,8 +108,9 @@ def _data(stages: Stages) -> str:
 
 
 def _trainings(stages: Stages) -> str:
-    rows = []
+    rows, notes = [], ""
     for name, stage, before in stages.values():
+        notes += f"\n- {name}: {plain_text(text_of(stage['note']))}." if stage.get("note") else ""
         done, planned = stage.get("step"), part(stage, "train").get("steps")
         updates = text_of(done) if done == planned else f"{text_of(done)} of {text_of(planned)}"
         losses = (_rounded(stage.get(key), 4) for key in ("validation_loss", "validation_stop_loss"))
@@ -118,7 +119,7 @@ def _trainings(stages: Stages) -> str:
         seconds += f" ({text_of(stage['device'])})" if stage.get("device") else ""
         rows.append([name, begun, updates, text_of(stage.get("drawings_seen")), seconds, *losses])
     head = ["Training", "Begins from", "Updates", "Drawings seen", "Seconds", "Held-out loss", "Held-out stop loss"]
-    return markdown_table(head, rows)
+    return markdown_table(head, rows) + (notes + "\n" if notes else "")
 
 
 def _which_file(checkpoints: Sequence[Shipped], entries: Mapping[str, Any]) -> str:

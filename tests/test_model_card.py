@@ -102,6 +102,8 @@ def test_the_card_names_every_file_and_links_only_to_what_is_there() -> None:
     for model in shipped:
         assert f"| {model.path.name} |" in card
         assert sha256_of(model.path) in card
+    base = next(model for model in shipped if model.path.stem == "base")
+    assert f"- base: {base.trained.conditions['note']}." in card
     links = [link for link in re.findall(r"\]\(([^)]+)\)", card) if not link.startswith("http")]
     assert {"README.md", "METRICS.md"} <= set(links)
     assert [link for link in links if not (ROOT / link).is_file()] == []
