@@ -245,6 +245,7 @@ def _scores(result: CategoryResult, image_limit: int) -> str:
 def _conditions(result: CategoryResult) -> str:
     made, model = result.conditions, result.conditions.get("model") or {}
     sampler = f"{made.get('sampler', 'unknown')}, {made.get('steps', '?')} steps, guidance {made.get('guidance', '?')}"
+    sampler += f" away from {made['guide']}" if made.get("guide") else ""
     facts = {
         "checkpoint": made.get("checkpoint", "unknown"), "sha256": made.get("checkpoint_sha256", "unknown"),
         "sampler": sampler, "seed": made.get("seed", "unknown"), "training data": model.get("data", "unknown"),

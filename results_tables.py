@@ -151,6 +151,8 @@ def _conditions_of_pictures(scores: Scores) -> dict[str, str]:
 def _conditions(scores: Scores, made: Scores) -> dict[str, str]:
     """Return the known conditions of a category's figures by name; `made` is how its drawings were made."""
     steps, guidance = made.get("steps", "?"), made.get("guidance", "?")
+    if made.get("guide"):
+        guidance = f"{guidance} away from {made['guide']}"
     return _conditions_of_pictures(scores) | _known({
         "Real drawings as strokes": part(scores, "strokes").get("reference"),
         "Sampler": f"{made['sampler']}, {steps} steps, guidance {guidance}" if "sampler" in made else None,

@@ -203,13 +203,13 @@ def test_what_is_the_same_for_all_categories_is_said_once(tmp_path: Path) -> Non
     bus = three_seeds("bus")
     for seed in bus.values():
         seed["reference"] = "other pictures"
-    made = {"sampler": "ddim", "steps": 20, "guidance": 1.5, "checkpoint": "w.safetensors"}
+    made = {"sampler": "ddim", "steps": 20, "guidance": 1.5, "guide": "w0.safetensors", "checkpoint": "w.safetensors"}
     made["checkpoint_sha256"] = "ab" * 32
     text = results_tables.readme_table(write_run(tmp_path / "run.json", {"cat": three_seeds(), "bus": bus}, **made))
     common, _, *own = text[text.rindex("|\n") + 3 :].splitlines()
     assert common == (
         "Rendering: some rendering. Feature network: net.safetensors, sha256 ffffffffffff. Seed of the scores: 3. "
-        "Real drawings as strokes: some strokes. Sampler: ddim, 20 steps, guidance 1.5. "
+        "Real drawings as strokes: some strokes. Sampler: ddim, 20 steps, guidance 1.5 away from w0.safetensors. "
         "Weights: w.safetensors, sha256 abababababab. Program: abc123."
     )
     assert own == ["- cat: Real drawings: some pictures.", "- bus: Real drawings: other pictures."]
