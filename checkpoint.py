@@ -48,7 +48,8 @@ class TrainedModel:
     @property
     def guidance(self) -> float:
         """The strength of guidance in sampling that the checkpoint was tuned for, 1 (none) where it was not."""
-        return float(self.conditions.get("sampling", {}).get("guidance", 1.0))
+        sampling = self.conditions.get("sampling")
+        return float(sampling.get("guidance", 1.0)) if isinstance(sampling, dict) else 1.0
 
     def category_id(self, category: str) -> int:
         """Return the index of `category`, raising ValueError with those the model was trained on."""
@@ -131,7 +132,7 @@ def load_with_guide(path: Path, device: str | torch.device = "cpu") -> TrainedMo
     ValueError where it is not the one of the tuning.
     """
     trained = load_weights(path, device)
-    wanted = trained.conditions.get("sampling", {}).get("guide")
+    wanted = _guide_of(path, trained.conditions.get("sampling", {"guidance": 1.0}))
     if wanted is None:
         return trained
     places = [folder / Path(wanted["file"]).name for folder in (path.parent, CHECKPOINTS)]
@@ -154,6 +155,15 @@ def _read_settings(path: Path, metadata: Mapping[str, str]) -> tuple[ModelConfig
     if not named or not 1 <= len(categories) <= 10_000 or not isinstance(conditions, dict):
         raise ValueError(f"{path}: its header lacks a list of 1 ... 10000 category names")
     return config, tuple(categories), conditions
+
+
+def _guide_of(path: Path, sampling: Any) -> dict[str, str] | None:
+    """Return file and sha256 of the guide in what tune_sampling.py wrote, refusing settings of another form."""
+    guide = sampling.get("guide") if isinstance(sampling, dict) else None
+    named = guide is None or (isinstance(guide, dict) and {type(guide.get(k)) for k in ("file", "sha256")} == {str})
+    if not isinstance(sampling, dict) or type(sampling.get("guidance")) not in (int, float) or not named:
+        raise ValueError(f"{path}: its header is damaged (sampling: {str(sampling)[:80]})")
+    return guide
 
 
 def _empty_model(

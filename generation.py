@@ -77,7 +77,7 @@ class StrokeRandomness:
 
 
 @dataclass
-class Mind:
+class Predictor:
     """A network at work on a batch of drawings: what it makes of the strokes so far, as drawings of `kind` (B,)."""
 
     model: StrokeDiffusionModel
@@ -86,10 +86,10 @@ class Mind:
     modulations: Tensor
 
     @staticmethod
-    def begin(model: StrokeDiffusionModel, category_id: int, prefix: Tensor) -> Mind:
+    def begin(model: StrokeDiffusionModel, category_id: int, prefix: Tensor) -> Predictor:
         """Return the network after the strokes `prefix` (B, k, D), all drawings of one category."""
         kind = torch.full((len(prefix),), category_id, device=prefix.device)
-        return Mind(model, kind, model.start(kind, prefix), model.time_modulations())
+        return Predictor(model, kind, model.start(kind, prefix), model.time_modulations())
 
     def v(self, x_t: Tensor, t: int) -> Tensor:
         """Return v_hat (B, D) of the next stroke."""
@@ -104,8 +104,8 @@ class Mind:
         self.state = self.model.append(self.state, token, self.kind)
 
 
-def guided_denoiser(mind: Mind, weaker: Mind | None, guidance: float) -> Denoiser:
-    """Return the denoiser of the next stroke, guided away from what a weaker mind would draw.
+def guided_denoiser(predictor: Predictor, weaker: Predictor | None, guidance: float) -> Denoiser:
+    """Return the denoiser of the next stroke, guided away from what a weaker one would draw.
 
     v = v_weaker + guidance * (v - v_weaker): classifier-free guidance where the weaker one is the same network that
     was not told the category (Ho and Salimans 2022, eq. 6, with w = guidance - 1), autoguidance where it is a smaller
@@ -113,7 +113,7 @@ def guided_denoiser(mind: Mind, weaker: Mind | None, guidance: float) -> Denoise
     """
 
     def denoise(x_t: Tensor, t: int) -> Tensor:
-        v = mind.v(x_t, t)
+        v = predictor.v(x_t, t)
         if weaker is not None:
             v_weaker = weaker.v(x_t, t)
             v = v_weaker + guidance * (v - v_weaker)
@@ -151,9 +151,9 @@ def generate_drawings(
     def steps_of(denoise: Denoiser, noise: NoiseSource) -> Steps:
         return sampler_steps(sampler, denoise, noise, alpha_bar, steps, eta)
 
-    minds = [(trained.model, trained.category_id(category))]
+    predictors = [(trained.model, trained.category_id(category))]
     if guidance != 1.0:
-        minds.append(_weaker(trained, category))
+        predictors.append(_weaker(trained, category))
     longest = trained.model.config.max_strokes
     if prefix is not None and len(prefix) != len(indices):
         raise ValueError(f"{len(prefix)} prefixes for {len(indices)} drawings: one each, or none")
@@ -167,7 +167,7 @@ def generate_drawings(
         finished: dict[int, Drawing] = {}
         for length in sorted({len(drawing) for drawing in given}):
             rows = [row for row, drawing in enumerate(given) if len(drawing) == length]
-            batch = _StrokeByStroke(trained, minds, [chosen[r] for r in rows], [given[r] for r in rows],
+            batch = _StrokeByStroke(trained, predictors, [chosen[r] for r in rows], [given[r] for r in rows],
                                     seed, guidance)  # fmt: skip
             batch.run(steps_of, result, watch)
             finished |= dict(zip(rows, batch.drawings, strict=True))
@@ -193,7 +193,7 @@ class _StrokeByStroke:
     def __init__(
         self,
         trained: TrainedModel,
-        minds: list[tuple[StrokeDiffusionModel, int]],
+        predictors: list[tuple[StrokeDiffusionModel, int]],
         indices: list[int],
         prefixes: list[Drawing],
         seed: int,
@@ -205,7 +205,7 @@ class _StrokeByStroke:
         self.drawings: list[Drawing] = [list(prefix) for prefix in prefixes]
         self.alive = np.arange(len(indices))
         tokens = self._encode(prefixes)
-        self.minds = [Mind.begin(model, category_id, tokens) for model, category_id in minds]
+        self.predictors = [Predictor.begin(model, category_id, tokens) for model, category_id in predictors]
 
     def _encode(self, prefixes: list[Drawing]) -> Tensor:
         """Return the tokens (B, k, D) of equally long prefixes."""
@@ -224,18 +224,18 @@ class _StrokeByStroke:
             return
         self.alive = self.alive[rows]
         chosen = torch.from_numpy(np.flatnonzero(rows)).to(self.device)
-        for mind in self.minds:
-            mind.keep(chosen)
+        for predictor in self.predictors:
+            predictor.keep(chosen)
 
     def run(self, steps_of: Callable[[Denoiser, NoiseSource], Steps], result: Generated, watch: Watcher | None) -> None:
         """Draw until every drawing has ended, adding to the counts in `result`."""
-        mind, weaker = self.minds[0], self.minds[1] if len(self.minds) == 2 else None
+        predictor, weaker = self.predictors[0], self.predictors[1] if len(self.predictors) == 2 else None
         longest = self.model.config.max_strokes
         for k in range(len(self.drawings[0]), longest + 1):
             indices = self.indices[self.alive].tolist()
             random = StrokeRandomness(self.seed, indices, k, self.model.token_dim, self.device)
             if k > 0:
-                ends = torch.sigmoid(self.model.stop_logits(mind.state.last).float()).cpu().numpy()
+                ends = torch.sigmoid(self.model.stop_logits(predictor.state.last).float()).cpu().numpy()
                 goes_on = random.uniform >= ends
                 random.keep(goes_on)
                 self._keep(goes_on)
@@ -244,7 +244,7 @@ class _StrokeByStroke:
                 return
             if len(self.alive) == 0:
                 return
-            denoise = guided_denoiser(mind, weaker, self.guidance)
+            denoise = guided_denoiser(predictor, weaker, self.guidance)
             x0_hat = self._next_stroke(steps_of(denoise, random.normal), k, watch)
             strokes = self._points(x0_hat)
             finite = np.isfinite(strokes).all((1, 2))
@@ -256,7 +256,7 @@ class _StrokeByStroke:
                     return
             for row, points in zip(self.alive, strokes, strict=True):
                 self.drawings[row].append(points)
-            for each in self.minds:
+            for each in self.predictors:
                 each.remember(x0_hat)
 
     def _points(self, tokens: Tensor) -> np.ndarray:

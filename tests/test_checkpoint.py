@@ -143,6 +143,16 @@ def test_model_comes_with_the_guide_it_was_tuned_with(tmp_path: Path, tiny_model
         load_with_guide(path)
 
 
+@pytest.mark.parametrize(
+    "sampling",
+    [3, [], {}, {"guidance": "2"}, {"guidance": 2, "guide": "x"}, {"guidance": 2, "guide": {"file": 1, "sha256": "x"}}],
+)
+def test_damaged_settings_of_sampling_are_refused(tmp_path: Path, tiny_model: TrainedModel, sampling: object) -> None:
+    save_weights(tmp_path / "a.safetensors", dataclasses.replace(tiny_model, conditions={"sampling": sampling}))
+    with pytest.raises(ValueError, match=r"a.safetensors: its header is damaged \(sampling"):
+        load_with_guide(tmp_path / "a.safetensors")
+
+
 def test_state_comes_back_and_the_one_before_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
     assert load_state(path) is None
