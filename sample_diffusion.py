@@ -216,7 +216,7 @@ def write_results(
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of SampleConfig is a flag."""
     parser = script_parser(__doc__)
-    parser.add_argument("--category", required=True, help="cat, bus or rabbit (kedi, otobüs, tavşan)")
+    parser.add_argument("--category", required=True, help="cat, bus, rabbit or car (kedi, otobüs, tavşan, araba)")
     add_config_arguments(parser, SampleConfig)
     parser.add_argument("--checkpoint", help="weights to draw with (default checkpoints/<category>.safetensors)")
     parser.add_argument("--out", help="folder for the results (default samples/<category>)")
@@ -241,6 +241,8 @@ def main(argv: list[str] | None = None) -> Sampled:
         raise FileNotFoundError(f"{path}: no such checkpoint")
     if config.eta and config.sampler != "ddim":
         raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
+    if AS_TUNED != config.guidance < 0:
+        raise ValueError(f"--guidance is {config.guidance:g}, must lie in 0 ... 20, or be {AS_TUNED:g}")
     prefix = None
     if arguments.prefix:
         prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, getattr(arguments, "n", None))

@@ -306,6 +306,8 @@ def test_unfinished_drawings_are_continued_and_their_strokes_come_back(weights: 
         ("sample_diffusion.py", ["--category", "cat", "--checkpoint", "README.md"], "README.md: damaged or not"),
         ("sample_diffusion.py", ["--category", "cat", "--steps", "1001"], "--steps is 1001, must lie in 1 ... 1000"),
         ("sample_diffusion.py", ["--category", "cat", "--sampler", "euler"], "--sampler is 'euler', must be one of"),
+        ("sample_diffusion.py", ["--category", "cat", "--guidance", "-0.5"], "--guidance is -0.5, must lie in 0"),
+        ("sample_diffusion.py", ["--category", "cat", "--guide", "none.safetensors"], "none.safetensors: no such"),
         ("sample_diffusion.py", ["--category", "cat", "--prefix", "none.ndjson"], "none.ndjson"),
         ("sample_diffusion.py", ["--category", "cat", "--keep-strokes", "0", "--prefix", "x"], "--keep-strokes is 0"),
         ("sample_diffusion.py", ["--category", "cat", "--frobnicate"], "unrecognized arguments: --frobnicate"),
