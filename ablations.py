@@ -40,7 +40,6 @@ BUDGET = (
 )
 FINE_TUNED = "--init checkpoints/base.safetensors --steps 300 --batch-strokes 768 --learning-rate 8e-4"
 
-
 UNGUIDED = SampleConfig(n=500, guidance=1.0)
 
 
@@ -120,6 +119,9 @@ LINES = (
 )
 
 
+GROUPS = tuple(dict.fromkeys(line.group for line in LINES))
+
+
 def weights_of(run: str, category: str) -> Path:
     """Return where the weights of a line lie: of a small training, or shipped for the category."""
     if run in ("shipped", "shipped-base"):
@@ -132,9 +134,9 @@ def trained_conditions(line: Line, data_dir: str | None) -> dict[str, Any]:
     import train_diffusion
     from checkpoint import load_weights
 
-    out = ROOT / "runs" / "ablations" / line.run
-    train_diffusion.main([*line.command(), "--out", str(out), *(["--data-dir", data_dir] if data_dir else [])])
-    trained = load_weights(out / "weights.safetensors")
+    folder = ROOT / "runs" / "ablations" / line.run
+    place = ["--out", str(folder), *(["--data-dir", data_dir] if data_dir else [])]
+    trained = load_weights(train_diffusion.main([*line.command(), *place]))
     kept = ("step", "drawings_seen", "training_seconds", "validation_loss", "validation_stop_loss")
     parameters = sum(parameter.numel() for parameter in trained.model.parameters())
     return {key: trained.conditions[key] for key in kept} | {"parameters": parameters}
@@ -178,22 +180,22 @@ def measure(
     if not line.weights:
         row |= {"command": "python train_diffusion.py " + shlex.join(line.command())}
         row |= trained_conditions(line, data_dir)
-    row["sampling"] = {"sampler": line.sampling.sampler, "steps": line.sampling.steps, "n": line.sampling.n}
+    how = line.sampling
+    row["sampling"] = {"sampler": how.sampler, "steps": how.steps, "n": how.n}
+    row["sampling"] |= {"guidance": how.guidance, "guide": line.guide or None}
     row["categories"] = {}
     for category in line.categories:
         path = weights_of(line.weights or line.run, category)
         guide = str(weights_of(line.guide, category)) if line.guide else "null"
         trained = load_model(path, "tuned" if line.weights == "shipped" else guide)
-        row["sampling"] |= {"guidance": line.sampling.guidance, "guide": line.guide or None}
-        row["categories"][category] = scored(trained, category, line.sampling, loaded, references[category])
+        row["categories"][category] = scored(trained, category, how, loaded, references[category])
     return row
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = script_parser(__doc__)
-    groups = list(dict.fromkeys(line.group for line in LINES))
-    parser.add_argument("--only", help=f"groups with commas, of {', '.join(groups)} (default all)")
+    parser.add_argument("--only", help=f"groups with commas, of {', '.join(GROUPS)} (default all)")
     parser.add_argument("--list", action="store_true", help="print the commands and end")
     parser.add_argument("--again", action="store_true", help="measure also what results/ablations.json has")
     parser.add_argument("--data-dir", help="folder of <category>.ndjson files")
@@ -202,10 +204,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def chosen_lines(only: str | None) -> list[Line]:
     """Return the lines of the groups in `only`, raising ValueError for one that does not exist."""
-    groups = list(dict.fromkeys(line.group for line in LINES))
-    wanted = [part.strip() for part in only.split(",")] if only else groups
-    if unknown := [name for name in wanted if name not in groups]:
-        raise ValueError(f"--only names '{unknown[0]}', must be of {', '.join(groups)}")
+    wanted = [part.strip() for part in only.split(",")] if only else GROUPS
+    if unknown := [name for name in wanted if name not in GROUPS]:
+        raise ValueError(f"--only names '{unknown[0]}', must be of {', '.join(GROUPS)}")
     return [line for line in LINES if line.group in wanted]
 
 

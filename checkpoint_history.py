@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from atomic_files import write_atomically
 from config import NETWORK_PATH, REFERENCE_PATH, ModelConfig, TrainConfig
+from results_tables import part
 
 if TYPE_CHECKING:  # torch takes over a second to import: whoever imports this answers --help before it
     from checkpoint import TrainedModel
@@ -37,13 +38,6 @@ LOSSES = (
 Stage = Mapping[str, Any]
 """The conditions of one training, as a checkpoint stores them: its own, or an entry of its lineage."""
 Stages = Mapping[str, tuple[str, Stage, "str | None"]]
-
-
-def table_of(values: Any, *names: str) -> Mapping[str, Any]:
-    """Return the table at the end of a path of names through nested ones, an empty one where there is none."""
-    for name in names:
-        values = values.get(name) if isinstance(values, Mapping) else None
-    return values if isinstance(values, Mapping) else {}
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ def read_checkpoints(folder: Path, first: Sequence[str] = ()) -> list[Shipped]:
         with safe_open(path, framework="pt") as file:
             storage = str(file.get_tensor(next(k for k in file.keys() if k.startswith("model."))).dtype)  # noqa: SIM118
         lineage = trained.conditions.get("lineage")
-        earlier = [table_of(stage) for stage in lineage] if isinstance(lineage, list) else []
+        earlier = [part(stage) for stage in lineage] if isinstance(lineage, list) else []
         stages = [*earlier, trained.conditions]
         shipped.append(Shipped(path, trained, storage.removeprefix("torch."), sha256_of(path), stages))
     return shipped
@@ -149,11 +143,11 @@ def _flags(
 
 def command_of(name: str, stage: Stage, before: str | None) -> str:
     """Return the command that repeats a training with this program, after a comment on what is not known of it."""
-    start = table_of(stage, "start")
-    words, unsaid = _flags(table_of(stage, "train"), TrainConfig)
+    start = part(stage, "start")
+    words, unsaid = _flags(part(stage, "train"), TrainConfig)
     begun = start.get("init") or before
     # a checkpoint to begin from brings the form of the network, all but its dropout
-    of_model, unsaid_of_model = _flags(table_of(start, "model"), ModelConfig, ("dropout",) if begun else None)
+    of_model, unsaid_of_model = _flags(part(start, "model"), ModelConfig, ("dropout",) if begun else None)
     folder = "embedded" if stage.get("data") == ["embedded"] else FOLDER
     words += [*of_model, "--data-dir", folder]
     splits = stage.get("split")
@@ -161,8 +155,8 @@ def command_of(name: str, stage: Stage, before: str | None) -> str:
     words += ["--recognized-only"] if stage.get("recognized_only") is True else []
     if begun:
         words += ["--init", f"runs/{before}/weights.safetensors" if before else str(begun)]
-    if "--category" not in words and "category" in table_of(stage, "train"):
-        words = ["--category", str(table_of(stage, "train")["category"]), *words]
+    if "--category" not in words and "category" in part(stage, "train"):
+        words = ["--category", str(part(stage, "train")["category"]), *words]
     lines = [shlex.join(["python", "train_diffusion.py", *words, "--out", f"runs/{name}"])]
     if missing := unsaid + unsaid_of_model:
         lines.insert(0, f"# {name}: not stored, so that the defaults apply: {', '.join(missing)}")
@@ -175,7 +169,7 @@ def command_of(name: str, stage: Stage, before: str | None) -> str:
 def points_of(stage: Stage, loss: str) -> tuple[list[float], list[float]]:
     """Return updates and positive values of a loss along a stored curve, empty where there is none."""
     curve = stage.get("curve")
-    rows = [table_of(row) for row in curve] if isinstance(curve, list) else []
+    rows = [part(row) for row in curve] if isinstance(curve, list) else []
     pairs = [(row.get("step"), row.get(loss)) for row in rows]
     lawful = [
         (float(x), float(y))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from packed_drawings import Drawing
 from rendering import Picture, comparison_image, continuations_image, grid_image, save_image
@@ -78,9 +79,7 @@ def probabilities(logits: NDArray[np.float32], classes: Sequence[str], category:
     """
     if category not in classes:
         return None
-    wide = np.asarray(logits, np.float64)
-    exponentials = np.exp(wide - wide.max(axis=1, keepdims=True))
-    shares: NDArray[np.float64] = exponentials[:, list(classes).index(category)] / exponentials.sum(axis=1)
+    shares: NDArray[np.float64] = softmax(np.asarray(logits, np.float64), axis=1)[:, list(classes).index(category)]
     return shares
 
 

@@ -20,6 +20,7 @@ from config import (
     AS_TUNED,
     ATTRIBUTION,
     CATEGORIES,
+    CHECKPOINTS,
     RunFailed,
     SampleConfig,
     add_config_arguments,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input a
     from generation import Drawing
 
 NOT_CATEGORIES = ("base", "sketch_features", "reference_features")
-CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
