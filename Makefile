@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run smoke full table test lint models clean
+.PHONY: run smoke full table test test-long lint models clean
 
 run: $(VENV)/runtime
 	$(PY) run_all.py
@@ -19,6 +19,10 @@ test: $(VENV)/development
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy *.py
 	$(PY) -m pytest
+
+# The long forms of the tests that kill, break and fuzz: 20 kills, 100,000 files.
+test-long: $(VENV)/development
+	$(PY) -m pytest --long
 
 lint: $(VENV)/development
 	$(VENV)/bin/ruff check .
@@ -43,7 +47,7 @@ $(VENV)/development: $(VENV)/runtime requirements-dev.txt requirements-agreement
 DRAWINGS ?= $(QUICKDRAW_DIR)
 ANIMALS := dog,bear,lion,tiger,panda,raccoon,squirrel,mouse,monkey,kangaroo,pig,cow,sheep,hedgehog,teddy-bear,face,smiley face
 VEHICLES := school bus,van,truck,pickup truck,firetruck,ambulance,police car,train,tractor,bulldozer
-TRAIN := $(PY) train_diffusion.py --data-dir "$(DRAWINGS)" --batch-strokes 768 --sample-every 0
+TRAIN := $(PY) train_diffusion.py --data-dir "$(DRAWINGS)" --batch-strokes 768 --parts 1 --sample-every 0
 TUNE := --init runs/related/weights.safetensors --learning-rate 5e-4 --warmup 50 --scale-weight 0.75 --ema-decay 0.998 --first-stroke-draws 12 --augmentation 0.15 --validate-every 250
 
 models: $(VENV)/runtime

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config import CHECKPOINTS, NETWORK_PATH, SampleConfig, run_script, script_parser
+from config import CHECKPOINTS, NETWORK_PATH, SampleConfig, check_file, run_script, script_parser
+from weights_header import guide_path, network_categories, read_weights_header
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from checkpoint import TrainedModel
@@ -35,8 +36,8 @@ SCORED = ("car", "cat")
 SMALL = "--width 128 --num-layers 3 --denoiser-layers 3 --num-heads 4"
 FULL_SIZE = "--width 256 --num-layers 5 --denoiser-layers 4 --num-heads 8"
 BUDGET = (
-    "--category cat,bus,rabbit,car --steps 800 --batch-strokes 512 --learning-rate 2e-3 --warmup 100 --ema-decay 0.99 "
-    "--history-noise 0.2 --augmentation 0.1 --validate-every 800 --sample-every 0"
+    "--category cat,bus,rabbit,car --steps 800 --batch-strokes 512 --parts 1 --learning-rate 2e-3 --warmup 100 "
+    "--ema-decay 0.99 --history-noise 0.2 --augmentation 0.1 --validate-every 800 --sample-every 0"
 )
 FINE_TUNED = "--init checkpoints/base.safetensors --steps 300 --batch-strokes 768 --learning-rate 8e-4"
 
@@ -210,6 +211,27 @@ def chosen_lines(only: str | None) -> list[Line]:
     return [line for line in LINES if line.group in wanted]
 
 
+def measured_rows() -> list[dict[str, Any]]:
+    """Return the lines of results/ablations.json, none where it is missing; raises ValueError for a damaged one."""
+    if not RESULTS.is_file():
+        return []
+    try:
+        rows = json.loads(RESULTS.read_text(encoding="utf-8"))["lines"]
+        if all(isinstance(row["group"], str) and isinstance(row["name"], str) for row in rows):
+            return list(rows)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"{RESULTS}: damaged; remove it to measure everything again")
+
+
+def check_shipped(line: Line) -> None:
+    """Refuse, before anything is trained, shipped weights of a line that are missing or damaged."""
+    for category in line.categories:
+        for run in (line.weights, line.guide):
+            if run.startswith("shipped"):
+                guide_path(read_weights_header(weights_of(run, category)))
+
+
 def main(argv: list[str] | None = None) -> Path:
     """Measure what is missing and return the path of the table."""
     arguments = build_parser().parse_args(argv)
@@ -219,19 +241,23 @@ def main(argv: list[str] | None = None) -> Path:
             does = f"train_diffusion.py {shlex.join(line.command())}" if not line.weights else f"draw: {line.sampling}"
             print(f"{line.group}: {line.name}: {does}")
         return RESULTS
-    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["lines"] if RESULTS.is_file() else []
+    rows = measured_rows()
     done = {(row["group"], row["name"]) for row in rows}
 
-    from atomic_files import write_atomically
     from dataset_utils import load_category
+
+    network_categories(NETWORK_PATH)
+    for line in lines:
+        check_shipped(line)
+    held_out = {name: load_category(name, data_dir=arguments.data_dir, split="local").test for name in SCORED}
+    check_file(RESULTS)
+
+    from atomic_files import write_atomically
     from feature_network import load_feature_network
     from reference import reference_of
 
     loaded = load_feature_network(NETWORK_PATH)
-    references = {}
-    for category in SCORED:
-        data = load_category(category, data_dir=arguments.data_dir, split="local")
-        references[category] = reference_of(list(data.test), category, loaded)
+    references = {name: reference_of(list(drawings), name, loaded) for name, drawings in held_out.items()}
     order = [(line.group, line.name) for line in LINES]
     for line in lines:
         if (line.group, line.name) in done and not arguments.again:

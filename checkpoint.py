@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
-from atomic_files import atomic_file, remove_leftovers, write_atomically
-from config import CHECKPOINTS, ModelConfig, RunFailed, config_from_dict
+from atomic_files import write_atomically
+from config import RunFailed
 from diffusion_model import StrokeDiffusionModel
 from stroke_tokens import Whitening
-
-FORMAT = "stroke-diffusion-1"
-MAX_PARAMETERS = 500_000_000
+from tensor_files import check_tensor_file, sealed
+from tensor_files import sha256_of as sha256_of
+from weights_header import FORMAT, guide_path, index_of_category, read_weights_header
 
 
 @dataclass
@@ -53,33 +52,7 @@ class TrainedModel:
 
     def category_id(self, category: str) -> int:
         """Return the index of `category`, raising ValueError with those the model was trained on."""
-        trained = self.conditions.get("trained_on", list(self.categories))
-        if category not in trained:
-            shown = ", ".join(trained[:10]) + (" ..." if len(trained) > 10 else "")
-            raise ValueError(f"this checkpoint draws {shown}, not '{category}'")
-        return self.categories.index(category)
-
-
-@contextmanager
-def _told_when_full(path: Path) -> Iterator[None]:
-    """Turn an error of writing into RunFailed that names the file and the free space."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        free = shutil.disk_usage(path.parent).free / 1e6 if path.parent.is_dir() else 0.0
-        raise RunFailed(
-            f"{path}: could not be written ({str(error).splitlines()[0]}); {free:.0f} MB are free; "
-            "what was saved before is untouched"
-        ) from error
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return index_of_category(category, self.categories, self.conditions)
 
 
 def save_weights(path: Path, trained: TrainedModel, dtype: torch.dtype = torch.bfloat16) -> None:
@@ -93,8 +66,7 @@ def save_weights(path: Path, trained: TrainedModel, dtype: torch.dtype = torch.b
         "categories": json.dumps(list(trained.categories)),
         "conditions": json.dumps(trained.conditions),
     }
-    with _told_when_full(path):
-        write_atomically(path, safetensors_bytes(tensors, metadata))
+    write_atomically(path, sealed(safetensors_bytes(tensors, metadata)))
 
 
 def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
@@ -103,26 +75,21 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel
     Raises FileNotFoundError, or ValueError naming the file and the first thing that is wrong with it: not
     safetensors, damaged, of another program, of other shapes than its settings say, or with numbers not finite.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint")
+    header = read_weights_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError(f"{path}: not a checkpoint of this program (format {metadata.get('format')!r})")
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            config, categories, conditions = _read_settings(path, metadata)
-            model, expected = _empty_model(path, config, len(categories))
-            _check_shapes(path, shapes, expected)
-            tensors = {key: file.get_tensor(key).float() for key in shapes}
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: damaged or not a safetensors file ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{path}: damaged, or not a safetensors file ({str(error).splitlines()[0]})") from error
     bad = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise ValueError(f"{path}: {bad[0]} holds numbers that are not finite")
+    model = StrokeDiffusionModel(header.config, len(header.categories))
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     whitening = Whitening(*(tensors[f"whitening.{name}"] for name in ("mean", "basis", "scale")))
-    return TrainedModel(model.to(device).eval(), whitening.to(device), categories, conditions, file=path.name)
+    return TrainedModel(
+        model.to(device).eval(), whitening.to(device), header.categories, header.conditions, file=path.name
+    )
 
 
 def load_with_guide(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
@@ -131,72 +98,21 @@ def load_with_guide(path: Path, device: str | torch.device = "cpu") -> TrainedMo
     A guide lies beside the file, or among the shipped checkpoints. Raises FileNotFoundError where it is missing and
     ValueError where it is not the one of the tuning.
     """
+    guide = guide_path(read_weights_header(path))
     trained = load_weights(path, device)
-    wanted = _guide_of(path, trained.conditions.get("sampling", {"guidance": 1.0}))
-    if wanted is None:
-        return trained
-    places = [folder / Path(wanted["file"]).name for folder in (path.parent, CHECKPOINTS)]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise FileNotFoundError(f"{places[0]}: is missing; {path.name} is drawn with it as its guide")
-    if sha256_of(found) != wanted["sha256"]:
-        raise ValueError(f"{found}: is not the guide that {path.name} was tuned with, sha256 {wanted['sha256'][:12]}")
-    trained.guide = load_weights(found, device)
+    trained.guide = load_weights(guide, device) if guide else None
     return trained
-
-
-def _read_settings(path: Path, metadata: Mapping[str, str]) -> tuple[ModelConfig, tuple[str, ...], dict[str, Any]]:
-    try:
-        config = config_from_dict(ModelConfig, json.loads(metadata["model"]), str(path))
-        categories, conditions = json.loads(metadata["categories"]), json.loads(metadata["conditions"])
-    except (KeyError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: its header is damaged ({type(error).__name__}: {error})") from error
-    named = isinstance(categories, list) and all(isinstance(name, str) for name in categories)
-    if not named or not 1 <= len(categories) <= 10_000 or not isinstance(conditions, dict):
-        raise ValueError(f"{path}: its header lacks a list of 1 ... 10000 category names")
-    return config, tuple(categories), conditions
-
-
-def _guide_of(path: Path, sampling: Any) -> dict[str, str] | None:
-    """Return file and sha256 of the guide in what tune_sampling.py wrote, refusing settings of another form."""
-    guide = sampling.get("guide") if isinstance(sampling, dict) else None
-    named = guide is None or (isinstance(guide, dict) and {type(guide.get(k)) for k in ("file", "sha256")} == {str})
-    if not isinstance(sampling, dict) or type(sampling.get("guidance")) not in (int, float) or not named:
-        raise ValueError(f"{path}: its header is damaged (sampling: {str(sampling)[:80]})")
-    return guide
-
-
-def _empty_model(
-    path: Path, config: ModelConfig, num_categories: int
-) -> tuple[StrokeDiffusionModel, dict[str, tuple[int, ...]]]:
-    """Return a model to fill and the shape of every tensor a file must bring, refusing giants before allocation."""
-    per_layer = 12 * config.num_layers + 8 * config.denoiser_layers + 13
-    estimate = per_layer * config.width**2 + num_categories * config.width
-    if estimate > MAX_PARAMETERS:
-        raise ValueError(f"{path}: declares {estimate:,} parameters, the limit is {MAX_PARAMETERS:,}")
-    try:
-        model = StrokeDiffusionModel(config, num_categories)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    shapes = {f"model.{k}": tuple(v.shape) for k, v in model.state_dict().items()}
-    dim = model.token_dim
-    return model, shapes | {"whitening.mean": (dim,), "whitening.basis": (dim, dim), "whitening.scale": (dim,)}
-
-
-def _check_shapes(path: Path, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
-    for key in sorted(expected.keys() | found.keys()):
-        if found.get(key) != expected.get(key):
-            raise ValueError(f"{path}: {key} has shape {found.get(key)}, its settings say {expected.get(key)}")
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a training state with its sha256; the state before it is kept as `*.previous`, also when writing fails."""
     fresh = path.with_name(path.name + ".new")
-    remove_leftovers(fresh)
-    with _told_when_full(path):
-        with atomic_file(fresh) as file:
-            torch.save(dict(state), file)
-        write_atomically(_digest_file(fresh), sha256_of(fresh))
+    # whole in memory first: then its size is known, and a full disk is an OSError, which torch.save hides
+    memory = io.BytesIO()
+    torch.save(dict(state), memory)
+    content = memory.getvalue()
+    write_atomically(fresh, content)
+    write_atomically(_digest_file(fresh), hashlib.sha256(content).hexdigest())
     # Whatever moment a kill hits, one of path, *.previous and *.new is whole and carries a matching hash.
     for source, target in ((path, _previous(path)), (fresh, path)):
         if source.exists():
@@ -217,6 +133,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
         try:
             if not digest_file.exists() or digest_file.read_text() != sha256_of(candidate):
                 raise ValueError("its sha256 does not match")
+            check_tensor_file(candidate)
             state: dict[str, Any] = torch.load(candidate, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises whatever a damaged file provokes
             if candidate is not candidates[0]:  # an unfinished *.new is what a kill leaves; no news

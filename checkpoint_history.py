@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from atomic_files import write_atomically
 from config import NETWORK_PATH, REFERENCE_PATH, ModelConfig, TrainConfig
 from results_tables import part
+from tensor_files import sha256_of
+from weights_header import read_weights_header
 
 if TYPE_CHECKING:  # torch takes over a second to import: whoever imports this answers --help before it
     from checkpoint import TrainedModel
@@ -66,21 +68,19 @@ def read_checkpoints(folder: Path, first: Sequence[str] = ()) -> list[Shipped]:
     if not paths:
         raise FileNotFoundError(f"{folder}: no model checkpoints (*.safetensors)")
 
-    from safetensors import safe_open
-
-    from checkpoint import load_weights, sha256_of
-
     order = [BASE, *first]
     paths.sort(key=lambda path: order.index(path.stem) if path.stem in order else len(order))
+    headers = [read_weights_header(path) for path in paths]
+
+    from checkpoint import load_weights  # torch: damaged headers are told before it
+
     shipped = []
-    for path in paths:
+    for path, header in zip(paths, headers, strict=True):
         trained = load_weights(path)
-        with safe_open(path, framework="pt") as file:
-            storage = str(file.get_tensor(next(k for k in file.keys() if k.startswith("model."))).dtype)  # noqa: SIM118
         lineage = trained.conditions.get("lineage")
         earlier = [part(stage) for stage in lineage] if isinstance(lineage, list) else []
         stages = [*earlier, trained.conditions]
-        shipped.append(Shipped(path, trained, storage.removeprefix("torch."), sha256_of(path), stages))
+        shipped.append(Shipped(path, trained, header.storage, sha256_of(path), stages))
     return shipped
 
 
@@ -141,10 +141,15 @@ def _flags(
     return words, unsaid + [f"{name} {text_of(stored[name])} (no setting of this program any more)" for name in gone]
 
 
+BEFORE_STORED = {"parts": 1}
+"""What a training did that is older than the setting, where that is not the default."""
+
+
 def command_of(name: str, stage: Stage, before: str | None) -> str:
     """Return the command that repeats a training with this program, after a comment on what is not known of it."""
     start = part(stage, "start")
-    words, unsaid = _flags(part(stage, "train"), TrainConfig)
+    stored = part(stage, "train")
+    words, unsaid = _flags({**BEFORE_STORED, **stored} if stored else stored, TrainConfig)
     begun = start.get("init") or before
     # a checkpoint to begin from brings the form of the network, all but its dropout
     of_model, unsaid_of_model = _flags(part(start, "model"), ModelConfig, ("dropout",) if begun else None)

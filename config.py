@@ -9,10 +9,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import os
+import re
+import signal
 import sys
 import typing
 import unicodedata
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,9 +28,12 @@ SPLITS = ("auto", "official", "leak-free", "local")
 SPACINGS = ("even", "curved", "fitted")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
+SETTINGS_FILE = "settings.json"
+"""What a training is, in its folder: enough to refuse another command at once."""
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
@@ -106,6 +113,8 @@ class TrainConfig:
                             minimum=0, maximum=1)  # fmt: skip
     steps: int = option(6000, "optimizer updates", minimum=1, maximum=10_000_000)
     batch_strokes: int = option(2048, "stroke tokens per batch, padding included", minimum=16, maximum=1_000_000)
+    parts: int = option(2, "parts that a batch is computed in: more need less memory; processes share them",
+                        minimum=1, maximum=1024)  # fmt: skip
     noise_draws: int = option(4, "noise levels trained per stroke and pass", minimum=1, maximum=64)
     first_stroke_draws: int = option(0, "further noise levels trained on the first stroke, which no other one explains",
                                      minimum=0, maximum=256)  # fmt: skip
@@ -204,6 +213,21 @@ def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) ->
     return config
 
 
+def refuse_other_run(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ValueError naming the first setting in which a command, `now`, differs from the run saved in `folder`.
+
+    Both are tables of tables: the parts of a run and their settings.
+    """
+    for part, settings in now.items():
+        for key, value in settings.items():
+            found = saved.get(part, {}).get(key)
+            if found != value:
+                raise ValueError(
+                    f"{folder} holds a run with {part} {key} = {found!r}, this command says {value!r}; repeat its "
+                    "command, or choose another --out"
+                )
+
+
 class _OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the whole usage before it."""
 
@@ -220,25 +244,90 @@ def script_parser(docstring: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def run_script(main: Callable[[], Any]) -> typing.NoReturn:
-    """Run a script's `main` and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted; errors are one line."""
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --device, which ``devices.best_device`` understands, to `parser`."""
+    parser.add_argument("--device", default="auto", choices=DEVICES, help="where to compute (default auto: a GPU "
+                        "where there is one)")  # fmt: skip
+
+
+def check_folder(folder: Path, flag: str = "--out") -> None:
+    """Make a folder that is to be written into, raising ValueError where that fails: before the work, not after it."""
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written into ({error.strerror}); choose another {flag}") from None
+
+
+def check_file(path: Path, flag: str = "--out") -> None:
+    """Make the folder of a file that is to be written, raising ValueError as ``check_folder`` does."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, {flag} must name a file")
+    check_folder(path.parent, flag)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM: everything is tidied up as after Ctrl-C."""
+
+
+def _terminate(signum: int, frame: object) -> typing.NoReturn:
+    raise Terminated
+
+
+def run_script(main: Callable[[], Any], less_memory: str = "") -> typing.NoReturn:
+    """Run a script's `main` and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted, 143 terminated.
+
+    Errors and warnings are one line. `less_memory` says which flag to turn when memory runs out.
+    """
     debug = "--debug" in sys.argv
     name = Path(sys.argv[0]).name
+    warnings.formatwarning = lambda message, *rest: f"warning: {' '.join(str(message).split())}\n"
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        main()
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+        try:
+            main()
+        finally:
+            _flush_output()
+    except KeyboardInterrupt as error:
+        print(f"{name}: {'terminated' if isinstance(error, Terminated) else 'interrupted'}", file=sys.stderr)  # noqa: T201
+        sys.exit(143 if isinstance(error, Terminated) else 130)
+    except BrokenPipeError:  # whoever read the output has enough of it
+        sys.exit(141)
     except (ValueError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         _fail(name, error, 2, debug)
     except (RuntimeError, OSError, MemoryError) as error:
-        _fail(name, error, 1, debug)
+        _fail(name, error, 1, debug, less_memory)
     sys.exit(0)
 
 
-def _fail(name: str, error: BaseException, code: int, debug: bool) -> typing.NoReturn:
+def _flush_output() -> None:
+    """Write out what was printed while an error of it can still be told; what cannot be written is dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        if not isinstance(error, BrokenPipeError):
+            raise OSError(error.errno, error.strerror, "standard output") from None
+        raise
+
+
+def _fail(name: str, error: BaseException, code: int, debug: bool, less_memory: str = "") -> typing.NoReturn:
     if debug:
         raise error
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    print(f"{name}: error: {lines[0]}", file=sys.stderr)  # noqa: T201
+    print(f"{name}: error: {_reason(error, less_memory)}", file=sys.stderr)  # noqa: T201
     sys.exit(code)
+
+
+def _reason(error: BaseException, less_memory: str) -> str:
+    """Return one line that says what went wrong: `file: reason` for errors of the system, advice for lack of memory."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+    text = str(error).strip()
+    if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory|bad_alloc", text):
+        wanted = re.search(r"allocate ([\d.]+ \w+)", text)
+        size = f" ({wanted[1]} more were wanted)" if wanted else ""
+        return f"out of memory{size}" + (f": try {less_memory}" if less_memory else "")
+    return (text.splitlines() or [type(error).__name__])[0]

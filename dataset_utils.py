@@ -30,7 +30,7 @@ import orjson
 
 from atomic_files import atomic_file
 from config import CATEGORIES, SPLITS, resolve_category
-from official_data import BASE_URL, OFFICIAL, download_category, file_identity, read_split
+from official_data import BASE_URL, OFFICIAL, download_category, file_identity, read_split, shown
 from packed_drawings import (
     Drawing,
     PackedDrawings,
@@ -42,8 +42,8 @@ from packed_drawings import (
 from stroke_simplification import simplify_drawing, simplify_stroke
 
 __all__ = [
-    "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "available_categories", "load_category",
-    "local_test_mask", "read_ndjson", "simplify_drawing", "simplify_stroke", "write_ndjson",
+    "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "load_category",
+    "local_test_mask", "read_ndjson", "simplify_drawing", "simplify_stroke", "word_of", "write_ndjson",
 ]  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parent
@@ -52,7 +52,9 @@ SPLIT_FOLDER = PROJECT / "subset"
 # A drawing beyond these is cut and counted. The longest of 145,411 real ones has 138 strokes and 766 points.
 MAX_STROKES = 2_000
 MAX_POINTS = 20_000
-MAX_LINE_BYTES = 64 << 20
+# A line beyond these is refused before it is parsed, which takes up to 1 GB at the limit; 10^5 strokes are 300,000 lists.
+MAX_LINE_BYTES = 32 << 20
+MAX_LINE_LISTS = 2_000_000
 EMBEDDED_COUNT = 2_000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -76,6 +78,11 @@ class LoadCounts:
         """Return the counts that are not zero, in words."""
         named = [(name.replace("_", " "), count) for name, count in dataclasses.asdict(self).items()]
         return ", ".join(f"{count} {name}" for name, count in named if count or name == "drawings")
+
+    def describe_losses(self) -> str:
+        """Return what was left out or cut, in words; empty if every line is a drawing as it was given."""
+        losses = dataclasses.replace(self, drawings=0, raw_drawings=0).describe()
+        return losses.removeprefix("0 drawings").removeprefix(", ")
 
 
 def read_ndjson(
@@ -117,8 +124,10 @@ def read_ndjson(
                         raise ValueError("unusual stroke")
                 if not 0 < len(xs_here) <= MAX_POINTS or len(stroke_ends) - num_strokes > MAX_STROKES:
                     raise ValueError("unusual drawing")
-                # bytes() refuses whatever is not a whole number in 0..255, but takes true for 1
-                if line.find(b"e", max(line.find(b'"drawing"'), 0)) >= 0 and _may_draw_booleans(line, record):
+                # bytes() refuses whatever is not a whole number in 0..255, but takes true for 1; a backslash may
+                # hide the key "drawing"
+                may_lie = line.find(b"\\") >= 0 or line.find(b"e", max(line.find(b'"drawing"'), 0)) >= 0
+                if may_lie and _may_draw_booleans(line, record):
                     raise ValueError("unusual number")
                 all_xs += bytes(xs_here)
                 all_ys += bytes(ys_here)
@@ -139,6 +148,22 @@ def read_ndjson(
     return packed, LoadCounts(drawings=len(packed), **tally)
 
 
+def word_of(path: str | Path) -> str:
+    """Return what the first line that is not blank says it shows, by the same parser as `read_ndjson`.
+
+    Raises ValueError `FILE:LINE: ...` where that line is not JSON or has no word.
+    """
+    number = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(_lines(file, path), start=1):
+            if line.strip():
+                record = _parsed_record(line, f"{path}:{number}")
+                if isinstance(record, dict) and isinstance(record.get("word"), str):
+                    return record["word"]
+                break
+    raise ValueError(f"{path}:{number}: has no text under the key 'word'")
+
+
 def _checked_lines(path: str | Path, wanted_lines: Iterable[int]) -> set[int]:
     wanted = set()
     for index in wanted_lines:
@@ -149,12 +174,14 @@ def _checked_lines(path: str | Path, wanted_lines: Iterable[int]) -> set[int]:
 
 
 def _lines(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
-    """Yield the lines of a file without its byte order mark; a file without line ends cannot fill the memory."""
+    """Yield the lines of a file without its byte order mark; none is so long or nested that it could fill the memory."""
     if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
         file.seek(0)
     for number, line in enumerate(iter(functools.partial(file.readline, MAX_LINE_BYTES + 1), b""), start=1):
         if len(line) > MAX_LINE_BYTES:
-            raise ValueError(f"{path}:{number}: line is longer than {MAX_LINE_BYTES >> 20} MiB")
+            raise ValueError(f"{path}:{number}: line is longer than {MAX_LINE_BYTES >> 20} MiB, the limit of a drawing")
+        if len(line) > MAX_LINE_LISTS and (lists := line.count(b"[") + line.count(b"{")) > MAX_LINE_LISTS:
+            raise ValueError(f"{path}:{number}: line has {lists:,} lists, the limit of a drawing is {MAX_LINE_LISTS:,}")
         yield line
 
 
@@ -186,12 +213,16 @@ def _unusual_drawing(line: bytes, tally: Counter[str], where: str) -> Drawing:
     return [official_stroke(stroke, f"{where}: stroke {index}") for index, stroke in enumerate(arrays)]
 
 
-def _parsed_strokes(line: bytes, where: str) -> list[list[list[float]]]:
+def _parsed_record(line: bytes, where: str) -> Any:
     try:
-        record = orjson.loads(line)
+        return orjson.loads(line)
     except ValueError as error:
         kind = "HTML or XML" if line.lstrip().startswith(b"<") else f"not JSON ({error})"
         raise ValueError(f"{where}: {'gzip, unpack it first' if line.startswith(bytes([31, 139])) else kind}") from None
+
+
+def _parsed_strokes(line: bytes, where: str) -> list[list[list[float]]]:
+    record = _parsed_record(line, where)
     strokes = record.get("drawing") if isinstance(record, dict) else None
     if not isinstance(strokes, list):
         raise ValueError(f"{where}: not a Quick, Draw! drawing, has no list under the key 'drawing'")
@@ -205,7 +236,7 @@ def _parsed_strokes(line: bytes, where: str) -> list[list[list[float]]]:
         for values in stroke:
             for value in values:
                 if type(value) not in (int, float):
-                    raise ValueError(f"{where}: stroke {index} holds {value!r:.40}, must be a number")
+                    raise ValueError(f"{where}: stroke {index} holds {shown(value)}, must be a number")
     return strokes
 
 
@@ -281,6 +312,21 @@ def available_categories(data_dir: str | Path | None = None) -> list[str]:
     return sorted(CATEGORIES) if folder is None else _categories_in(kind, folder)
 
 
+def category_list(text: str, data_dir: str | Path | None = None) -> list[str]:
+    """Return the categories that a text with commas names, each once; 'all' means all that are at hand.
+
+    Raises ValueError that names those at hand, and what ``available_categories`` raises.
+    """
+    available = available_categories(data_dir)
+    if text.strip() == "all":
+        return available
+    try:
+        names = [resolve_category(part, available) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise ValueError(f"{data_dir or 'the drawings at hand'}: {error}") from None
+    return list(dict.fromkeys(names))
+
+
 def load_category(
     category: str,
     *,
@@ -299,13 +345,14 @@ def load_category(
     `data_folder`, a download into it (cat, bus, rabbit), the embedded drawings. If one of the first two is named, no
     other is looked into. `split` is official, leak-free, local, or auto: official for a file with the official
     number of lines, else local. Packed drawings are kept in `cache_dir`, by default `data_folder/cache`. Raises
-    FileNotFoundError or ValueError, one line with the file, what is wrong and what would be right.
+    FileNotFoundError or ValueError, one line with the file, what is wrong and what would be right, and
+    ConnectionError where a `split` needs the official file and it does not come.
     """
     if split not in SPLITS:
         raise ValueError(f"split is '{split}', must be one of {', '.join(SPLITS)}")
     data_folder = Path(data_folder)
     notes: list[str] = []
-    source = _find_source(category, data_dir, data_folder, base_url if allow_download else None, notes)
+    source = _find_source(category, data_dir, data_folder, base_url if allow_download else None, split, notes)
     split = _resolve_split(split, source, notes)
     indices = None
     if split != "local":
@@ -356,9 +403,12 @@ def _categories_in(kind: str, folder: Path) -> list[str]:
 
 
 def _find_source(
-    category: str, data_dir: str | Path | None, data_folder: Path, base_url: str | None, notes: list[str]
+    category: str, data_dir: str | Path | None, data_folder: Path, base_url: str | None, split: str, notes: list[str]
 ) -> _Source:
-    """Return the first place that has the category, downloading from `base_url` unless it is None."""
+    """Return the first place that has the category, downloading from `base_url` unless it is None.
+
+    Where a download fails the embedded drawings stand in, but for a `split` that only the official file has.
+    """
     kind, folder = _chosen_folder(data_dir, data_folder)
     names = list(CATEGORIES) if folder is None else _categories_in(kind, folder)
     try:
@@ -373,6 +423,8 @@ def _find_source(
             try:
                 kind, path = "download", download_category(name, data_folder, base_url=base_url)
             except OSError as error:
+                if split in ("official", "leak-free"):  # nothing else has these lines
+                    raise
                 notes.append(f"no download: {error}")
     if path is None:
         import embedded_drawings
@@ -426,12 +478,12 @@ def _cached_drawings(
         try:
             packed, text = load_packed(path)
             found = json.loads(text)
-            counts = LoadCounts(**found.pop("counts"))
+            counts = _checked_counts(path, found.pop("counts"), len(packed))
             changed = [name for name in conditions if found.get(name) != conditions[name]]
             if not changed:
                 return packed, counts
             notes.append(f"cache rebuilt: another {' and '.join(changed)}")
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             notes.append(f"cache rebuilt: {error}")
     if source.path is None:
         from embedded_drawings import embedded_drawings
@@ -448,6 +500,13 @@ def _cached_drawings(
     except OSError as error:
         notes.append(f"not cached: {error}")
     return packed, counts
+
+
+def _checked_counts(path: Path, counts: dict[str, Any], num_drawings: int) -> LoadCounts:
+    """Return the counts that a cache holds, raising ValueError where they cannot be its own."""
+    if any(type(count) is not int or count < 0 for count in counts.values()) or counts["drawings"] != num_drawings:
+        raise ValueError(f"{path}: damaged (its counts are not of its {num_drawings} drawings)")
+    return LoadCounts(**counts)
 
 
 @functools.cache

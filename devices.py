@@ -8,9 +8,16 @@ from typing import Any
 import torch
 
 
-def best_device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def best_device(wanted: str = "auto") -> torch.device:
+    """Return the device `wanted`, cpu or cuda; for auto the GPU where there is one, else the CPU.
+
+    Raises ValueError for a GPU that is not there.
+    """
+    seen = wanted != "cpu" and torch.cuda.is_available()
+    if wanted == "cuda" and not seen:
+        built = f"this PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "it is built without"
+        raise ValueError(f"--device is cuda, but PyTorch sees no CUDA GPU here ({built}); use --device cpu, or auto")
+    return torch.device("cuda" if seen else "cpu")
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -21,8 +28,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(check()) if check is not None else False
 
 
-def autocast_for(precision: str) -> Callable[[], Any]:
-    """Return a factory of context managers: bfloat16 autocast for "bfloat16", and for "auto" where it is faster."""
-    device = best_device()
+def autocast_for(precision: str, device: torch.device | None = None) -> Callable[[], Any]:
+    """Return a factory of context managers: bfloat16 autocast for "bfloat16", and for "auto" where it is faster.
+
+    `device` is the one that computes, without it the best one.
+    """
+    device = device or best_device()
     enabled = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from atomic_files import write_atomically
+from tensor_files import read_header, sealed
 
 SIDE = 64
 """Width and height of the pictures, in pixels."""
@@ -137,7 +138,7 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata:
     A reader sees the old file or the new one, never half of one.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, safetensors_bytes(plain, dict(metadata)))
+    write_atomically(path, sealed(safetensors_bytes(plain, dict(metadata))))
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -145,18 +146,12 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
 
     Raises FileNotFoundError when there is no such file and ValueError when it is damaged.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path}: damaged, or not a safetensors file ({error})") from None
+    words = read_header(Path(path)).words
+    tensors = load_file(path)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"{path}: {name} holds NaN or infinity")
-    return tensors, metadata
+    return tensors, dict(words)
 
 
 def save_feature_network(
@@ -204,11 +199,14 @@ def load_feature_network(path: str | Path) -> LoadedNetwork:
         header = {key: json.loads(metadata[key]) for key in ("format", "config", "classes", "conditions", "sha256")}
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}")
+        if not isinstance(header["conditions"], dict) or not all(isinstance(name, str) for name in header["classes"]):
+            raise ValueError("conditions or class names of another form")
         config = FeatureNetworkConfig(**{**header["config"], "widths": tuple(header["config"]["widths"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a sketch feature network ({error})") from None
-    with torch.device("meta"):
-        network = SketchFeatureNetwork(config)
+        with torch.device("meta"):
+            network = SketchFeatureNetwork(config)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # of JSON, settings, shapes
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: not a sketch feature network ({reason:.150})") from None
     declared = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(declared.keys() | found.keys()):

@@ -28,8 +28,8 @@ Watcher = Callable[[int, np.ndarray], object]
 class Generated:
     """Drawings as smooth strokes (num_points, 2) in pixels, before simplification, and what happened on the way.
 
-    `unfinished` drawings were cut at the model's longest length; those with a stroke that is not finite were ended
-    before it and are counted in `not_finite`.
+    `unfinished` drawings were cut at the model's longest length; those with a stroke, or a decision to go on, that is
+    not finite were ended before it and are counted in `not_finite`.
     """
 
     drawings: list[Drawing]
@@ -52,6 +52,16 @@ def official_form(drawing: Drawing, kept_strokes: int = 0) -> tuple[Drawing, int
         clipped += int(((rounded < 0) | (rounded > 255)).any(-1).sum())
         new.append(np.clip(rounded, 0, 255).astype(np.uint8))
     return [np.asarray(stroke) for stroke in drawing[:kept_strokes]] + new, clipped
+
+
+def cut_prefixes(prefixes: Sequence[Drawing], longest: int) -> tuple[list[Drawing], int]:
+    """Return prefixes cut so that a model of at most `longest` strokes can add one, and how many had to be cut.
+
+    A model of a single stroke can add none, whatever is cut: then they come back as they were.
+    """
+    most = longest - 1 or None
+    cut = [drawing[:most] for drawing in prefixes]
+    return cut, sum(len(ours) < len(given) for ours, given in zip(cut, prefixes, strict=True))
 
 
 class StrokeRandomness:
@@ -236,6 +246,7 @@ class _StrokeByStroke:
             random = StrokeRandomness(self.seed, indices, k, self.model.token_dim, self.device)
             if k > 0:
                 ends = torch.sigmoid(self.model.stop_logits(predictor.state.last).float()).cpu().numpy()
+                result.not_finite += int(np.isnan(ends).sum())  # they end here, for NaN compares as false
                 goes_on = random.uniform >= ends
                 random.keep(goes_on)
                 self._keep(goes_on)

@@ -11,20 +11,20 @@ The names of all parameters are those of the public weights. No weights come wit
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+
+from tensor_files import INCEPTION_WEIGHTS, check_tensor_file
 
 SIDE = 299
 """Width and height of the pictures, in pixels."""
 NUM_FEATURES = 2048
-WEIGHTS_NAME = "weights-inception-2015-12-05-6726825d.pth"
-"""The file of torch-fidelity; pytorch-fid's pt_inception-2015-12-05-6726825d.pth holds the same tensors."""
 
 Convolutions = Sequence[tuple[int, int, int]]  # side by side, their channels stacked: channels out, height, width
 Branch = Sequence[Convolutions]  # one after another
@@ -163,13 +163,13 @@ class InceptionV3(nn.Module):
 def load_inception(path: str | Path) -> InceptionV3:
     """Return the network with the weights of a state dict, .pth or .safetensors, in evaluation mode on the CPU.
 
-    The classifier `fc` may be in the file and is left out. No code of a file is executed. Raises FileNotFoundError,
-    or ValueError in one line for a file that is damaged, holds a program, or other tensors than the network's.
+    The classifier `fc` may be in the file and is left out. No code of a file is executed, and nothing unpacked. Raises
+    FileNotFoundError, or ValueError in one line for a file that is damaged, holds a program, or other tensors than the
+    network's.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
+    check_tensor_file(path)
+    state = load_file(path) if path.suffix == ".safetensors" else _read_state_dict(path)
     with torch.device("meta"):
         network = InceptionV3()
     # BatchNorm counts its batches in training only, and not every copy of the weights has the counters
@@ -180,7 +180,7 @@ def load_inception(path: str | Path) -> InceptionV3:
     found = {name: shape for name, shape in found.items() if not name.endswith("num_batches_tracked")}
     for name in sorted(shapes.keys() | found.keys()):
         if name not in found:
-            raise ValueError(f"{path}: has no {name}; the file wanted is {WEIGHTS_NAME}, a state dict")
+            raise ValueError(f"{path}: has no {name}; the file wanted is {INCEPTION_WEIGHTS}, a state dict")
         if (expected := shapes.get(name, classifier.get(name))) != found[name]:
             wanted = f"the FID's Inception-v3 has {expected}" if expected else "the FID's Inception-v3 has none"
             raise ValueError(f"{path}: {name} has shape {found[name]}, {wanted}")
@@ -203,13 +203,6 @@ def _shape_of(path: Path, name: Any, tensor: Any) -> tuple[int, ...]:
 
 
 def _read_state_dict(path: Path) -> Mapping[Any, Any]:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise ValueError(
-                    f"{path}: holds a program (TorchScript), which is not loaded; give the state dict {WEIGHTS_NAME} "
-                    "of torch-fidelity, or leave the flag out and install clean-fid, which loads its own"
-                )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a file of another kind is one error, without remarks on its pickling
@@ -220,13 +213,3 @@ def _read_state_dict(path: Path) -> Mapping[Any, Any]:
     if not isinstance(state, Mapping):
         raise ValueError(f"{path}: holds a {type(state).__name__}, must be a state dict")
     return state
-
-
-def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError, OSError) as error:
-        raise ValueError(f"{path}: damaged, or not a safetensors file ({error})") from None

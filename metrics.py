@@ -23,10 +23,11 @@ from numpy.typing import ArrayLike, NDArray
 
 import official_metrics
 from atomic_files import write_atomically
-from config import NETWORK_PATH, REFERENCE_PATH, resolve_category, run_script, script_parser
+from config import NETWORK_PATH, REFERENCE_PATH, check_file, resolve_category, run_script, script_parser
 from dataset_utils import read_ndjson
 from distances import (
     MINIMUM_EXTRAPOLATION,
+    MINIMUM_FLOOR,
     NEIGHBOURS,
     density_and_coverage,
     frechet_distance,
@@ -37,6 +38,7 @@ from distances import (
 )
 from drawing_statistics import describe_strokes, stroke_distances
 from rendering import FEATURE_RENDERING
+from weights_header import network_categories, reference_categories
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from feature_network import LoadedNetwork
@@ -45,6 +47,8 @@ if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input a
 Drawing = Sequence[NDArray[Any]]
 SUBSETS, FLOOR_SUBSETS = 100, 10
 SUBSET_SIZE = 1000
+NUM_FEATURES = 256
+"""Numbers that the feature network makes of a drawing."""
 
 
 def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]:
@@ -227,33 +231,14 @@ def _read_drawings(path: Path) -> list[Drawing]:
     return list(packed)
 
 
-def _header(path: Path, key: str, otherwise: str) -> Any:
-    """Return the JSON that a safetensors file's header holds under a key, without loading the file (nor torch)."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as file:
-            return json.loads((file.metadata() or {})[key])
-    except (SafetensorError, KeyError, ValueError):
-        raise ValueError(f"{path}: damaged, or {otherwise}") from None
-
-
-def known_categories(network_path: Path) -> list[str]:
-    """Return the categories a feature network names, in its order."""
-    if not network_path.is_file():
-        raise FileNotFoundError(f"{network_path}: no such file; train_features.py makes it")
-    classes: list[str] = _header(network_path, "classes", "not a sketch feature network")
-    return classes
-
-
-def shipped_categories(reference_path: Path = REFERENCE_PATH) -> list[str]:
-    """Return the categories that a file of references holds, none where there is no file."""
-    return sorted(_header(reference_path, "counts", "no file of references")) if reference_path.is_file() else []
-
-
 def _word_of(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        word = json.loads(file.readline()).get("word")
+    """Return what the first line of an ndjson file, which has been read as drawings, says they show."""
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            record = json.loads(next((line for line in file if line.strip()), "{}"))
+        except (ValueError, RecursionError):
+            record = {}
+    word = record.get("word") if isinstance(record, dict) else None
     if not isinstance(word, str):
         raise ValueError(f"{path}: its first line has no word; give --category")
     return word
@@ -265,12 +250,29 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError("--training is given without --real: the shipped reference brings its own")
     generated = _read_drawings(arguments.generated)
     real, training = (_read_drawings(path) if path else None for path in (arguments.real, arguments.training))
-    category = resolve_category(arguments.category or _word_of(arguments.generated), known_categories(NETWORK_PATH))
+    category = resolve_category(arguments.category or _word_of(arguments.generated), network_categories(NETWORK_PATH))
+    if real is None and category not in (held := reference_categories(REFERENCE_PATH)):
+        raise ValueError(f"{REFERENCE_PATH}: holds {', '.join(held) or 'nothing'}, not '{category}'; give --real")
+    scores = score_drawings(generated, real, category, training=training, seed=arguments.seed)
     files = {name: getattr(arguments, name) for name in ("real", "generated", "training")}
     return {
         **{f"{name}_file": str(path) if path else None for name, path in files.items()},
-        **score_drawings(generated, real, category, training=training, seed=arguments.seed),
+        **scores,
+        "note": _note(scores["n_generated"], scores["n_real"]) or None,
     }
+
+
+def _note(n_generated: int, n_real: int) -> str:
+    """Return in words what the numbers of drawings keep the figures from meaning."""
+    notes, few = [], min(n_generated, n_real)
+    if few <= NUM_FEATURES:
+        notes.append(
+            f"{n_generated} generated and {n_real} real drawings for {NUM_FEATURES} features: a covariance of no more "
+            "drawings than features is singular and FID too high; compare it at floor_n with its floor, or take KID"
+        )
+    if min(n_generated, n_real // 2) < MINIMUM_FLOOR:
+        notes.append(f"too few for floors, which take {MINIMUM_FLOOR} generated and {2 * MINIMUM_FLOOR} real drawings")
+    return "; ".join(notes)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -299,6 +301,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = build_parser().parse_args(argv)
     if getattr(arguments, "seed", 0) < 0:
         raise ValueError(f"--seed is {arguments.seed}, must be 0 or more")
+    if arguments.command != "pictures" and arguments.out:
+        check_file(arguments.out)
     commands = {
         "score": run_score,
         "official": official_metrics.run_official,
@@ -313,4 +317,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "fewer drawings, or for official a smaller --batch-size")

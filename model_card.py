@@ -31,7 +31,7 @@ from checkpoint_history import (
     read_checkpoints,
     text_of,
 )
-from config import ATTRIBUTION, CHECKPOINTS, SampleConfig, run_script, script_parser
+from config import ATTRIBUTION, CHECKPOINTS, SampleConfig, check_file, run_script, script_parser
 from results_tables import figure, markdown_table, part, percent, plain_text, readme_table
 
 ROOT = Path(__file__).resolve().parent
@@ -299,6 +299,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> Path:
     """Write the card as the command line says and return its path."""
     arguments = build_parser().parse_args(argv)
+    check_file(arguments.out)
     write_model_card(arguments.published, arguments.checkpoints, arguments.out)
     sys.stdout.write(f"wrote {arguments.out}\n")
     return Path(arguments.out)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 import threading
 import time
@@ -21,8 +22,12 @@ import orjson
 BASE_URL = "https://storage.googleapis.com/quickdraw_dataset/full/simplified"
 NUM_TRAIN, NUM_TEST = 10_000, 2_000
 CONNECT_SECONDS, READ_SECONDS = 3, 10
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 14
 GIVE_UP_SECONDS = 6  # bounds a name server that never answers, which no socket timeout covers
+SILENT_SECONDS = 60  # as long a host that gave no answer is not asked again: three categories wait once
+LOWEST_SPEED, SLOW_SECONDS = 1_000, 30  # bytes a second on average over so many: a slower download gives up
+MAX_FILE_BYTES = 1 << 29  # of one category, five times the largest of the three
+MAX_SPLIT_BYTES = 1 << 20  # ten times an official split file
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,18 @@ def read_split(folder: Path, category: str, *, leak_free: bool = False) -> dict[
 def _split_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such split file; `python make_splits.py` writes it")
+    size = path.stat().st_size
+    if size > MAX_SPLIT_BYTES:
+        raise ValueError(
+            f"{path}: has {size:,} bytes, a split file has at most {MAX_SPLIT_BYTES:,}; "
+            "`python make_splits.py` writes it"
+        )
     return path.read_bytes()
+
+
+def shown(value: object) -> str:
+    """Return a value of a JSON file in at most 40 characters of one line, of lists and objects only the kind."""
+    return f"a {type(value).__name__}" if isinstance(value, (list, dict)) else f"{value!r:.40}"
 
 
 def _checked_indices(path: Path, content: bytes, keys: tuple[str, ...], num_drawings: int) -> dict[str, list[int]]:
@@ -126,7 +142,8 @@ def _checked_indices(path: Path, content: bytes, keys: tuple[str, ...], num_draw
             raise ValueError(f"{path}: has no list under the key '{key}'")
         for index in indices[key]:
             if type(index) is not int or not 0 <= index < num_drawings:
-                raise ValueError(f"{path}: '{key}' holds {index!r}, must be a whole number in 0..{num_drawings - 1}")
+                limit = f"must be a whole number in 0..{num_drawings - 1}"
+                raise ValueError(f"{path}: '{key}' holds {shown(index)}, {limit}")
     return {key: indices[key] for key in keys}
 
 
@@ -135,13 +152,18 @@ def download_category(category: str, folder: Path, *, base_url: str = BASE_URL, 
 
     The file takes its place only after its git blob id was found right (of a category without a known id: after
     it proved to be whole lines of such drawings). An interrupted download of a known file stays as `.part` and
-    goes on from there when repeated. Raises ConnectionError, one line with URL, reason and folder.
+    goes on from there when repeated. Raises ConnectionError, one line with URL, reason, folder and what runs without.
     """
     target = folder / f"{category}.ndjson"
     part = folder / f"{category}.ndjson.part"
     url = f"{base_url}/{quote(category)}.ndjson"
+    without = (
+        f"without it run --data-dir FOLDER (with {category}.ndjson in it), --data-dir embedded (drawings made by a "
+        "program) and `make run` (the shipped models)"
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    _require_answer(url, folder)
+    if silence := _silence(url):
+        raise ConnectionError(f"{url}: no connection ({silence}), so nothing came to {folder}; {without}")
     reason = ""
     for attempt in range(attempts):
         if attempt:
@@ -157,11 +179,27 @@ def download_category(category: str, folder: Path, *, base_url: str = BASE_URL, 
             part.unlink()
         if permanent:
             break
-    raise ConnectionError(f"{url}: {reason}; gave up after {attempt + 1} of {attempts} attempts, nothing in {target}")
+    raise ConnectionError(
+        f"{url}: {reason}; gave up after {attempt + 1} of {attempts} attempts, nothing came to {target}; {without}"
+    )
 
 
-def _require_answer(url: str, folder: Path) -> None:
-    """Ask for the file's header in a thread that may be left behind, so that no network is known in seconds."""
+_silent_hosts: dict[str, tuple[float, str]] = {}
+"""When, by time.monotonic(), and in what way an address gave no answer: three categories shall not wait thrice."""
+
+
+def _silence(url: str) -> str:
+    """Return why there is no answer from where `url` is, or an empty string, within GIVE_UP_SECONDS."""
+    address = url.rpartition("/")[0]
+    when, reason = _silent_hosts.get(address, (-math.inf, ""))
+    if time.monotonic() - when > SILENT_SECONDS:
+        reason = _answer_to_head(url)
+        _silent_hosts[address] = (time.monotonic(), reason) if reason else (-math.inf, "")
+    return reason
+
+
+def _answer_to_head(url: str) -> str:
+    """Ask for a file's header in a thread that may be left behind; return why there is none, or an empty string."""
     import requests
 
     answer: list[str] = []
@@ -170,45 +208,93 @@ def _require_answer(url: str, folder: Path) -> None:
         try:
             requests.head(url, timeout=CONNECT_SECONDS, allow_redirects=True).close()
             answer.append("")
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:
             answer.append(type(error).__name__)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(GIVE_UP_SECONDS)
-    if not answer or answer[0]:
-        reason = answer[0] if answer else f"no answer in {GIVE_UP_SECONDS} s"
-        raise ConnectionError(f"{url}: no connection ({reason}), so nothing came to {folder}")
+    return answer[0] if answer else f"no answer in {GIVE_UP_SECONDS} s"
 
 
 def _fetch(url: str, part: Path) -> tuple[str, bool]:
     """Append what is missing of `url` to `part`; return what went wrong, if anything, and whether it will again."""
-    import pooch
-    import requests
+    transfer = _Transfer(url, part)
+    transfer.start()
+    try:
+        while True:
+            before = transfer.received
+            transfer.join(SLOW_SECONDS)
+            if not transfer.is_alive():
+                return transfer.outcome
+            if transfer.received - before < LOWEST_SPEED * SLOW_SECONDS:
+                return f"slower than {LOWEST_SPEED:,} bytes a second for {SLOW_SECONDS} s", True
+    finally:
+        transfer.stopped = True
 
-    with part.open("ab") as file:
-        # a range counts in the bytes sent, so they must be those of the file
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
-        fetch = pooch.HTTPDownloader(
-            progressbar=sys.stderr.isatty(),
-            chunk_size=CHUNK_BYTES,
-            headers=headers,
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
-        )
+
+class _Transfer(threading.Thread):
+    """Appends what is missing of `url` to `part`, in a thread that may be left behind.
+
+    A server that sends a byte now and then keeps every socket's time limit, so someone else has to watch. To the
+    downloader this is the file, which refuses to grow without end, or after it was left behind.
+    """
+
+    def __init__(self, url: str, part: Path) -> None:
+        super().__init__(daemon=True)
+        self.url, self.part = url, part
+        self.received, self.stopped = 0, False
+        self.outcome: tuple[str, bool] = ("ended without a reason", False)
+
+    def write(self, chunk: bytes) -> None:
+        """Append what has come."""
+        if self.stopped:
+            raise OSError("left behind")
+        if self.file.tell() + len(chunk) > MAX_FILE_BYTES:
+            raise ValueError(f"more than {MAX_FILE_BYTES:,} bytes, no category is so large")
+        self.file.write(chunk)
+        self.received += len(chunk)
+
+    def flush(self) -> None:
+        """Hand what has come to the system, so that a kill loses nothing of it."""
+        self.file.flush()
+
+    def run(self) -> None:
+        """Download, and leave in `outcome` what went wrong, if anything, and whether it will again."""
+        import pooch
+        import requests
+
         try:
-            fetch(url, file, None)
+            with self.part.open("ab") as self.file:
+                start = self.file.tell()
+                # a range counts in the bytes sent, so they must be those of the file
+                headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+                fetch = pooch.HTTPDownloader(
+                    progressbar=sys.stderr.isatty(),
+                    chunk_size=CHUNK_BYTES,
+                    headers=headers,
+                    timeout=(CONNECT_SECONDS, READ_SECONDS),
+                )
+                fetch(self.url, self, None)
+            self.outcome = ("", False)
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
-            if status == 416:  # nothing is missing: the file's check says whether it is right
-                return "", False
-            return f"HTTP status {status}", 400 <= status < 500
+            # 416: nothing is missing, the file's check says whether it is right
+            self.outcome = ("", False) if status == 416 else (f"HTTP status {status}", 400 <= status < 500)
         except requests.RequestException as error:
-            return f"interrupted ({type(error).__name__})", False
-    return "", False
+            self.outcome = (f"interrupted ({type(error).__name__})", False)
+        except ValueError as error:  # no number where the header needs one, or too large: worth nothing
+            self.part.unlink(missing_ok=True)
+            self.outcome = (str(error), True)
+        except OSError as error:  # the disk is full, the folder not writable
+            self.outcome = (str(error), True)
 
 
 def _fault_of(part: Path, category: str) -> str:
     """Return why a downloaded file is not the category's, or an empty string."""
+    with part.open("rb") as file:
+        if file.read(1024).lstrip().startswith(b"<"):
+            return "sent a web page instead of drawings (does the network want you to log in?)"
     if category in OFFICIAL:
         blob, expected = file_identity(part)[0], OFFICIAL[category].data_blob
         if blob == expected:

@@ -24,9 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
 import rendering
-from config import RunFailed
+from config import RunFailed, add_device_argument, check_folder
 from dataset_utils import read_ndjson
 from distances import check_features, frechet_distance, polynomial_kernel, squared_mmd, with_floor
+from tensor_files import check_tensor_file, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +125,7 @@ def write_pictures(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
     paths = [folder / f"{index:0{digits}d}.png" for index in range(len(drawings))]
     if strangers := set(_picture_paths(folder)) - set(paths):
         raise ValueError(f"{folder}: holds {len(strangers)} other pictures ({min(strangers).name}), must hold none")
+    check_folder(folder)
     for path, drawing in zip(tqdm(paths, desc="pictures", unit="picture", disable=None), drawings, strict=True):
         _write_picture(path, official_picture(drawing))
     return paths
@@ -131,10 +133,10 @@ def write_pictures(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
 
 def _write_picture(path: Path, picture: Picture) -> None:
     """Write a PNG file by way of a hidden one, so that no kill leaves a half; unsynced: 2,000 take seconds, not 30."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}.tmp")
     try:
         Image.fromarray(picture).save(hidden, "PNG")
+        os.chmod(hidden, 0o644)
         os.replace(hidden, path)
     except BaseException:
         hidden.unlink(missing_ok=True)
@@ -166,28 +168,28 @@ class Network:
     extract: Extractor
     described: str
     sha256: str | None
+    device: str = "auto"
 
 
-def open_network(weights: Path | None) -> Network:
+def open_network(weights: Path | None, device: str = "auto") -> Network:
     """Return the Inception network of a weights file, or clean-fid's own, which clean-fid downloads once.
 
     Raises ValueError or FileNotFoundError for a bad file, RunFailed where there is neither a file nor clean-fid.
     """
     if weights is None:
-        return _clean_fid_network()
+        return _clean_fid_network(device)
     from devices import best_device
     from inception import load_inception
 
-    network = load_inception(weights).to(best_device())
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return Network(network, "the FID's Inception-v3, weights from a file", sha256)
+    network = load_inception(weights).to(best_device(device))
+    return Network(network, "the FID's Inception-v3, weights from a file", sha256_of(weights), device)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
 
 
-def _clean_fid_network() -> Network:
+def _clean_fid_network(device: str) -> Network:
     """Return what `compute_fid` and `compute_kid` of clean-fid build when their mode is "clean", their default."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -202,7 +204,7 @@ def _clean_fid_network() -> Network:
     from devices import best_device
 
     try:
-        extract: Extractor = build_feature_extractor("clean", best_device(), use_dataparallel=False)
+        extract: Extractor = build_feature_extractor("clean", best_device(device), use_dataparallel=False)
     except (OSError, RuntimeError) as error:  # no connection; or what an interrupted download has left is not loaded
         raise RunFailed(
             f"clean-fid has no Inception network ({_first_line(error)}): it downloads inception-2015-12-05.pt into the "
@@ -212,7 +214,7 @@ def _clean_fid_network() -> Network:
         number = version("clean-fid")
     except PackageNotFoundError:
         number = "of unknown version"
-    return Network(extract, f"clean-fid {number}'s own download", None)
+    return Network(extract, f"clean-fid {number}'s own download", None, device)
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ def describe(pictures: Pictures, network: Network, batch_size: int = BATCH_SIZE,
 
     from devices import best_device
 
-    device, rows = best_device(), []
+    device, rows = best_device(network.device), []
     seen: set[bytes] = set()
     # PyTorch's default on a GPU lets convolutions round their factors to 10 bits.
     exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
@@ -283,8 +285,9 @@ def _kernel_sums(x: Array, y: Array, in_x: Array, in_y: Array) -> Array:
 
 
 def official_scores(
-    real: Pictures, generated: Pictures, *, weights: Path | None, seed: int = 0, batch_size: int = BATCH_SIZE
-) -> dict[str, Any]:
+    real: Pictures, generated: Pictures, *, weights: Path | None, seed: int = 0, batch_size: int = BATCH_SIZE,
+    device: str = "auto",
+) -> dict[str, Any]:  # fmt: skip
     """Return FID and KID of generated against real pictures with floors and conditions, as a plain dict for JSON.
 
     `weights` is a file of Inception weights, or None for clean-fid's own. Raises ValueError with fewer than 2 pictures
@@ -293,7 +296,7 @@ def official_scores(
     for name, side in (("real", real), ("generated", generated)):
         if side.count < 2:
             raise ValueError(f"{side.count} {name} pictures, at least 2 of each side are needed")
-    network = open_network(weights)
+    network = open_network(weights, device)
     theirs = describe(real, network, batch_size, "real")
     ours = describe(generated, network, batch_size, "generated")
     kid, std = official_kernel_distance(theirs.features, ours.features, seed)
@@ -350,6 +353,7 @@ def add_official_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of KID subsets, as np.random.seed, and of halves")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="pictures at once; changes speed and memory")
     parser.add_argument("--out", type=Path, help="write the JSON here as well")
+    add_device_argument(parser)
 
 
 def run_official(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -359,10 +363,12 @@ def run_official(arguments: argparse.Namespace) -> dict[str, Any]:
     if not 1 <= arguments.batch_size <= 10_000:
         raise ValueError(f"--batch-size is {arguments.batch_size}, must lie in 1 ... 10000")
     weights: Path | None = arguments.inception_weights
-    if weights is not None and not weights.is_file():
-        raise FileNotFoundError(f"{weights}: no such file")
+    if weights is not None:
+        check_tensor_file(weights)
     sides = [_read_pictures(path) for path in (arguments.real, arguments.generated)]
-    scores = official_scores(*sides, weights=weights, seed=arguments.seed, batch_size=arguments.batch_size)
+    scores = official_scores(
+        *sides, weights=weights, seed=arguments.seed, batch_size=arguments.batch_size, device=arguments.device
+    )
     files = {"real_file": str(arguments.real), "generated_file": str(arguments.generated)}
     return files | {"weights_file": weights and weights.name} | scores
 

@@ -6,13 +6,15 @@ A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whol
 from __future__ import annotations
 
 import hashlib
+import math
+import re
+import struct
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,12 @@ Offsets = npt.NDArray[np.int64]
 MAX_COORDINATE = 255
 LOCAL_TEST_PERCENT = 15
 ARRAYS = ("points", "stroke_offsets", "drawing_offsets", "lines")
+# type and number of dimensions of what a file holds
+FORMS = {**dict.fromkeys(ARRAYS, ("<i8", 1)), "points": ("|u1", 2), "conditions": ("<U", 0)}
+# what numpy writes before an array; read by hand, because only these few forms are ever written here
+NPY_HEADER = re.compile(
+    rb"\{'descr': '(\|u1|<i8|<U[1-9]\d{0,8})', 'fortran_order': False, 'shape': \(((?:\d{1,15},? ?){0,2})\), \} *\n"
+)
 
 
 @dataclass(frozen=True)
@@ -134,19 +142,50 @@ def load_packed(path: Path) -> tuple[PackedDrawings, str]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("holds compressed arrays")
-        with np.load(path, allow_pickle=False) as arrays:
-            conditions = str(arrays["conditions"])
-            packed = PackedDrawings(*(arrays[name] for name in ARRAYS))
-    except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{path}: damaged ({error})") from None
-    points, strokes, drawings, lines = (getattr(packed, name) for name in ARRAYS)
-    if points.dtype != np.uint8 or points.ndim != 2 or points.shape[1] != 2 or len(lines) != len(drawings) - 1:
-        raise ValueError(f"{path}: damaged (points {points.dtype} {points.shape}, {len(lines)} lines)")
-    for offsets, total in ((strokes, len(points)), (drawings, len(strokes) - 1)):
-        if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets) or offsets[0] or offsets[-1] != total:
-            raise ValueError(f"{path}: damaged (offsets do not end at {total})")
-        if (np.diff(offsets) < 0).any():
-            raise ValueError(f"{path}: damaged (offsets run backwards)")
+            arrays = {name: _stored_array(archive, f"{name}.npy", path.stat().st_size) for name in FORMS}
+        conditions = str(arrays.pop("conditions"))
+        packed = PackedDrawings(**arrays)
+        _require_consistent(packed)
+    # RuntimeError: zip's answer to encryption and to methods it does not know; OSError: to offsets out of the file
+    except (ValueError, KeyError, EOFError, MemoryError, OverflowError, RuntimeError, OSError, struct.error,
+            zipfile.BadZipFile) as error:  # fmt: skip
+        raise ValueError(f"{path}: damaged ({' '.join(str(error).split()):.200})") from None
     return packed, conditions
+
+
+def _stored_array(archive: zipfile.ZipFile, name: str, limit: int) -> npt.NDArray[Any]:
+    """Return an array of an archive of `limit` bytes; what its header declares is held against its size first."""
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("holds compressed arrays")
+    if info.file_size > limit:
+        raise ValueError(f"{name} declares {info.file_size:,} bytes in a file of {limit:,}")
+    content = archive.read(info)
+    if content[:8] != b"\x93NUMPY\x01\x00" or not (header := NPY_HEADER.fullmatch(content, 10, _header_end(content))):
+        raise ValueError(f"{name} is no array of drawings")
+    kind, shape = header[1].decode(), tuple(int(size) for size in re.findall(rb"\d+", header[2]))
+    form, dimensions = FORMS[name.removesuffix(".npy")]
+    if not kind.startswith(form) or len(shape) != dimensions:
+        raise ValueError(f"{name} is {kind} {shape}, must be {form} in {dimensions} dimensions")
+    declared, there = math.prod(shape) * np.dtype(kind).itemsize, len(content) - header.end()
+    if declared != there:
+        raise ValueError(f"{name} declares {declared:,} bytes and has {there:,}")
+    return np.frombuffer(content, dtype=kind, offset=header.end()).reshape(shape).copy()
+
+
+def _header_end(content: bytes) -> int:
+    return 10 + int.from_bytes(content[8:10], "little")
+
+
+def _require_consistent(packed: PackedDrawings) -> None:
+    """Raise ValueError unless every drawing has strokes, every stroke points, and the lines are in a file's order."""
+    points, strokes, drawings, lines = (getattr(packed, name) for name in ARRAYS)
+    if points.shape[1] != 2 or len(lines) != len(drawings) - 1:
+        raise ValueError(f"points {points.shape}, {len(lines)} lines")
+    for offsets, total in ((strokes, len(points)), (drawings, len(strokes) - 1)):
+        if not len(offsets) or offsets[0] or offsets[-1] != total:
+            raise ValueError(f"offsets do not end at {total}")
+        if (offsets[1:] <= offsets[:-1]).any():
+            raise ValueError("offsets do not rise")
+    if (lines[:1] < 0).any() or (lines[1:] <= lines[:-1]).any():
+        raise ValueError("lines do not rise")

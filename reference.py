@@ -7,7 +7,9 @@ holds features and statistics only: it scores on a machine that has no drawing o
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ NUM_INDEPENDENT = 500
 MOST_STROKES = 24
 """Columns of `recognised_after`: the longest drawing that the models make."""
 PICTURES_AT_ONCE = 8192
+MOST_PICTURES = 50_000
+"""Real pictures of a category that are read: 3.3 GB."""
 MOST_TRAINING = 3000
 """Training drawings of a category whose features are shipped: 512 bytes each, and the file is to stay small."""
 _FORMAT = "reference-features-3"
@@ -135,10 +139,19 @@ def reference_of(
 
 
 def _pictures(path: Path) -> NDArray[np.uint8]:
-    with np.load(path) as archive:
-        if "images" not in archive or archive["images"].shape[1:] != (rendering.CANVAS, rendering.CANVAS):
-            raise ValueError(f"{path}: needs an array 'images' of shape (N, 256, 256)")
-        return np.stack([rendering.pool_raster(picture) for picture in archive["images"]])
+    """Return the pictures (N, 256, 256) of an .npz file, pooled; raises ValueError for anything else or too much."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo("images.npy").file_size  # zip does not unpack more than it declares
+        if size > MOST_PICTURES * rendering.CANVAS**2:
+            raise ValueError(f"unpacks to {size:,} bytes, the limit is {MOST_PICTURES:,} pictures")
+        with np.load(path, allow_pickle=False) as arrays:
+            images = arrays["images"]
+        if images.dtype != np.uint8 or images.shape[1:] != (rendering.CANVAS, rendering.CANVAS) or len(images) < 2:
+            raise ValueError(f"images are {images.dtype} {images.shape}, at least 2 of uint8 (256, 256) are needed")
+    except (ValueError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: needs an array 'images' of shape (N, 256, 256) ({error})") from None
+    return np.stack([rendering.pool_raster(picture) for picture in images])
 
 
 def training_part(count: int) -> NDArray[np.int64]:
@@ -173,21 +186,15 @@ def _category_tensors(
 
 
 def write_references(
-    pictures_dir: Path, data_dir: Path, network_path: Path, out: Path, held_out: Sequence[str] = ()
+    pictures: Mapping[str, Path], data_dir: Path, network_path: Path, out: Path, held_out: Sequence[str] = ()
 ) -> dict[str, dict[str, int]]:
-    """Write the references of `<category>.npz` pictures (uint8, N x 256 x 256) to `out`; return what N each part has.
+    """Write references from files of pictures (.npz, uint8, N x 256 x 256) by category; return what N each part has.
 
     The categories of `held_out` have no pictures: their held-out drawings, by the local split of `data_dir`, are
     rendered instead, as generated drawings are. Beside the features of the pictures stand those of NUM_INDEPENDENT
     drawings of independent strokes and of at most MOST_TRAINING training drawings, and the statistics of the held-out
-    drawings. Raises ValueError for a category that is asked for in both ways.
+    drawings. Raises ValueError for a damaged file.
     """
-    pictures = {path.stem: path for path in sorted(pictures_dir.glob("*.npz"))}
-    if not pictures:
-        raise FileNotFoundError(f"{pictures_dir}: no <category>.npz files")
-    for category in held_out:
-        if category in pictures:
-            raise ValueError(f"{pictures[category]}: has pictures of '{category}', so --held-out must not name it")
     loaded = load_feature_network(network_path)
     tensors: dict[str, Tensor] = {}
     counts: dict[str, dict[str, int]] = {}

@@ -16,11 +16,13 @@ import platform
 import shutil
 import subprocess
 import time
+import warnings
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atomic_files import write_atomically
 from config import (
     ATTRIBUTION,
     CATEGORIES,
@@ -29,11 +31,14 @@ from config import (
     PROFILES,
     REFERENCE_PATH,
     SampleConfig,
+    add_device_argument,
+    check_folder,
     resolve_category,
     run_script,
     script_parser,
 )
-from sample_diffusion import known_categories
+from sample_diffusion import check_model, known_categories
+from weights_header import network_categories, reference_categories
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from numpy.typing import NDArray
@@ -45,6 +50,8 @@ if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input a
 
 ROOT = Path(__file__).resolve().parent
 CLOSEST = 8
+SECONDS_PER_TOKEN = 0.4 / 768
+"""What training a model of the full size takes per stroke token of a batch on one CPU core, as measured."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +84,48 @@ PROFILE_SETTINGS = {
 }  # fmt: skip
 
 
+def draws_shipped(category: str, profile: Profile, arguments: argparse.Namespace) -> bool:
+    """Tell whether a category is drawn with its shipped weights, not with trained ones."""
+    return profile.shipped_weights and not arguments.retrain and (CHECKPOINTS / f"{category}.safetensors").is_file()
+
+
+def check_files(categories: list[str], profile: Profile, arguments: argparse.Namespace) -> None:
+    """Refuse, without torch, shipped files that are missing or damaged: before anything is drawn or trained."""
+    network_categories(NETWORK_PATH)
+    for category in categories:
+        if draws_shipped(category, profile, arguments):
+            check_model(CHECKPOINTS / f"{category}.safetensors", category, SampleConfig())
+
+
+def check_device(profile: Profile, arguments: argparse.Namespace) -> None:
+    """Refuse a GPU that is not there, and warn where a training for a GPU begins on a CPU."""
+    from devices import best_device
+
+    flags = dict(zip(profile.training.split()[::2], profile.training.split()[1::2], strict=True))
+    tokens = int(flags["--steps"]) * int(flags.get("--batch-strokes", 0))
+    days = tokens * SECONDS_PER_TOKEN / 86_400
+    if best_device(arguments.device).type == "cpu" and days > 1:
+        warnings.warn(
+            f"--profile {arguments.profile} wants a GPU: on a CPU a category takes about {days:.0f} days of one core "
+            f"({tokens:,} stroke tokens, {1000 * SECONDS_PER_TOKEN:.1f} ms each); after Ctrl-C the command goes on",
+            stacklevel=2,
+        )
+
+
 def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.Namespace) -> Path:
     """Return the weights of a category: shipped, or of an earlier run, or trained and tuned now."""
     import train_diffusion
     import tune_sampling
 
     shipped = CHECKPOINTS / f"{category}.safetensors"
-    if profile.shipped_weights and shipped.is_file() and not arguments.retrain:
+    if draws_shipped(category, profile, arguments):
         print(f"{category}: shipped weights checkpoints/{shipped.name}")
         return shipped
     if arguments.retrain and run.exists():
         shutil.rmtree(run)
     data_dir = arguments.data_dir or profile.data_dir
     common = ["--category", category, "--split", profile.split, *(["--data-dir", data_dir] if data_dir else [])]
+    common += ["--device", arguments.device] if arguments.device != "auto" else []
     command = [*common, *profile.training.split()]
     weights = train_diffusion.main([*command, "--out", str(run)])
     if not profile.guide:
@@ -97,7 +133,7 @@ def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.
     weaker = train_diffusion.main([*command, *profile.guide.split(), "--out", str(run / "weaker")])
     guide, tuned = run / "guide.safetensors", run / "tuned.safetensors"
     if not tuned.is_file() or tuned.stat().st_mtime < max(path.stat().st_mtime for path in (weights, weaker)):
-        shutil.copyfile(weaker, guide)
+        write_atomically(guide, weaker.read_bytes())
         files = ["--checkpoint", str(weights), "--guide", str(guide), "--out", str(tuned)]
         tune_sampling.main([*common, *files, *profile.tuning.split()])
     return tuned
@@ -111,10 +147,9 @@ def reference_for(real: list[Any], data: CategoryData, loaded: LoadedNetwork) ->
     program, no more). A part of the dataset with a split of its own is no official test: then the shipped reference
     decides, where it has the category.
     """
-    from metrics import shipped_categories
     from reference import load_reference, reference_of
 
-    embedded, shipped = data.source == "embedded", data.category in shipped_categories()
+    embedded, shipped = data.source == "embedded", data.category in reference_categories(REFERENCE_PATH)
     if len(real) >= 2 and (data.split in ("official", "leak-free") or embedded or not shipped):
         kind = "embedded drawings, made by a program" if embedded else "real drawings"
         source = f"{kind}, split {data.split}, as strokes"
@@ -183,7 +218,7 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
 
     profile, category = PROFILE_SETTINGS[arguments.profile], data.category
     weights = weights_for(category, profile, out / "training", arguments)
-    trained = sample_diffusion.load_model(weights)
+    trained = sample_diffusion.load_model(weights, device=arguments.device)
     config = SampleConfig(n=arguments.n or profile.drawings, seed=arguments.seed)
     sampled = sample_diffusion.sample(trained, category, config)
     sampled.conditions |= {"checkpoint": weights.name, "checkpoint_sha256": sha256_of(weights)}
@@ -215,7 +250,7 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
         trained.model.config.max_strokes,
     )  # fmt: skip
     log = weights.parent / "metrics.jsonl"
-    losses = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    losses = logged_losses(log) if log.is_file() else []
     gifs = {"point by point": out / "animation.gif", "strokes emerging from noise": out / "denoising.gif"}
     pictures = {"generated drawings nearest to a training drawing, which is below them": out / "closest.png"}
     gifs, pictures = (
@@ -224,6 +259,17 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     return CategoryResult(
         category, sampled.drawings, real, scores, sampled.conditions, losses, gifs, pictures, gallery, others
     )
+
+
+def logged_losses(log: Path) -> list[dict[str, Any]]:
+    """Return the rows of a training's metrics.jsonl; what a kill has left of a row is left out, with a warning."""
+    rows = []
+    for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError, RecursionError):
+            warnings.warn(f"{log}:{number}: no row of figures, left out of the report", stacklevel=2)
+    return rows
 
 
 def commit_of_program() -> str | None:
@@ -239,6 +285,8 @@ def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the conditions that all categories share: program, machine, profile."""
     import torch
 
+    from devices import best_device
+
     return {
         "run": name,
         "profile": arguments.profile,
@@ -247,7 +295,7 @@ def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
+        if best_device(arguments.device).type == "cuda"
         else f"{torch.get_num_threads()} CPU threads",
         "profile_settings": asdict(PROFILE_SETTINGS[arguments.profile]),
         "attribution": ATTRIBUTION,
@@ -259,10 +307,10 @@ def publish(results: list[CategoryResult], run_file: Path) -> None:
     from model_card import write_model_card
     from results_tables import update_readme
 
-    shutil.copyfile(run_file, ROOT / "results" / "published.json")
+    write_atomically(ROOT / "results" / "published.json", run_file.read_bytes())
     for result in results:
         source = run_file.with_suffix("") / result.category / "animation.gif"
-        shutil.copyfile(source, ROOT / f"{result.category}_fake_sample_animation.gif")
+        write_atomically(ROOT / f"{result.category}_fake_sample_animation.gif", source.read_bytes())
     for readme in (ROOT / "README.md", ROOT / "README.tr.md"):
         update_readme(readme, ROOT / "results" / "published.json")
     write_model_card(ROOT / "results" / "published.json", CHECKPOINTS, ROOT / "MODEL_CARD.md")
@@ -282,6 +330,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-dir", help="folder of <category>.ndjson files, or 'embedded'")
     parser.add_argument("--retrain", action="store_true", help="train anew, whatever weights exist")
     parser.add_argument("--publish", action="store_true", help="put figures and animations into README and root")
+    add_device_argument(parser)
     return parser
 
 
@@ -314,12 +363,19 @@ def main(argv: list[str] | None = None) -> Path:
     categories = chosen_categories(arguments)
     folder, began = Path(arguments.out), time.perf_counter()
 
-    from atomic_files import write_atomically
-    from report import write_report
+    from dataset_utils import available_categories
 
     profile = PROFILE_SETTINGS[arguments.profile]
+    check_files(categories, profile, arguments)
+    available_categories(arguments.data_dir or profile.data_dir)
+    for category in categories:
+        check_folder(folder / name / category)
     # all data first: what is missing is said before anything is trained or written over
     loaded = [load_data(category, profile, arguments) for category in categories]
+    check_device(profile, arguments)
+
+    from report import write_report
+
     results = []
     for data in loaded:
         at_hand = is_at_hand(data, profile)
@@ -332,7 +388,7 @@ def main(argv: list[str] | None = None) -> Path:
     write_atomically(run_file, text)
     page = folder / "report.html"
     write_report(folder / name / "report.html", results, run)
-    shutil.copyfile(folder / name / "report.html", page)
+    write_atomically(page, (folder / name / "report.html").read_bytes())
     if arguments.publish:
         publish(results, run_file)
     print(f"\nwrote {run_file}; open {page} in a browser ({run['seconds']} s)")
@@ -340,4 +396,4 @@ def main(argv: list[str] | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "a smaller --n")

@@ -24,11 +24,14 @@ from config import (
     RunFailed,
     SampleConfig,
     add_config_arguments,
+    add_device_argument,
+    check_folder,
     config_from_arguments,
     resolve_category,
     run_script,
     script_parser,
 )
+from weights_header import WeightsHeader, check_guide, guide_path, read_weights_header, sampling_of
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from checkpoint import TrainedModel
@@ -55,15 +58,17 @@ def shipped_checkpoint(category: str) -> Path:
 def read_prefixes(path: Path, keep_strokes: int | None, count: int | None) -> list[Drawing]:
     """Return the unfinished drawings of an ndjson file, cut to their first `keep_strokes` strokes.
 
-    Drawings with fewer strokes than that are left out, and their number is printed. `count` repeats or cuts the list
-    to that many, so that one drawing can be continued in many ways. Raises ValueError for a file in which nothing is
-    left, or of raw drawings, which would not come back as they were given.
+    Drawings with fewer strokes than that are left out, and their number is printed, as is what reading left out or
+    cut. `count` repeats or cuts the list to that many, so that one drawing can be continued in many ways. Raises
+    ValueError for a file in which nothing is left, or of raw drawings, which would not come back as they were given.
     """
     from dataset_utils import read_ndjson
 
     packed, counts = read_ndjson(path)
     if counts.raw_drawings:
         raise ValueError(f"{path}: holds {counts.raw_drawings} raw drawings, a prefix must be in the simplified form")
+    if losses := counts.describe_losses():
+        print(f"{path}: {losses}")
     drawings = list(packed)
     if keep_strokes is not None:
         kept = [drawing[:keep_strokes] for drawing in drawings if len(drawing) >= keep_strokes]
@@ -85,17 +90,38 @@ def guide_name(trained: TrainedModel) -> str:
     return "the model without a category" if trained.guide is None else trained.guide.file
 
 
-def load_model(path: Path, guide: str = "tuned") -> TrainedModel:
+def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> TrainedModel:
     """Return the model of a weights file, with its guide: the one it was tuned with, none for "null", or a file."""
     from checkpoint import load_weights, load_with_guide
     from devices import best_device
 
+    place = best_device(device)
     if guide == "tuned":
-        return load_with_guide(path, best_device())
-    trained = load_weights(path, best_device())
+        return load_with_guide(path, place)
+    trained = load_weights(path, place)
     if guide != "null":
-        trained.guide = load_weights(Path(guide), best_device())
+        trained.guide = load_weights(Path(guide), place)
     return trained
+
+
+def check_model(path: Path, name: str, config: SampleConfig) -> tuple[WeightsHeader, str]:
+    """Refuse, without torch, weights and a guide that cannot draw what `name` calls as `config` says.
+
+    Returns what the weights file declares and the category. Raises FileNotFoundError or ValueError naming the file.
+    """
+    header = read_weights_header(path)
+    try:
+        category = resolve_category(name, header.categories)
+        header.category_id(category)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    used = (sampling_of(header)["guidance"] if config.guidance == AS_TUNED else config.guidance) != 1.0
+    guide = guide_path(header) if config.guide == "tuned" else None if config.guide == "null" else Path(config.guide)
+    if guide is not None:
+        weaker = read_weights_header(guide)
+        if used:
+            check_guide(header, weaker, category)
+    return header, category
 
 
 @dataclasses.dataclass
@@ -121,7 +147,8 @@ def sample(
     config = as_tuned(config, trained)
     count = len(prefix) if prefix else config.n
     began = time.perf_counter()
-    with tqdm(total=count, unit="drawing", desc=category, disable=None) as bar, autocast_for(config.precision)():
+    autocast = autocast_for(config.precision, trained.model.position.device)
+    with tqdm(total=count, unit="drawing", desc=category, disable=None) as bar, autocast():
         generated = generate_drawings(
             trained, category, range(count), seed=config.seed, sampler=config.sampler, steps=config.steps,
             eta=config.eta, guidance=config.guidance, prefix=prefix, batch_size=config.batch_size,
@@ -166,7 +193,7 @@ def emerging_strokes(
 
     config = as_tuned(config, trained)
     strokes: dict[int, list[Any]] = {}
-    with autocast_for(config.precision)():
+    with autocast_for(config.precision, trained.model.position.device)():
         generate_drawings(
             trained, category, range(1), seed=config.seed, sampler=config.sampler, steps=config.steps, eta=config.eta,
             guidance=config.guidance, prefix=[prefix] if prefix else None,
@@ -222,41 +249,61 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", help="folder for the results (default samples/<category>)")
     parser.add_argument("--prefix", help="ndjson of unfinished drawings to continue; --n repeats or cuts them")
     parser.add_argument("--keep-strokes", type=int, help="continue from the first K strokes of each prefix")
+    add_device_argument(parser)
     return parser
 
 
 def main(argv: list[str] | None = None) -> Sampled:
     """Sample as the command line says, write the results, and return them."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    arguments = build_parser().parse_args(argv)
     config = config_from_arguments(SampleConfig, arguments)
+    path, category, prefix = checked_input(arguments, config)
+    out = Path(arguments.out or f"samples/{category}")
+    check_folder(out)
+
+    from checkpoint import sha256_of
+
+    trained = load_model(path, config.guide, arguments.device)
+    sampled = sample(trained, category, config, prefix)
+    sampled.conditions |= {"checkpoint": path.name, "checkpoint_sha256": sha256_of(path)}
+    write_results(sampled, trained, category, config, out, prefix)
+    print(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
+    if odd := what_was_odd(sampled.conditions):
+        print(f"of {sampled.conditions['n'] + sampled.conditions['empty']} drawings {odd}")
+    return sampled
+
+
+def checked_input(arguments: argparse.Namespace, config: SampleConfig) -> tuple[Path, str, list[Drawing] | None]:
+    """Return weights, category and prefixes of a command line, refusing all that is wrong with it without torch."""
     if arguments.keep_strokes is not None and (arguments.keep_strokes < 1 or not arguments.prefix):
         raise ValueError(f"--keep-strokes is {arguments.keep_strokes}, must be at least 1 and come with --prefix")
-    if arguments.checkpoint:
-        path, category = Path(arguments.checkpoint), arguments.category
-    else:
-        category = resolve_category(arguments.category, known_categories())
-        path = shipped_checkpoint(category)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint")
     if config.eta and config.sampler != "ddim":
         raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
     if AS_TUNED != config.guidance < 0:
         raise ValueError(f"--guidance is {config.guidance:g}, must lie in 0 ... 20, or be {AS_TUNED:g}")
-    prefix = None
-    if arguments.prefix:
-        prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, getattr(arguments, "n", None))
+    if arguments.checkpoint:
+        path = Path(arguments.checkpoint)
+    else:
+        path = shipped_checkpoint(resolve_category(arguments.category, known_categories()))
+    header, category = check_model(path, arguments.category, config)
+    if not arguments.prefix:
+        return path, category, None
+    prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, getattr(arguments, "n", None))
+    longest, most = max(map(len, prefix)), header.config.max_strokes
+    if longest >= most:
+        raise ValueError(f"{arguments.prefix}: a prefix has {longest} strokes, must have fewer than {most}, the "
+                         f"longest drawing of {path.name}; --keep-strokes cuts it")  # fmt: skip
+    return path, category, prefix
 
-    from checkpoint import sha256_of
 
-    trained = load_model(path, config.guide)
-    category = resolve_category(category, trained.categories)
-    sampled = sample(trained, category, config, prefix)
-    sampled.conditions |= {"checkpoint": path.name, "checkpoint_sha256": sha256_of(path)}
-    out = Path(arguments.out or f"samples/{category}")
-    write_results(sampled, trained, category, config, out, prefix)
-    print(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
-    return sampled
+def what_was_odd(conditions: dict[str, Any]) -> str:
+    """Return in words what is not as usual with the drawings of a run, from its conditions; nothing where all is."""
+    said = {
+        "ended_not_finite": "ended before a stroke that was not finite",
+        "empty": "were left out, having no stroke",
+        "cut_at_longest": "were cut at the longest length",
+    }
+    return ", ".join(f"{conditions[key]} {words}" for key, words in said.items() if conditions[key])
 
 
 def known_categories() -> list[str]:
@@ -266,4 +313,4 @@ def known_categories() -> list[str]:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "a smaller --batch-size")

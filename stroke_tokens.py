@@ -19,6 +19,8 @@ NOISE_FLOOR = 0.02
 """Standard deviation, in units of half the canvas (2.5 px), below which a component counts as noise of the hand."""
 FIT_SAMPLES = 4
 """Points of a stroke, per segment of its token, that the token's polyline is fitted to."""
+BLOCK_STROKES = 1 << 14
+"""Strokes resampled at once: bounds the memory, 0.2 GB at 32 points."""
 
 
 def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int, spacing: str = "fitted") -> np.ndarray:
@@ -30,6 +32,14 @@ def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int, s
     stroke would cut its corners they are put where the polyline through them comes nearest to the stroke, by least
     squares. Raises ValueError for a stroke without points.
     """
+    if len(offsets) > 1 and np.diff(offsets).min() < 1:
+        raise ValueError(f"stroke {int(np.diff(offsets).argmin())} has no points")
+    if len(offsets) - 1 > BLOCK_STROKES:
+        starts = range(0, len(offsets) - 1, BLOCK_STROKES)
+        blocks = [np.asarray(offsets[start : start + BLOCK_STROKES + 1], dtype=np.int64) for start in starts]
+        return np.concatenate(
+            [resample_strokes(points[block[0] : block[-1]], block - block[0], num_points, spacing) for block in blocks]
+        )
     if spacing != "fitted" or num_points < 3:
         return _points_along(points, offsets, num_points, 0.0 if spacing == "even" else 0.5).astype(np.float32)
     dense = _points_along(points, offsets, (num_points - 1) * FIT_SAMPLES + 1, 0.5)
@@ -58,8 +68,6 @@ def _points_along(points: np.ndarray, offsets: np.ndarray, num_points: int, by_a
     num_strokes = len(offsets) - 1
     if num_strokes == 0:
         return np.zeros((0, num_points, 2))
-    if np.diff(offsets).min() < 1:
-        raise ValueError(f"stroke {int(np.diff(offsets).argmin())} has no points")
     stroke_of = np.repeat(np.arange(num_strokes), np.diff(offsets))
     mass = _segment_mass(points, stroke_of, num_strokes, by_angle)
 

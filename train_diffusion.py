@@ -3,6 +3,7 @@
     python train_diffusion.py --category cat                              # one category from scratch
     python train_diffusion.py --category all --out runs/base              # pretrain on every category at hand
     python train_diffusion.py --category bus --init checkpoints/base.safetensors --companions "school bus,van"
+    torchrun --nproc-per-node 2 train_diffusion.py --category cat         # the same model, by two processes
 
 Writes into the run's folder: weights.safetensors (moving average), training_state.pt (to resume: repeat
 the same command), metrics.jsonl and grids of samples. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
@@ -11,17 +12,25 @@ the same command), metrics.jsonl and grids of samples. Data: Quick, Draw! datase
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, replace
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
+from atomic_files import locked_folder
 from config import (
+    SETTINGS_FILE,
     SPLITS,
     TURKISH_NAMES,
     ModelConfig,
     TrainConfig,
     add_config_arguments,
+    add_device_argument,
+    check_folder,
     config_from_arguments,
     plain_name,
+    refuse_other_run,
     run_script,
     script_parser,
 )
@@ -46,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings train (default auto)")
     parser.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                         help="train on recognized drawings only")  # fmt: skip
+    add_device_argument(parser)
     return parser
 
 
@@ -59,21 +69,63 @@ def main(argv: list[str] | None = None) -> Path:
     if arguments.init and (given := sorted(shape & set(vars(arguments)))):
         raise ValueError(f"--{given[0].replace('_', '-')} is given beside --init, whose checkpoint decides it")
 
-    from training import DataChoice, prepare, train  # torch takes over a second: bad flags are answered before it
+    out = Path(arguments.out or "runs/" + config.category.replace(",", "+"))
+    init = Path(arguments.init) if arguments.init else None
+    check_input(config, model_config, init, arguments.data_dir, out)
+
+    # torch takes over a second: bad flags are answered before it
+    from devices import best_device
+    from processes import joined_processes
+    from training import DataChoice, prepare, train
 
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
-    out = Path(arguments.out or "runs/" + config.category.replace(",", "+"))
-    run = prepare(config, model_config, choice, Path(arguments.init) if arguments.init else None, out)
-    try:
-        train(run)
-    except KeyboardInterrupt:
-        print(f"\nInterrupted: saved step {run.step} in {run.out}; the same command goes on from there")
-        raise
+    device = best_device(arguments.device)
+    with joined_processes() as group, locked_folder(out) if group.rank == 0 else nullcontext():
+        run = prepare(config, model_config, choice, init, out, device, group)
+        try:
+            train(run)
+        except KeyboardInterrupt:
+            saved = f"saved step {run.saved_step}" if run.saved_step else "nothing was saved yet"
+            run.tell(f"\nInterrupted: {saved} in {run.out}; the same command goes on from there")
+            raise
     weights = run.out / "weights.safetensors"
     skipped = f", {run.skipped} updates skipped as not finite" if run.skipped else ""
-    print(f"wrote {weights} ({run.step} updates{skipped}) and {run.out}/metrics.jsonl")
+    run.tell(f"wrote {weights} ({run.step} updates{skipped}) and {run.out}/metrics.jsonl")
     return weights
 
 
+def check_input(
+    config: TrainConfig, model_config: ModelConfig, init: Path | None, data_dir: str | None, out: Path
+) -> None:
+    """Refuse, without torch, what cannot be trained: unknown categories, weights to begin from, a folder in use."""
+    from dataset_utils import category_list
+    from weights_header import read_weights_header
+
+    for names in (config.category, config.companions):
+        category_list(names, data_dir)
+    if init is not None:
+        read_weights_header(init)
+    refuse_unlike_saved(out, config, None if init else model_config)
+    check_folder(out)
+
+
+def refuse_unlike_saved(out: Path, config: TrainConfig, model_config: ModelConfig | None) -> None:
+    """Raise ValueError where the folder `out` holds a training of other settings, before anything slow is begun.
+
+    The training itself compares once more, with its drawings and what it began from.
+    """
+    settings = out / SETTINGS_FILE
+    if not settings.is_file() or not (out / "training_state.pt").is_file():
+        return
+    now: dict[str, dict[str, Any]] = {"train": asdict(config)}
+    if model_config is not None:
+        now["start"] = {"model": asdict(model_config)}
+    try:
+        saved = json.loads(settings.read_text(encoding="utf-8"))
+        refuse_other_run(out, {part: dict(saved[part]) for part in now}, now)
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        pass  # damaged: the training state knows the settings as well
+
+
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "a smaller --batch-strokes or more --parts")

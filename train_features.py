@@ -16,10 +16,12 @@ import argparse
 import json
 import multiprocessing
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +35,10 @@ from config import (
     CATEGORIES,
     NETWORK_PATH,
     REFERENCE_PATH,
+    RunFailed,
     add_config_arguments,
+    add_device_argument,
+    check_file,
     config_from_arguments,
     option,
     resolve_category,
@@ -41,6 +46,7 @@ from config import (
     script_parser,
 )
 from dataset_utils import PackedDrawings, available_categories, load_category
+from weights_header import network_categories
 
 if TYPE_CHECKING:
     import torch
@@ -147,15 +153,21 @@ def _joined(parts: list[PackedDrawings]) -> LabelledDrawings:
     return LabelledDrawings(packed, np.repeat(np.arange(len(parts)), [len(p) for p in parts]))
 
 
-def load_all_categories(data_dir: Path) -> tuple[list[str], LabelledDrawings, LabelledDrawings]:
-    """Return the names of the folder's categories in order, their training and their held-out drawings."""
-    from tqdm import tqdm
-
+def category_names(data_dir: Path) -> list[str]:
+    """Return the names of a folder's categories in order, raising where there are fewer than two."""
     if not data_dir.is_dir():
         raise FileNotFoundError(f"{data_dir}: no such folder of <category>.ndjson files")
     classes = sorted(path.stem for path in data_dir.glob("*.ndjson"))
     if len(classes) < 2:
         raise ValueError(f"{data_dir}: {len(classes)} *.ndjson files, a classifier needs at least 2")
+    return classes
+
+
+def load_all_categories(data_dir: Path) -> tuple[list[str], LabelledDrawings, LabelledDrawings]:
+    """Return the names of the folder's categories in order, their training and their held-out drawings."""
+    from tqdm import tqdm
+
+    classes = category_names(data_dir)
     train, held_out = [], []
     for name in tqdm(classes, desc="read", disable=None):
         data = load_category(name, data_dir=data_dir, split="local")
@@ -196,7 +208,9 @@ class _Trainer:
 
     PARTS = ("network", "average", "optimizer", "schedule")
 
-    def __init__(self, config: FeatureTrainingConfig, num_classes: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self, config: FeatureTrainingConfig, num_classes: int, steps_per_epoch: int, device: torch.device
+    ) -> None:
         import torch
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -204,7 +218,7 @@ class _Trainer:
 
         torch.manual_seed(config.seed)
         self.config = config
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device
         network = SketchFeatureNetwork(FeatureNetworkConfig(num_classes=num_classes))
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedModel(
@@ -275,15 +289,14 @@ def train(
     num_classes: int,
     state_path: Path,
     pool: ProcessPoolExecutor | None,
+    device: str = "auto",
 ) -> _Trainer:
     """Return the trained network; the state is written to `state_path` after every epoch.
 
     What an epoch shows depends on the seed and the epoch's number alone, so a resumed run sees the same.
     """
-    import torch
-    from tqdm import tqdm
-
     from checkpoint import load_state, save_state
+    from devices import best_device
 
     def chosen(epoch: int) -> LabelledDrawings:
         return train_set.capped(config.cap, np.random.default_rng([config.seed, epoch]))
@@ -291,27 +304,40 @@ def train(
     steps = len(chosen(0).labels) // config.batch_size
     if steps < 1:
         raise ValueError(f"{len(chosen(0).labels)} drawings an epoch, less than --batch-size {config.batch_size}")
-    trainer = _Trainer(config, num_classes, steps)
+    trainer = _Trainer(config, num_classes, steps, best_device(device))
     if state := load_state(state_path):
         trainer.restore(state, state_path)
         sys.stderr.write(f"resuming {state_path} after epoch {len(trainer.epoch_losses)}\n")
     for epoch in range(len(trainer.epoch_losses), config.epochs):
-        begun = time.perf_counter()
-        epoch_set = chosen(epoch)
-        pictures = torch.from_numpy(render(epoch_set.packed, [config.seed, epoch], pool))
-        labels = torch.from_numpy(epoch_set.labels)
-        total = 0.0
-        with tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", disable=None) as bar:
-            for k in bar:
-                batch = slice(k * config.batch_size, (k + 1) * config.batch_size)
-                total += trainer.step(pictures[batch], labels[batch])
-                bar.set_postfix(loss=f"{total / (k + 1):.3f}")
-        if not np.isfinite(total):
-            raise RuntimeError(f"the loss became NaN in epoch {epoch + 1}; try a smaller --learning-rate")
-        trainer.epoch_losses.append(total / steps)
-        trainer.seconds += time.perf_counter() - begun
-        save_state(state_path, trainer.state())
+        try:
+            _train_epoch(trainer, epoch, chosen(epoch), steps, pool)
+            save_state(state_path, trainer.state())
+        except KeyboardInterrupt:
+            done = f"after epoch {epoch} of {config.epochs}" if epoch else "before the end of the first epoch"
+            sys.stderr.write(f"\nstopped {done}; the same command goes on from there\n")
+            raise
     return trainer
+
+
+def _train_epoch(
+    trainer: _Trainer, epoch: int, epoch_set: LabelledDrawings, steps: int, pool: ProcessPoolExecutor | None
+) -> None:
+    import torch
+    from tqdm import tqdm
+
+    config, begun = trainer.config, time.perf_counter()
+    pictures = torch.from_numpy(render(epoch_set.packed, [config.seed, epoch], pool))
+    labels = torch.from_numpy(epoch_set.labels)
+    total = 0.0
+    with tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", disable=None) as bar:
+        for k in bar:
+            batch = slice(k * config.batch_size, (k + 1) * config.batch_size)
+            total += trainer.step(pictures[batch], labels[batch])
+            bar.set_postfix(loss=f"{total / (k + 1):.3f}")
+    if not np.isfinite(total):
+        raise RunFailed(f"the loss became NaN in epoch {epoch + 1}; try a smaller --learning-rate")
+    trainer.epoch_losses.append(total / steps)
+    trainer.seconds += time.perf_counter() - begun
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -325,6 +351,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--reference", type=Path, default=REFERENCE_PATH, help="file of reference features")
     parser.add_argument("--measure", action="store_true", help="do not train: measure --out on held-out drawings again")
     add_config_arguments(parser, FeatureTrainingConfig)
+    add_device_argument(parser)
     return parser
 
 
@@ -334,7 +361,34 @@ def held_out_categories(arguments: argparse.Namespace) -> list[str]:
     if names and not arguments.pictures:
         raise ValueError("--held-out is given without --pictures: the file of references is written as a whole")
     available = available_categories(arguments.data_dir) if names else ()
-    return sorted({resolve_category(name, available) for name in names})
+    held_out = sorted({resolve_category(name, available) for name in names})
+    for category in held_out:
+        if (path := arguments.pictures / f"{category}.npz").exists():
+            raise ValueError(f"{path}: has pictures of '{category}', so --held-out must not name it")
+    return held_out
+
+
+def picture_files(folder: Path | None, data_dir: Path) -> dict[str, Path]:
+    """Return the files of pictures in `folder` by category; raises where it has none, or one without drawings."""
+    if folder is None:
+        return {}
+    pictures = {path.stem: path for path in sorted(folder.glob("*.npz"))}
+    if not pictures:
+        raise FileNotFoundError(f"{folder}: no <category>.npz files")
+    available = available_categories(data_dir)
+    for category, path in pictures.items():
+        if category not in available:
+            raise ValueError(f"{path}: of '{category}' {data_dir} has no drawings")
+    return pictures
+
+
+def check_network(path: Path, measure: bool, data_dir: Path) -> None:
+    """Refuse, without torch, a network that is there but damaged, or is to be measured on other categories."""
+    names = category_names(data_dir)
+    if not path.exists() and not measure:
+        check_file(path)
+    elif network_categories(path) != names and measure:
+        raise ValueError(f"{data_dir}: holds {len(names)} categories that are not those of {path}")
 
 
 def held_out_figures(
@@ -351,14 +405,16 @@ def held_out_figures(
     }
 
 
-def train_and_save(config: FeatureTrainingConfig, data_dir: Path, out: Path, pool: ProcessPoolExecutor | None) -> None:
+def train_and_save(
+    config: FeatureTrainingConfig, data_dir: Path, out: Path, pool: ProcessPoolExecutor | None, device: str = "auto"
+) -> None:
     """Train on a folder's categories, measure on held-out drawings, write `out`."""
     classes, train_set, held_out = load_all_categories(data_dir)
 
     from feature_network import save_feature_network
 
     state_folder = out.with_suffix(".training")
-    trainer = train(config, train_set, len(classes), state_folder / "state.pt", pool)
+    trainer = train(config, train_set, len(classes), state_folder / "state.pt", pool, device)
     conditions: dict[str, Any] = {
         **asdict(config),
         "train_drawings": len(train_set.labels),
@@ -379,42 +435,58 @@ def measure_again(data_dir: Path, path: Path, pool: ProcessPoolExecutor | None) 
 
     loaded = load_feature_network(path)
     classes, _, held_out = load_all_categories(data_dir)
-    if classes != loaded.classes:
-        raise ValueError(f"{data_dir}: holds {len(classes)} categories that are not those of {path}")
     figures = held_out_figures(loaded.network, classes, held_out, pool)
     save_feature_network(path, loaded.network, classes, loaded.conditions | figures)
+
+
+@contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Give a pool of processes, None for no workers; it ends with the block, and at once where that is broken off."""
+    if not workers:
+        yield None
+        return
+    # Ctrl-C reaches every process of a terminal; the answer to it is this one's, and workers inherit the silence
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        for _ in range(workers):
+            pool.submit(int)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Make what is missing of network and reference features; print and return the network's conditions."""
     arguments = build_parser().parse_args(argv)
     config = config_from_arguments(FeatureTrainingConfig, arguments)
-    held_out = held_out_categories(arguments)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(config.workers, mp_context=context) if config.workers else None
-    try:
+    held_out, pictures = held_out_categories(arguments), picture_files(arguments.pictures, arguments.data_dir)
+    check_network(arguments.out, arguments.measure, arguments.data_dir)
+    if pictures:
+        check_file(arguments.reference, "--reference")
+    with worker_pool(config.workers) as pool:
         if arguments.measure:
             measure_again(arguments.data_dir, arguments.out, pool)
         elif arguments.out.exists():
             sys.stderr.write(f"{arguments.out} is there: not trained again (delete it to train anew)\n")
         else:
-            train_and_save(config, arguments.data_dir, arguments.out, pool)
-    finally:
-        if pool:
-            pool.shutdown()
+            train_and_save(config, arguments.data_dir, arguments.out, pool, arguments.device)
 
     from feature_network import load_feature_network
     from reference import write_references
 
     loaded = load_feature_network(arguments.out)
     result = {"out": str(arguments.out), "sha256": loaded.sha256, **loaded.conditions}
-    if arguments.pictures:
+    if pictures:
         result["reference"] = write_references(
-            arguments.pictures, arguments.data_dir, arguments.out, arguments.reference, held_out
+            pictures, arguments.data_dir, arguments.out, arguments.reference, held_out
         )
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     return result
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "a smaller --batch-size or fewer --workers")

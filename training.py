@@ -6,11 +6,13 @@ What a run trains on and how long is said by config.TrainConfig; the command lin
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,14 +24,23 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from atomic_files import write_atomically
+from atomic_files import append_line, write_atomically
 from checkpoint import TrainedModel, load_state, load_weights, save_state, save_weights, sha256_of
-from config import ATTRIBUTION, ModelConfig, RunFailed, TrainConfig, resolve_category
-from dataset_utils import available_categories, load_category
+from config import (
+    ATTRIBUTION,
+    SETTINGS_FILE,
+    ModelConfig,
+    RunFailed,
+    Terminated,
+    TrainConfig,
+    refuse_other_run,
+)
+from dataset_utils import category_list, load_category
 from devices import autocast_for, best_device
 from diffusion_model import StrokeDiffusionModel
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
 from generation import generate_drawings
+from processes import Group, ProcessLost
 from rendering import grid_image, save_image
 from stroke_tokens import Whitening
 from training_data import Batch, StrokeSet, drawing_weights, random_affine, stroke_set, training_batches
@@ -40,6 +51,8 @@ GRID_DRAWINGS = 32
 CURVE_ROWS = 40
 LOG_EVERY = 50
 """Updates behind a row of metrics.jsonl."""
+STATE_FILE, LOG_FILE = "training_state.pt", "metrics.jsonl"
+ALONE = Group()
 
 
 def losses(
@@ -121,6 +134,12 @@ def validation_losses(
     return {"validation_loss": float(sums[0] / strokes), "validation_stop_loss": float(sums[1] / strokes)}
 
 
+def num_errors(batch: Batch, config: TrainConfig) -> tuple[int, int]:
+    """Return of how many errors each of the two ``losses`` of a batch is the mean."""
+    strokes = int(batch.lengths.sum())
+    return strokes * config.noise_draws + len(batch.lengths) * config.first_stroke_draws, strokes
+
+
 def learning_rate_at(step: int, config: TrainConfig) -> float:
     """Return the learning rate of update `step`: linear warm-up, then a half cosine down to zero."""
     if step < config.warmup:
@@ -139,13 +158,14 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
 
 @dataclasses.dataclass
 class TrainingData:
-    """What a run trains on: sets of strokes, the names behind category ids, and a line that tells where from."""
+    """What a run trains on: sets of strokes, the names behind category ids, and where from, as a table and in words."""
 
     train: StrokeSet
     held_out: StrokeSet
     categories: tuple[str, ...]
     targets: list[int]
     source: dict[str, Any]
+    description: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,8 +181,8 @@ def load_training_data(
     config: TrainConfig, model_config: ModelConfig, choice: DataChoice, known: tuple[str, ...]
 ) -> TrainingData:
     """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
-    targets = _category_list(config.category, choice)
-    companions = [name for name in _category_list(config.companions, choice) if name not in targets]
+    targets = category_list(config.category, choice.data_dir)
+    companions = [name for name in category_list(config.companions, choice.data_dir) if name not in targets]
     categories = known + tuple(name for name in targets + companions if name not in known)
     if known and len(categories) > len(known):
         raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
@@ -186,28 +206,28 @@ def load_training_data(
         "left_out_over_max_strokes": train.too_long,
         "trained_on": targets,
     }
-    print(f"data: {loaded[0].describe()}" + (f"; {len(loaded)} categories in all" if len(loaded) > 1 else ""))
-    return TrainingData(train, held_out, categories, ids[own], source)
-
-
-def _category_list(text: str, choice: DataChoice) -> list[str]:
-    available = available_categories(choice.data_dir)
-    if text.strip() == "all":
-        return list(available)
-    try:
-        names = [resolve_category(part, available) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise ValueError(f"{choice.data_dir or 'the drawings at hand'}: {error}") from None
-    return list(dict.fromkeys(names))
+    cut = sum(data.counts.cut_drawings for data in loaded[1:])
+    others = f"; {len(loaded)} categories in all" + (f", {cut} drawings cut in the others" if cut else "")
+    description = loaded[0].describe() + (others if len(loaded) > 1 else "")
+    return TrainingData(train, held_out, categories, ids[own], source, description)
 
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Give a list that fills when SIGINT or SIGTERM arrives, so that the loop can save before it ends."""
+    """Give a list that fills when SIGINT or SIGTERM arrives, so that the loop can save before it ends.
+
+    A second one does not wait: it raises KeyboardInterrupt where it arrives, and what was saved before counts.
+    """
     arrived: list[int] = []
+
+    def remember(signum: int, frame: object) -> None:
+        arrived.append(signum)
+        if len(arrived) > 1:
+            raise KeyboardInterrupt
+
     numbers = (signal.SIGINT, signal.SIGTERM)
     try:
-        before = {n: signal.signal(n, lambda signum, frame: arrived.append(signum)) for n in numbers}
+        before = {n: signal.signal(n, remember) for n in numbers}
     except ValueError:  # not in the main thread (a notebook's helper thread): no handlers there
         yield arrived
         return
@@ -219,11 +239,19 @@ def stop_signals() -> Iterator[list[int]]:
 
 
 class Run:
-    """A training run: everything that changes from update to update, and how it is saved and resumed."""
+    """A training run: everything that changes from update to update, and how it is saved and resumed.
 
-    def __init__(self, config: TrainConfig, data: TrainingData, start: TrainedModel, out: Path) -> None:
-        self.config, self.data, self.out = config, data, out
-        self.device = best_device()
+    With several processes each has a run of its own, equal to the others; the first alone writes files.
+    """
+
+    COUNTERS = ("step", "drawings", "seconds", "bad_steps", "skipped")
+
+    def __init__(
+        self, config: TrainConfig, data: TrainingData, start: TrainedModel, out: Path, device: torch.device,
+        group: Group = ALONE,
+    ) -> None:  # fmt: skip
+        self.config, self.data, self.out, self.device, self.group = config, data, out, device, group
+        self.own_parts = group.own_parts(config.parts)
         self.model = start.model.to(self.device).train()
         self.whitening = start.whitening.to(self.device)
         self.alpha_bar = cosine_alpha_bar().to(self.device)
@@ -231,10 +259,11 @@ class Run:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
         )
-        self.autocast = autocast_for(config.precision)
+        self.autocast = autocast_for(config.precision, device)
         share = config.companion_share if config.companions else 0.0
         self.weights = drawing_weights(data.train, data.targets, share, config.balance)
         self.step, self.drawings, self.seconds, self.bad_steps, self.skipped = 0, 0, 0.0, 0, 0
+        self.saved_step: int | None = None
         self.lineage: list[dict[str, Any]] = start.conditions["lineage"]
         self.identity = {"train": dataclasses.asdict(config), "data": data.source, "start": start.conditions["start"]}
         self.validation = self._validation_batches()
@@ -252,22 +281,13 @@ class Run:
         """Make one optimizer update and return its losses; a batch that is not finite is skipped and counted."""
         config = self.config
         began = time.perf_counter()
-        augmentation, noise, dropout = np.random.SeedSequence([config.seed, self.step]).generate_state(3).tolist()
-        torch.manual_seed(dropout)
-        generator = torch.Generator(self.device).manual_seed(noise)
-        changed = random_affine(batch, config.augmentation, torch.Generator().manual_seed(augmentation))
-        with self.autocast():
-            diffusion, stop = losses(
-                self.model, self.whitening, changed.to(self.device), self.alpha_bar, config, generator
-            )
-            loss = diffusion + config.stop_weight * stop
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        diffusion, stop = self._add_up_gradients(batch)
+        loss = diffusion + config.stop_weight * stop
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         rate = learning_rate_at(self.step, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        if torch.isfinite(loss) and torch.isfinite(norm):
+        if torch.isfinite(loss) and torch.isfinite(norm):  # clipping lets NaN through
             self.optimizer.step()
             self.ema.update_parameters(self.model)
             self.bad_steps = 0
@@ -275,14 +295,50 @@ class Run:
             self.bad_steps, self.skipped = self.bad_steps + 1, self.skipped + 1
             if self.bad_steps >= MAX_BAD_STEPS:
                 raise RunFailed(
-                    f"loss not finite in {MAX_BAD_STEPS} updates in a row at step {self.step}; the last saved state in "
-                    f"{self.out} is untouched, try a --learning-rate below {config.learning_rate:g}"
+                    f"{self.out}: loss or gradient not finite in {MAX_BAD_STEPS} updates in a row at step {self.step}; "
+                    f"the last saved state is untouched, try a --learning-rate below {config.learning_rate:g} in "
+                    "another --out"
                 )
         self.step, self.drawings = self.step + 1, self.drawings + len(batch.lengths)
         figures = {"loss": diffusion.item(), "stop_loss": stop.item(), "grad_norm": norm.item()}
         seconds = time.perf_counter() - began
         self.seconds += seconds
         return figures | {"learning_rate": rate, "update_seconds": seconds, "update_drawings": len(batch.lengths)}
+
+    def _add_up_gradients(self, batch: Batch) -> Tensor:
+        """Leave the gradient of a batch's losses in the parameters and return the two losses, (2,).
+
+        Each part of the batch has random numbers of its own, a function of (seed, step, part): neither another number
+        of processes nor an interruption changes them.
+        """
+        config, parameters = self.config, list(self.model.parameters())
+        seeds = np.random.SeedSequence([config.seed, self.step]).generate_state(1 + 2 * config.parts).tolist()
+        changed = random_affine(batch, config.augmentation, torch.Generator().manual_seed(seeds[0]))
+        whole = torch.tensor(num_errors(changed, config))
+        vectors = []
+        for number in self.own_parts:
+            part = changed.part(number, config.parts)
+            both = torch.zeros(2, device=self.device)
+            self.optimizer.zero_grad(set_to_none=True)
+            if len(part.lengths):
+                noise, dropout = seeds[1 + 2 * number : 3 + 2 * number]
+                torch.manual_seed(dropout)
+                generator = torch.Generator(self.device).manual_seed(noise)
+                share = torch.tensor(num_errors(part, config)) / whole
+                with self.autocast():
+                    parts = losses(
+                        self.model, self.whitening, part.to(self.device), self.alpha_bar, config, generator
+                    )
+                    both = torch.stack(parts).float() * share.to(self.device)
+                    loss = both[0] + config.stop_weight * both[1]
+                loss.backward()
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            vectors.append(torch.cat([*(gradient.flatten() for gradient in gradients), both.detach()]))
+        total = self.group.add_up(vectors)
+        sizes = [parameter.numel() for parameter in parameters]
+        for parameter, gradient in zip(parameters, total[:-2].split(sizes), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        return total[-2:]
 
     def log_row(self, recent: list[dict[str, float]]) -> dict[str, float]:
         """Return a row of metrics.jsonl: means over the recent updates, learning rate and counters as they are."""
@@ -321,40 +377,69 @@ class Run:
         )
         trained = self.averaged()
         trained.conditions |= {key: round(value, 6) for key, value in result.items()}
-        trained.conditions["curve"] = learning_curve(self.out / "metrics.jsonl")
+        trained.conditions["curve"] = learning_curve(self.out / LOG_FILE)
         save_weights(self.out / "weights.safetensors", trained)
         return result
 
     def state(self) -> dict[str, Any]:
-        """Return everything a resumed run needs; the data order and all noise follow from the step."""
+        """Return everything a resumed run needs; the data order and all noise follow from seed and step."""
         return {
             "identity": self.identity,
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "counters": {name: getattr(self, name) for name in self.COUNTERS},
+            "machine": {"processes": self.group.size, "threads": torch.get_num_threads()},
         }
 
-    COUNTERS = ("step", "drawings", "seconds", "bad_steps", "skipped")
+    def save(self) -> None:
+        """Write the training state, so that the same command goes on from here."""
+        save_state(self.out / STATE_FILE, self.state())
+        self.saved_step = self.step
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state, refusing one of another run by naming the first setting that differs."""
-        missing = [key for key in ("identity", "model", "ema", "optimizer", "counters") if key not in state]
-        if missing:
-            raise ValueError(f"{self.out}: the training state lacks '{missing[0]}'")
-        for part, settings in self.identity.items():
-            saved = state["identity"].get(part, {})
-            for key, value in settings.items():
-                if saved.get(key) != value:
-                    raise ValueError(
-                        f"{self.out} holds a run with {part} {key} = {saved.get(key)!r}, this command says {value!r}; "
-                        "repeat its command, or choose another --out"
-                    )
-        self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state, telling what is not as it was.
+
+        Raises ValueError that names the first piece that it lacks, or the first setting in which it is another run's.
+        """
+        where = self.out / STATE_FILE
+        require_pieces(state, self.state(), str(where))
+        refuse_other_run(self.out, state["identity"], self.identity)
+        slots = {} if state["counters"]["step"] == state["counters"]["skipped"] else self._optimizer_slots()
+        require_pieces(state["optimizer"]["state"], slots, f"{where}: optimizer")
+        try:
+            self.model.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ValueError(f"{where}: does not fit this model ({' '.join(str(error).split())[:200]})") from error
         for name in self.COUNTERS:
             setattr(self, name, state["counters"][name])
+        self.saved_step = self.step
+        for kind, now in self.state()["machine"].items():
+            if (before := state["machine"][kind]) != now:
+                exact = ", sums are rounded otherwise" if kind == "threads" else ""
+                self.tell(f"saved with {before} {kind}, goes on with {now}: same batches and random numbers{exact}")
+
+    def _optimizer_slots(self) -> dict[int, dict[str, None]]:
+        """Return the form of what AdamW remembers of every parameter."""
+        count = sum(len(group["params"]) for group in self.optimizer.param_groups)
+        return {number: dict.fromkeys(("step", "exp_avg", "exp_avg_sq")) for number in range(count)}
+
+    def tell(self, line: str) -> None:
+        """Print a line, of several processes once."""
+        if self.group.rank == 0:
+            print(line, flush=True)
+
+
+def require_pieces(state: Any, expected: Any, where: str) -> None:
+    """Raise ValueError for the first piece of the nested tables `expected` that `state` lacks."""
+    if not isinstance(expected, Mapping):
+        return
+    for key, inner in expected.items():
+        if not isinstance(state, Mapping) or key not in state:
+            raise ValueError(f"{where} lacks '{key}', so the run can't go on as it was; choose another --out")
+        require_pieces(state[key], inner, f"{where}: {key}")
 
 
 def learning_curve(log: Path) -> list[dict[str, float]]:
@@ -383,35 +468,51 @@ def sample_grid(run: Run, path: Path) -> None:
 def train(run: Run) -> None:
     """Run all updates that are left, with a progress bar, validations, checkpoints and sample grids on the way.
 
-    SIGINT and SIGTERM let the update at hand end, save, and raise KeyboardInterrupt.
+    SIGINT and SIGTERM, in any of the processes, let the update at hand end, save, and raise KeyboardInterrupt. When
+    another process is lost the last whole update is saved, and RunFailed tells so.
     """
-    config, data = run.config, run.data.train
+    config, data, first = run.config, run.data.train, run.group.rank == 0
     batches = training_batches(data, run.weights, config.batch_strokes, config.seed, run.step)
-    bar = tqdm(total=config.steps, initial=run.step, unit="step", desc=config.category[:20], mininterval=1.0)
-    log = open(run.out / "metrics.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed below
+    bar = tqdm(total=config.steps, initial=run.step, unit="step", desc=config.category[:20], mininterval=1.0,
+               disable=not first)  # fmt: skip
     recent: list[dict[str, float]] = []
-    with stop_signals() as arrived, log, bar:
+    with stop_signals() as arrived, bar:
         while run.step < config.steps:
-            recent.append(run.update(data.batch(next(batches))))
+            try:
+                recent.append(run.update(data.batch(next(batches))))
+                stopping = run.group.any(bool(arrived))
+            except ProcessLost as error:
+                if first:
+                    run.save()
+                saved = f"step {run.saved_step}" if first else "what process 0 has saved"
+                raise ProcessLost(
+                    f"{run.out}: {error}; the same command goes on from {saved}, also with another number of processes"
+                ) from error
             bar.update()
-            ends = run.step == config.steps
-            if run.step % LOG_EVERY == 0 or ends:
-                row = run.log_row(recent)
-                recent.clear()
-                log.write(json.dumps(row) + "\n")
-                bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['drawings_per_second']:.0f} drawings/s")
-            due = run.step % config.validate_every == 0 or ends
-            if due:
-                result = {k: _rounded(v) for k, v in run.validate().items()}
-                log.write(json.dumps({"step": run.step} | result) + "\n")
-                tqdm.write(f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
-            if due or arrived:
-                log.flush()
-                save_state(run.out / "training_state.pt", run.state())
-            if config.sample_every and run.step % config.sample_every == 0:
-                sample_grid(run, run.out / f"samples_{run.step:07d}.png")
-            if arrived and not ends:
-                raise KeyboardInterrupt
+            if first:
+                _after_update(run, recent, bar, stopping)
+            if stopping and run.step < config.steps:
+                raise Terminated if signal.SIGTERM in arrived else KeyboardInterrupt
+
+
+def _after_update(run: Run, recent: list[dict[str, float]], bar: tqdm[Any], stopping: bool) -> None:
+    """Write what is due after an update: a row of figures, a validation with weights, a state, a grid of samples."""
+    config, log = run.config, run.out / LOG_FILE
+    ends = run.step == config.steps
+    if run.step % LOG_EVERY == 0 or ends:
+        row = run.log_row(recent)
+        recent.clear()
+        append_line(log, json.dumps(row))
+        bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['drawings_per_second']:.0f} drawings/s")
+    due = run.step % config.validate_every == 0 or ends
+    if due:
+        result = {k: _rounded(v) for k, v in run.validate().items()}
+        append_line(log, json.dumps({"step": run.step} | result))
+        tqdm.write(f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
+    if due or stopping:
+        run.save()
+    if config.sample_every and run.step % config.sample_every == 0:
+        sample_grid(run, run.out / f"samples_{run.step:07d}.png")
 
 
 def _rounded(value: float) -> float:
@@ -426,7 +527,10 @@ def lineage_of(initial: TrainedModel | None) -> list[dict[str, Any]]:
     return [*initial.conditions.get("lineage", []), own]
 
 
-def prepare(config: TrainConfig, model_config: ModelConfig, choice: DataChoice, init: Path | None, out: Path) -> Run:
+def prepare(
+    config: TrainConfig, model_config: ModelConfig, choice: DataChoice, init: Path | None, out: Path,
+    device: torch.device | None = None, group: Group = ALONE,
+) -> Run:  # fmt: skip
     """Return a run that is ready to go on: data loaded, model new or from --init, state restored if there is one."""
     initial = load_weights(init) if init else None
     if initial is not None:
@@ -442,19 +546,28 @@ def prepare(config: TrainConfig, model_config: ModelConfig, choice: DataChoice, 
         model.load_state_dict(initial.model.state_dict())
         whitening = initial.whitening
     trained = TrainedModel(model, whitening, data.categories, {"start": start, "lineage": lineage_of(initial)})
-    out.mkdir(parents=True, exist_ok=True)
-    run = Run(config, data, trained, out)
-    state = load_state(out / "training_state.pt")
+    run = Run(config, data, trained, out, device or best_device(), group)
+    run.tell(f"data: {data.description}")
+    state = load_state(out / STATE_FILE)
     if state is not None:
         run.restore(state)
-        print(f"Resuming {config.category} from step {run.step} of {config.steps} in {out}")
-    _forget_after(run.step, out / "metrics.jsonl")
+        run.tell(f"Resuming {config.category} from step {run.step} of {config.steps} in {out}")
+    group.require_same(hashlib.sha256(json.dumps([run.identity, run.step]).encode()).digest())
+    if group.rank == 0:
+        write_atomically(out / SETTINGS_FILE, json.dumps(run.identity, indent=2) + "\n")
+        _forget_after(run.step, out / LOG_FILE)
     return run
 
 
 def _forget_after(step: int, log: Path) -> None:
     """Drop the rows that a killed run wrote after its last saved state: they are about to be written again."""
-    if log.is_file():
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        write_atomically(log, "".join(kept))
+    if not log.is_file():
+        return
+    kept = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            if line.endswith("\n") and json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, TypeError, KeyError):
+            warnings.warn(f"{log}: a damaged row is left out ({line[:40]!r})", stacklevel=2)
+    write_atomically(log, "".join(kept))

@@ -71,6 +71,13 @@ class Batch:
         """True where a stroke is real and not padding, bool (B, K)."""
         return torch.arange(self.vectors.shape[1], device=self.lengths.device) < self.lengths[:, None]
 
+    def part(self, number: int, parts: int) -> Batch:
+        """Return every `parts`-th drawing from `number` on, padded to the longest of them; it may have none."""
+        lengths = self.lengths[number::parts]
+        longest = int(lengths.max()) if len(lengths) else 0
+        return Batch(self.vectors[number::parts, :longest], lengths, self.category[number::parts],
+                     self.affine[number::parts])  # fmt: skip
+
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on `device`."""
         return Batch(*(part.to(device) for part in (self.vectors, self.lengths, self.category, self.affine)))

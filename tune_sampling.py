@@ -12,7 +12,20 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, run_script, script_parser, validate
+from config import (
+    CHECKPOINTS,
+    NETWORK_PATH,
+    SPLITS,
+    SampleConfig,
+    add_device_argument,
+    check_file,
+    resolve_category,
+    run_script,
+    script_parser,
+    validate,
+)
+from tensor_files import sha256_of
+from weights_header import WeightsHeader, check_guide, network_categories, read_weights_header
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from checkpoint import TrainedModel
@@ -79,7 +92,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data-dir", help="folder of <category>.ndjson files, or 'embedded'")
     parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings it trained on (default auto)")
     parser.add_argument("--out", type=Path, required=True, help="weights file to write")
+    add_device_argument(parser)
     return parser
+
+
+def check_source(source: str | None, header: WeightsHeader) -> None:
+    """Refuse to tune a model of people's drawings against those of a program."""
+    if source == "embedded" and header.conditions.get("data") != ["embedded"]:
+        raise ValueError(f"only embedded drawings are at hand, and {header.path.name} was not trained on them; give "
+                         "--data-dir")  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> Path:
@@ -93,17 +114,24 @@ def main(argv: list[str] | None = None) -> Path:
         raise ValueError(f"--strengths is '{arguments.strengths}', must be numbers with commas") from None
     for strength in strengths:
         validate(SampleConfig(guidance=strength))
-    if not arguments.guide.is_file():
-        raise FileNotFoundError(f"{arguments.guide}: no such weights to guide away from")
+    header, weaker = (read_weights_header(path) for path in (arguments.checkpoint, arguments.guide))
+    network_categories(NETWORK_PATH)
+    category = resolve_category(arguments.category, header.categories)
+    header.category_id(category)
+    check_guide(header, weaker, category)
+    check_file(arguments.out)
+    check_source(arguments.data_dir, header)
 
-    from checkpoint import load_weights, save_weights, sha256_of
     from dataset_utils import load_category
+
+    data = load_category(category, data_dir=arguments.data_dir, split=arguments.split)
+    check_source(data.source, header)
+
+    from checkpoint import load_weights, save_weights
     from devices import best_device
 
-    trained, guide = (load_weights(path, best_device()) for path in (arguments.checkpoint, arguments.guide))
-    data = load_category(arguments.category, data_dir=arguments.data_dir, split=arguments.split)
-    if data.source == "embedded" and trained.conditions.get("data") != ["embedded"]:
-        raise ValueError("only embedded drawings are at hand, and this model was not trained on them; give --data-dir")
+    device = best_device(arguments.device)
+    trained, guide = (load_weights(path, device) for path in (arguments.checkpoint, arguments.guide))
     real = list(data.train)
     real = real[:: max(1, len(real) // REAL_DRAWINGS)][:REAL_DRAWINGS]
     tried = tuned(trained, data.category, strengths, guide, arguments.n, real)
@@ -116,11 +144,10 @@ def main(argv: list[str] | None = None) -> Path:
         "n": arguments.n,
         "seed": SEED,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(arguments.out, trained)
     print(f"wrote {arguments.out}: guidance {best['guidance']:g} away from {best['guide'] or 'no category'}")
     return Path(arguments.out)
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "a smaller --n")

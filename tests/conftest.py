@@ -18,6 +18,16 @@ DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
 TINY = ModelConfig(num_points=8, max_strokes=12, width=32, num_layers=1, num_heads=2, denoiser_layers=1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long forms: more kills, more fuzzed files")
+
+
+@pytest.fixture(scope="session")
+def long_form(request: pytest.FixtureRequest) -> bool:
+    """Whether the long form of a test is wanted: `make test-long`."""
+    return bool(request.config.getoption("--long"))
+
+
 def pytest_report_header() -> str:
     kind = "the embedded ones" if DATA_DIR == "embedded" else f"real, from {DATA_DIR}"
     return f"drawings: {kind}"

@@ -104,3 +104,28 @@ def test_a_line_is_trained_drawn_scored_and_not_done_twice(
     ablations.main(["--data-dir", DATA_DIR])
     assert "==" not in capsys.readouterr().out
     assert json.loads((tmp_path / "a.json").read_text()) == first
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"lines": 3}', '{"lines": [3]}', '{"lines": [{"group": 3}]}', "[" * 99_999]
+)
+def test_a_damaged_table_is_named_and_kept(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "ablations.json"
+    monkeypatch.setattr(ablations, "RESULTS", table)
+    assert ablations.measured_rows() == []
+    table.write_text(content)
+    with pytest.raises(ValueError, match=r"ablations\.json: damaged; remove it"):
+        ablations.main(["--only", "tokens"])
+    assert table.read_text() == content
+
+
+def test_shipped_weights_are_looked_at_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablations, "CHECKPOINTS", tmp_path)
+    for line in ablations.LINES:
+        if not (line.weights.startswith("shipped") or line.guide.startswith("shipped")):
+            ablations.check_shipped(line)
+            continue
+        with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+            ablations.check_shipped(line)

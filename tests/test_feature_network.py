@@ -23,7 +23,7 @@ from feature_network import (
     read_safetensors,
     save_feature_network,
 )
-from reference import load_reference
+from reference import _pictures, load_reference
 from rendering import feature_rasters
 
 SMALL = FeatureNetworkConfig(widths=(4, 4, 8, 8), num_classes=3)
@@ -97,7 +97,12 @@ def _changed(path: Path, **header: object) -> Path:
         ({"config": {"widths": [4, 4, 8, 16], "num_classes": 3}}, "its config declares"),
         ({"config": {"widths": [4, 4, 8, 8], "num_classes": 3, "magic": 1}}, "not a sketch feature network"),
         ({"config": {"widths": [10**6] * 4, "num_classes": 3}}, "its config declares"),  # never allocated
+        ({"config": {"widths": [10**18] * 4, "num_classes": 3}}, "not a sketch feature network"),
+        ({"config": {"widths": [1.5] * 4, "num_classes": 3}}, "not a sketch feature network"),
+        ({"config": "[" * 9999}, "not a sketch feature network"),
         ({"classes": ["a", "b"]}, "2 class names for 3"),
+        ({"classes": 3}, "not a sketch feature network"),
+        ({"conditions": [3]}, "not a sketch feature network"),
         ({"format": "other"}, "not a sketch feature network"),
         ({"tensor": ("classifier.bias", torch.tensor([0.0, torch.nan, 0.0]))}, "classifier.bias holds NaN"),
         ({"tensor": ("classifier.bias", torch.zeros(3))}, "do not match the sha256"),
@@ -250,6 +255,31 @@ def test_reference_features_are_those_of_the_pictures(data_dir: Path) -> None:
         load_reference(reference, "bus", loaded)
     with pytest.raises(ValueError, match="another program or feature network"):
         load_reference(reference, "cat", load_feature_network(NETWORK_PATH))
+
+
+def test_pictures_that_are_none_are_refused_before_the_training(data_dir: Path) -> None:
+    out, folder = data_dir / "network.safetensors", data_dir / "pictures"
+    folder.mkdir()
+    files = ["--pictures", str(folder), "--reference", str(data_dir / "reference.safetensors")]
+    with pytest.raises(FileNotFoundError, match=r"pictures: no <category>\.npz files"):
+        _train(data_dir, out, *files)
+    (folder / "dog.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"dog\.npz: of 'dog' .* has no drawings"):
+        _train(data_dir, out, *files)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("what", ["text", "cut", "floats", "small", "one", "objects", "bomb", "name"])
+def test_damaged_pictures_are_refused_by_name(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, good = tmp_path / "cat.npz", np.zeros((9, 256, 256), np.uint8)
+    arrays = {"floats": good.astype(float), "small": good[:, :64], "one": good[:1], "objects": np.array([{}])}
+    np.savez_compressed(path, **{"pictures" if what == "name" else "images": arrays.get(what, good)})
+    if what == "bomb":  # 9 pictures in a file of a kilobyte
+        monkeypatch.setattr("reference.MOST_PICTURES", 8)
+    if what in ("text", "cut"):
+        path.write_bytes(path.read_bytes()[:-9] if what == "cut" else b"<html>")
+    with pytest.raises(ValueError, match=r"cat\.npz: needs an array 'images' of shape \(N, 256, 256\)"):
+        _pictures(path)
 
 
 def test_a_category_without_pictures_has_its_held_out_drawings_as_reference(

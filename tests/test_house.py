@@ -12,9 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
-    ("atomic_files", "config", "devices", "diffusion_process", "distances", "embedded_drawings", "inception",
-     "official_data", "packed_drawings", "stroke_simplification", "stroke_tokens"),
-    ("dataset_utils", "diffusion_model", "drawing_statistics", "feature_network", "rendering"),
+    ("atomic_files", "config", "devices", "diffusion_process", "distances", "embedded_drawings", "official_data",
+     "packed_drawings", "stroke_simplification", "stroke_tokens", "tensor_files"),
+    ("dataset_utils", "diffusion_model", "drawing_statistics", "feature_network", "inception", "processes", "rendering",
+     "weights_header"),
     ("checkpoint", "gallery", "official_metrics", "reference", "training_data"),
     ("generation", "metrics", "results_tables"),
     ("checkpoint_history", "training"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,22 @@ def test_programs_are_refused_and_never_run(tmp_path: Path) -> None:
         load_inception(tmp_path / "inception-2015-12-05.pt")
     assert "\n" not in str(caught.value)
     assert not trap.exists()
+
+
+def test_files_that_unpack_to_more_than_they_are_are_refused_unopened(hollow: dict[str, Any], tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.pth", hollow)
+    with zipfile.ZipFile(whole) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    packed = tmp_path / "packed.pth"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r"packed\.pth: .* is compressed, which torch.save never does"):
+        load_inception(packed)
+    # the directory at the end of the file says that a member is larger than the file
+    content = bytearray(whole.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    content[entry + 20 : entry + 28] = (2**31).to_bytes(4, "little") * 2
+    (tmp_path / "giant.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"giant\.pth: its members declare [\d,]+ bytes, the file has"):
+        load_inception(tmp_path / "giant.pth")

@@ -40,7 +40,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(monkeypatch: pytest.MonkeyPatch) -> Network:
     """A quick network in the place of Inception."""
     network = Network(agreement.small_network(), "small", "6726825d" + 56 * "0")
-    monkeypatch.setattr(official_metrics, "open_network", lambda weights: network)
+    monkeypatch.setattr(official_metrics, "open_network", lambda *_: network)
     return network
 
 
@@ -254,7 +254,7 @@ def test_real_halves_score_at_the_floor_and_buses_far_above(small: Network) -> N
     assert other["kid"]["std"] > 0 == pytest.approx(alike["kid"]["std"], abs=1e-9)
     assert (other["kid"]["subset_size"], other["kid"]["num_subsets"], other["seed"]) == (30, 100, 3)
     theirs, ours = (official_metrics.describe(side, small).features for side in (real, buses))
-    assert other["fid"]["value"] == frechet_distance(theirs, ours)
+    assert other["fid"]["value"] == pytest.approx(frechet_distance(theirs, ours), rel=1e-9)
     assert other["kid"]["value"] == official_kernel_distance(theirs, ours, 3)[0]
     assert json.loads(json.dumps(other)) == other
 
@@ -276,7 +276,7 @@ def test_what_keeps_figures_from_being_compared_is_noted(
         return official_metrics.Described(rows, pictures.count - 1)
 
     monkeypatch.setattr(official_metrics, "describe", features)
-    monkeypatch.setattr(official_metrics, "open_network", lambda _: Network(lambda x: x, "random", sha256))
+    monkeypatch.setattr(official_metrics, "open_network", lambda *_: Network(lambda x: x, "random", sha256))
     sides = [Pictures(count, lambda _: np.zeros((256, 256, 3), np.uint8)) for count in (n_real, n_generated)]
     scores = official_metrics.official_scores(*sides, weights=None)
     words = ("not the official 2000 against 2000", "singular", "not the public file")

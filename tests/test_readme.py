@@ -121,7 +121,7 @@ def test_a_command_that_a_script_does_not_have_is_seen() -> None:
 
 @every_document
 def test_every_make_target_exists(name: str) -> None:
-    rules = re.findall(r"^([a-z ]+):", text_of("Makefile"), flags=re.MULTILINE)
+    rules = re.findall(r"^([a-z -]+):", text_of("Makefile"), flags=re.MULTILINE)
     targets = {target for rule in rules for target in rule.split()}
     named = {words[0] for words in commands(text_of(name), "make")}
     assert named >= ({"run", "test", "table"} if "README" in name else {"table"})
@@ -320,7 +320,7 @@ def test_the_figures_of_strokes_have_the_names_and_units_of_the_program() -> Non
     f"{official_metrics.NUM_SUBSETS} subsets of min({official_metrics.SUBSET_SIZE}, N, M)",
     f"against {official_metrics.OFFICIAL_N:,} generated drawings",
     f"sha256 begins {official_metrics.PUBLISHED_SHA256};",
-    f"[{inception.WEIGHTS_NAME}](",
+    f"[{inception.INCEPTION_WEIGHTS}](",
     f"{inception.NUM_FEATURES:,} of the TensorFlow Inception-v3",
 ])  # fmt: skip
 def test_the_numbers_of_the_protocols_are_those_of_the_program(said: str) -> None:

@@ -83,6 +83,14 @@ def test_without_drawings_at_hand_the_shipped_reference_scores_several_seeds(tmp
     assert (bus["scores"]["n_real"], bus["scores"]["memorisation"]["n_training"]) == (250, 215)
 
 
+def test_what_a_kill_has_left_of_a_log_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.jsonl"
+    log.write_bytes(b'{"step": 1, "loss": 2.0}\n[]3\n{"step": 2, "lo')
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl:[23]: no row of figures") as warned:
+        assert run_all.logged_losses(log) == [{"step": 1, "loss": 2.0}]
+    assert len(warned) == 2
+
+
 @pytest.fixture
 def a_car(tmp_path: Path, tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of checkpoints that ships a fourth category, and no drawings at hand."""

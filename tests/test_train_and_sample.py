@@ -166,7 +166,7 @@ def test_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     out, _ = second.communicate(timeout=120)
     assert "Resuming cat from step" in out
     assert "the same command goes on" in out
-    assert second.returncode == 130
+    assert second.returncode == 143
 
 
 def test_state_of_another_run_is_refused_by_the_first_difference(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_unfinished_drawings_are_continued_and_their_strokes_come_back(weights: 
             "nothing.safetensors: no such",
         ),
         ("sample_diffusion.py", ["--category", "zebrafish"], "unknown category 'zebrafish'"),
-        ("sample_diffusion.py", ["--category", "cat", "--checkpoint", "README.md"], "README.md: damaged or not"),
+        ("sample_diffusion.py", ["--category", "cat", "--checkpoint", "README.md"], "README.md: damaged, or not"),
         ("sample_diffusion.py", ["--category", "cat", "--steps", "1001"], "--steps is 1001, must lie in 1 ... 1000"),
         ("sample_diffusion.py", ["--category", "cat", "--sampler", "euler"], "--sampler is 'euler', must be one of"),
         ("sample_diffusion.py", ["--category", "cat", "--guidance", "-0.5"], "--guidance is -0.5, must lie in 0"),

@@ -48,7 +48,7 @@ def test_every_way_is_tried_and_the_best_is_kept_and_used(guide: Path, capsys: p
         (("--strengths", "two"), "--strengths is 'two'"),
         (("--strengths", "99"), "--guidance is 99"),
         (("--n", "1"), "--n is 1"),
-        (("--guide", "nowhere.safetensors"), "nowhere.safetensors: no such weights"),
+        (("--guide", "nowhere.safetensors"), "nowhere.safetensors: no such checkpoint"),
     ],
 )
 def test_bad_input_is_named(guide: Path, more: tuple[str, ...], message: str) -> None:
