@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 try:
     import fcntl
@@ -95,15 +95,30 @@ def locked_folder(folder: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    with open(folder / ".lock", "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise BlockingIOError(f"{folder}: in use by pid {holder}; wait for it, or choose another --out") from None
+    path = folder / ".lock"
+    with _locked_file(path) as file:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         remove_leftovers(folder)
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _locked_file(path: Path) -> TextIO:
+    """Return the open file that a folder is locked by."""
+    while True:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it is held as long as the folder
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            text = f"{path.parent}: in use by pid {holder}; wait for it, or choose another --out"
+            raise BlockingIOError(text) from None
+        file.close()  # its holder removed it in the meantime: another one is there, or none

@@ -145,6 +145,16 @@ def load_state(path: Path) -> dict[str, Any] | None:
     return None
 
 
+def require_pieces(state: Any, expected: Any, where: str) -> None:
+    """Raise ValueError for the first piece of the nested tables `expected` that `state` lacks."""
+    if not isinstance(expected, Mapping):
+        return
+    for key, inner in expected.items():
+        if not isinstance(state, Mapping) or key not in state:
+            raise ValueError(f"{where} lacks '{key}', so the run can't go on as it was; choose another --out")
+        require_pieces(state[key], inner, f"{where}: {key}")
+
+
 def _digest_file(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomic_files import write_atomically
+from atomic_files import locked_folder, write_atomically
 from config import (
     ATTRIBUTION,
     CATEGORIES,
@@ -361,7 +361,7 @@ def main(argv: list[str] | None = None) -> Path:
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"--name is '{name}', must be letters, digits, - and _")
     categories = chosen_categories(arguments)
-    folder, began = Path(arguments.out), time.perf_counter()
+    folder = Path(arguments.out)
 
     from dataset_utils import available_categories
 
@@ -373,9 +373,16 @@ def main(argv: list[str] | None = None) -> Path:
     # all data first: what is missing is said before anything is trained or written over
     loaded = [load_data(category, profile, arguments) for category in categories]
     check_device(profile, arguments)
+    with locked_folder(folder / name):
+        page = run_categories(loaded, name, arguments)
+    return page
 
+
+def run_categories(loaded: list[CategoryData], name: str, arguments: argparse.Namespace) -> Path:
+    """Do everything for the categories whose drawings are given, and return the path of the report."""
     from report import write_report
 
+    folder, profile, began = Path(arguments.out), PROFILE_SETTINGS[arguments.profile], time.perf_counter()
     results = []
     for data in loaded:
         at_hand = is_at_hand(data, profile)

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atomic_files import locked_folder, write_atomically
 from config import (
     AS_TUNED,
     ATTRIBUTION,
@@ -216,7 +217,6 @@ def write_results(
     prefix: list[Drawing] | None = None,
 ) -> None:
     """Write drawings, pictures and conditions into the folder `out`."""
-    from atomic_files import write_atomically
     from dataset_utils import write_ndjson
     from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 
@@ -263,10 +263,11 @@ def main(argv: list[str] | None = None) -> Sampled:
 
     from checkpoint import sha256_of
 
-    trained = load_model(path, config.guide, arguments.device)
-    sampled = sample(trained, category, config, prefix)
-    sampled.conditions |= {"checkpoint": path.name, "checkpoint_sha256": sha256_of(path)}
-    write_results(sampled, trained, category, config, out, prefix)
+    with locked_folder(out):
+        trained = load_model(path, config.guide, arguments.device)
+        sampled = sample(trained, category, config, prefix)
+        sampled.conditions |= {"checkpoint": path.name, "checkpoint_sha256": sha256_of(path)}
+        write_results(sampled, trained, category, config, out, prefix)
     print(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
     if odd := what_was_odd(sampled.conditions):
         print(f"of {sampled.conditions['n'] + sampled.conditions['empty']} drawings {odd}")

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rendering
+from atomic_files import locked_folder
 from config import (
     ATTRIBUTION,
     CATEGORIES,
@@ -218,6 +219,7 @@ class _Trainer:
 
         torch.manual_seed(config.seed)
         self.config = config
+        self.settings = asdict(config) | {"classes": num_classes, "steps_per_epoch": steps_per_epoch}
         self.device = device
         network = SketchFeatureNetwork(FeatureNetworkConfig(num_classes=num_classes))
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -265,7 +267,7 @@ class _Trainer:
             **{part: getattr(self, part).state_dict() for part in self.PARTS},
             "epoch_losses": self.epoch_losses,
             "seconds": self.seconds,
-            "config": asdict(self.config),
+            "config": self.settings,
             "random_state": torch.get_rng_state(),
         }
 
@@ -273,7 +275,10 @@ class _Trainer:
         """Take over what `state` returned; it must come from the same settings."""
         import torch
 
-        changed = {k for k, v in asdict(self.config).items() if k != "workers" and state["config"].get(k) != v}
+        from checkpoint import require_pieces
+
+        require_pieces(state, self.state(), str(path))
+        changed = {k for k, v in self.settings.items() if k != "workers" and state["config"].get(k) != v}
         if changed:
             names = ", ".join(sorted(changed))
             raise ValueError(f"{path}: begun with other settings ({names}); repeat those, or delete it")
@@ -414,7 +419,8 @@ def train_and_save(
     from feature_network import save_feature_network
 
     state_folder = out.with_suffix(".training")
-    trainer = train(config, train_set, len(classes), state_folder / "state.pt", pool, device)
+    with locked_folder(state_folder):
+        trainer = train(config, train_set, len(classes), state_folder / "state.pt", pool, device)
     conditions: dict[str, Any] = {
         **asdict(config),
         "train_drawings": len(train_set.labels),

@@ -25,7 +25,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from atomic_files import append_line, write_atomically
-from checkpoint import TrainedModel, load_state, load_weights, save_state, save_weights, sha256_of
+from checkpoint import (
+    TrainedModel,
+    load_state,
+    load_weights,
+    require_pieces,
+    save_state,
+    save_weights,
+    sha256_of,
+)
 from config import (
     ATTRIBUTION,
     SETTINGS_FILE,
@@ -430,16 +438,6 @@ class Run:
         """Print a line, of several processes once."""
         if self.group.rank == 0:
             print(line, flush=True)
-
-
-def require_pieces(state: Any, expected: Any, where: str) -> None:
-    """Raise ValueError for the first piece of the nested tables `expected` that `state` lacks."""
-    if not isinstance(expected, Mapping):
-        return
-    for key, inner in expected.items():
-        if not isinstance(state, Mapping) or key not in state:
-            raise ValueError(f"{where} lacks '{key}', so the run can't go on as it was; choose another --out")
-        require_pieces(state[key], inner, f"{where}: {key}")
 
 
 def learning_curve(log: Path) -> list[dict[str, float]]:

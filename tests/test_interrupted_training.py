@@ -348,6 +348,30 @@ def test_two_runs_in_one_folder_are_refused_and_kill_frees_it(
     first.communicate()
     with locked_folder(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_never_two_hold_a_folder_however_often_it_changes_hands(
+    tmp_path: Path, started: Callable[[list[str]], subprocess.Popen[str]]
+) -> None:
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from atomic_files import locked_folder
+held = 0
+while held < 200:
+    try:
+        with locked_folder(Path({str(tmp_path)!r})):
+            os.close(os.open({str(tmp_path / "inside")!r}, os.O_CREAT | os.O_EXCL))  # fails where another one is inside
+            os.unlink({str(tmp_path / "inside")!r})
+            held += 1
+    except BlockingIOError:
+        pass
+"""
+    for process in [started([sys.executable, "-c", program]) for _ in range(4)]:
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
 
 
 # ------------------------------------------------------------------ disks and damaged files
