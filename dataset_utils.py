@@ -52,7 +52,8 @@ SPLIT_FOLDER = PROJECT / "subset"
 # A drawing beyond these is cut and counted. The longest of 145,411 real ones has 138 strokes and 766 points.
 MAX_STROKES = 2_000
 MAX_POINTS = 20_000
-# A line beyond these is refused before it is parsed, which takes up to 1 GB at the limit; 10^5 strokes are 300,000 lists.
+# A line beyond these is refused before it is parsed, which takes up to 1 GB at the limit. 10^5 strokes are 300,000
+# lists.
 MAX_LINE_BYTES = 32 << 20
 MAX_LINE_LISTS = 2_000_000
 EMBEDDED_COUNT = 2_000
@@ -174,7 +175,7 @@ def _checked_lines(path: str | Path, wanted_lines: Iterable[int]) -> set[int]:
 
 
 def _lines(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
-    """Yield the lines of a file without its byte order mark; none is so long or nested that it could fill the memory."""
+    """Yield the lines of a file without its byte order mark; none is so long that parsing it could fill the memory."""
     if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
         file.seek(0)
     for number, line in enumerate(iter(functools.partial(file.readline, MAX_LINE_BYTES + 1), b""), start=1):
@@ -411,10 +412,12 @@ def _find_source(
     """
     kind, folder = _chosen_folder(data_dir, data_folder)
     names = list(CATEGORIES) if folder is None else _categories_in(kind, folder)
+    # what would spoil the one line of a message is no file's name either
+    asked = category if category.isprintable() and len(category) <= 100 else shown(category)
     try:
-        name = resolve_category(category, names)
+        name = resolve_category(asked, names)
     except ValueError as error:
-        where = f"{folder}: no '{category}.ndjson' there" if folder else "embedded drawings"
+        where = f"{folder}: no '{asked}.ndjson' there" if folder else "embedded drawings"
         raise FileNotFoundError(f"{where}: {error}") from None
     path = folder / f"{name}.ndjson" if folder is not None else None
     if kind == "data" and path is not None and not path.is_file():

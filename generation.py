@@ -54,16 +54,6 @@ def official_form(drawing: Drawing, kept_strokes: int = 0) -> tuple[Drawing, int
     return [np.asarray(stroke) for stroke in drawing[:kept_strokes]] + new, clipped
 
 
-def cut_prefixes(prefixes: Sequence[Drawing], longest: int) -> tuple[list[Drawing], int]:
-    """Return prefixes cut so that a model of at most `longest` strokes can add one, and how many had to be cut.
-
-    A model of a single stroke can add none, whatever is cut: then they come back as they were.
-    """
-    most = longest - 1 or None
-    cut = [drawing[:most] for drawing in prefixes]
-    return cut, sum(len(ours) < len(given) for ours, given in zip(cut, prefixes, strict=True))
-
-
 class StrokeRandomness:
     """The random numbers of the k-th stroke of some drawings: one generator each, seeded by (seed, drawing, stroke)."""
 

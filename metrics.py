@@ -225,7 +225,9 @@ def over_seeds(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _read_drawings(path: Path) -> list[Drawing]:
-    packed, _ = read_ndjson(path)
+    packed, counts = read_ndjson(path)
+    if losses := counts.describe_losses():
+        print(f"{path}: {losses}", file=sys.stderr)
     if len(packed) < 2:
         raise ValueError(f"{path}: {len(packed)} drawings, scoring needs at least 2")
     return list(packed)

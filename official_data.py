@@ -11,9 +11,10 @@ import math
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -158,12 +159,13 @@ def download_category(category: str, folder: Path, *, base_url: str = BASE_URL, 
     part = folder / f"{category}.ndjson.part"
     url = f"{base_url}/{quote(category)}.ndjson"
     without = (
-        f"without it run --data-dir FOLDER (with {category}.ndjson in it), --data-dir embedded (drawings made by a "
-        "program) and `make run` (the shipped models)"
+        f"nothing came to {target}; without it run --data-dir FOLDER (with {category}.ndjson in it), "
+        "--data-dir embedded (drawings made by a program) and `make run` (the shipped models)"
     )
     folder.mkdir(parents=True, exist_ok=True)
     if silence := _silence(url):
-        raise ConnectionError(f"{url}: no connection ({silence}), so nothing came to {folder}; {without}")
+        gave_up = f"gave up before the first of {attempts} attempts"
+        raise ConnectionError(f"{url}: no connection ({silence}); {gave_up}, {without}")
     reason = ""
     for attempt in range(attempts):
         if attempt:
@@ -176,12 +178,10 @@ def download_category(category: str, folder: Path, *, base_url: str = BASE_URL, 
             if not reason:
                 part.replace(target)
                 return target
-            part.unlink()
+            part.unlink(missing_ok=True)
         if permanent:
             break
-    raise ConnectionError(
-        f"{url}: {reason}; gave up after {attempt + 1} of {attempts} attempts, nothing came to {target}; {without}"
-    )
+    raise ConnectionError(f"{url}: {reason}; gave up after {attempt + 1} of {attempts} attempts, {without}")
 
 
 _silent_hosts: dict[str, tuple[float, str]] = {}
@@ -231,13 +231,15 @@ def _fetch(url: str, part: Path) -> tuple[str, bool]:
                 return f"slower than {LOWEST_SPEED:,} bytes a second for {SLOW_SECONDS} s", True
     finally:
         transfer.stopped = True
+        transfer.join(0.5)  # what still receives ends at its next chunk, only what waits for one is left behind
 
 
 class _Transfer(threading.Thread):
     """Appends what is missing of `url` to `part`, in a thread that may be left behind.
 
     A server that sends a byte now and then keeps every socket's time limit, so someone else has to watch. To the
-    downloader this is the file, which refuses to grow without end, or after it was left behind.
+    downloader this is the file, which is opened for the first chunk: what is no drawings touches nothing. It refuses
+    a web page, to grow without end, and whatever comes after it was left behind.
     """
 
     def __init__(self, url: str, part: Path) -> None:
@@ -245,13 +247,23 @@ class _Transfer(threading.Thread):
         self.url, self.part = url, part
         self.received, self.stopped = 0, False
         self.outcome: tuple[str, bool] = ("ended without a reason", False)
+        self.file: IO[bytes]
+
+    def answered(self, response: Any, **_: Any) -> None:
+        """Remember whether the server sends the whole file, which it may where only the rest was asked for."""
+        self.mode = "wb" if response.status_code == 200 else "ab"
 
     def write(self, chunk: bytes) -> None:
         """Append what has come."""
         if self.stopped:
             raise OSError("left behind")
+        if not self.received:
+            if chunk.lstrip().startswith(b"<"):
+                raise OSError("sent a web page instead of drawings (does the network want you to log in?)")
+            self.file = self.opened.enter_context(self.part.open(self.mode))
         if self.file.tell() + len(chunk) > MAX_FILE_BYTES:
-            raise ValueError(f"more than {MAX_FILE_BYTES:,} bytes, no category is so large")
+            self.file.truncate(0)  # worth nothing
+            raise OSError(f"sent more than {MAX_FILE_BYTES:,} bytes, no category is so large")
         self.file.write(chunk)
         self.received += len(chunk)
 
@@ -265,14 +277,15 @@ class _Transfer(threading.Thread):
         import requests
 
         try:
-            with self.part.open("ab") as self.file:
-                start = self.file.tell()
+            with ExitStack() as self.opened:
+                start = self.part.stat().st_size if self.part.exists() else 0
                 # a range counts in the bytes sent, so they must be those of the file
                 headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
                 fetch = pooch.HTTPDownloader(
                     progressbar=sys.stderr.isatty(),
                     chunk_size=CHUNK_BYTES,
                     headers=headers,
+                    hooks={"response": self.answered},
                     timeout=(CONNECT_SECONDS, READ_SECONDS),
                 )
                 fetch(self.url, self, None)
@@ -283,18 +296,16 @@ class _Transfer(threading.Thread):
             self.outcome = ("", False) if status == 416 else (f"HTTP status {status}", 400 <= status < 500)
         except requests.RequestException as error:
             self.outcome = (f"interrupted ({type(error).__name__})", False)
-        except ValueError as error:  # no number where the header needs one, or too large: worth nothing
-            self.part.unlink(missing_ok=True)
+        except OSError as error:  # refused above, the disk is full, the folder not writable
             self.outcome = (str(error), True)
-        except OSError as error:  # the disk is full, the folder not writable
-            self.outcome = (str(error), True)
+        except ValueError as error:
+            self.outcome = (f"sent a header that is none ({error})", True)
 
 
 def _fault_of(part: Path, category: str) -> str:
     """Return why a downloaded file is not the category's, or an empty string."""
-    with part.open("rb") as file:
-        if file.read(1024).lstrip().startswith(b"<"):
-            return "sent a web page instead of drawings (does the network want you to log in?)"
+    if not part.is_file():
+        return "sent an empty file"
     if category in OFFICIAL:
         blob, expected = file_identity(part)[0], OFFICIAL[category].data_blob
         if blob == expected:

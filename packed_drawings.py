@@ -158,8 +158,8 @@ def _stored_array(archive: zipfile.ZipFile, name: str, limit: int) -> npt.NDArra
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError("holds compressed arrays")
-    if info.file_size > limit:
-        raise ValueError(f"{name} declares {info.file_size:,} bytes in a file of {limit:,}")
+    if (size := max(info.file_size, info.compress_size)) > limit:
+        raise ValueError(f"{name} declares {size:,} bytes in a file of {limit:,}")
     content = archive.read(info)
     if content[:8] != b"\x93NUMPY\x01\x00" or not (header := NPY_HEADER.fullmatch(content, 10, _header_end(content))):
         raise ValueError(f"{name} is no array of drawings")

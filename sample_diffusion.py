@@ -290,11 +290,13 @@ def checked_input(arguments: argparse.Namespace, config: SampleConfig) -> tuple[
     if not arguments.prefix:
         return path, category, None
     prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, getattr(arguments, "n", None))
-    longest, most = max(map(len, prefix)), header.config.max_strokes
-    if longest >= most:
-        raise ValueError(f"{arguments.prefix}: a prefix has {longest} strokes, must have fewer than {most}, the "
-                         f"longest drawing of {path.name}; --keep-strokes cuts it")  # fmt: skip
-    return path, category, prefix
+    most = header.config.max_strokes - 1
+    too_long = sum(len(drawing) > most for drawing in prefix)
+    if too_long and not most:
+        raise ValueError(f"{path}: draws single strokes, it cannot continue {arguments.prefix}")
+    if too_long:
+        print(f"{arguments.prefix}: cut {too_long} prefixes to {most} strokes, the most that {path.name} can continue")
+    return path, category, [drawing[:most] for drawing in prefix]
 
 
 def what_was_odd(conditions: dict[str, Any]) -> str:

@@ -118,7 +118,8 @@ def test_killed_at_random_moments_it_ends_bit_equal_with_an_unbroken_run(
 ) -> None:
     """Kills at random moments, and right before random operations on files: in the middle of writing checkpoints."""
     by_time, by_operation = (20, 40) if long_form else (3, 4)
-    more = ["--steps", str(by_time * 12 + 20), "--validate-every", "4"]
+    steps = (by_time + by_operation) * 16
+    more = ["--steps", str(steps), "--validate-every", "4"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run(watched(whole, 0, *more)).returncode == 0
     choice = random.Random(0)
@@ -138,7 +139,7 @@ def test_killed_at_random_moments_it_ends_bit_equal_with_an_unbroken_run(
     assert last.returncode == 0, last.stderr
     assert "Resuming cat from step" in last.stdout
     # every update, also one made twice, learned from the same drawings at the same rate with the same losses
-    assert len(updates(broken)) >= len(updates(whole)) == by_time * 12 + 20
+    assert len(updates(broken)) >= len(updates(whole)) == steps
     assert set(updates(broken)) == set(updates(whole))
     assert_same_state(whole, broken)
     assert_same_figures(whole, broken)

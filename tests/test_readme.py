@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import io
@@ -353,3 +354,18 @@ def test_the_data_are_attributed(name: str) -> None:
 @every_document
 def test_no_figure_is_left_to_fill_in(name: str) -> None:
     assert "TODO" not in text_of(name)
+
+
+def test_every_fault_is_held_by_tests_that_exist() -> None:
+    tests = {
+        node.name
+        for path in (ROOT / "tests").glob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    rows = [line for line in text_of("FAULTS.md").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 25
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row.rsplit("|", 2)[1])
+        assert named, row
+        assert [name for name in named if name not in tests] == []
