@@ -231,7 +231,6 @@ def _fetch(url: str, part: Path) -> tuple[str, bool]:
                 return f"slower than {LOWEST_SPEED:,} bytes a second for {SLOW_SECONDS} s", True
     finally:
         transfer.stopped = True
-        transfer.join(0.5)  # what still receives ends at its next chunk, only what waits for one is left behind
 
 
 class _Transfer(threading.Thread):

@@ -175,6 +175,8 @@ BROKEN = {
     "not utf-8": (b'{"word":"\xff\xfe","drawing":[[[1],[2]]]}\n', "not JSON"),
     "nan": (b'{"drawing":[[[NaN],[2]]]}\n', "not JSON"),
     "deep": (b"[" * 100_000 + b"\n", "not JSON"),
+    "deep in a number's place": (b'{"drawing":[[[' + b"[" * 1000 + b"]" * 1000 + b"],[1]]]}\n", "holds a list"),
+    "boolean under a hidden key": (b'{"dr\\u0061wing":[[[true],[1]]],"word":"drawing"}\n', "stroke 0 holds True"),
     "a list": (b"[1,2]\n", "no list under the key 'drawing'"),
     "no drawing": (b'{"word":"cat"}\n', "no list under the key 'drawing'"),
     "drawing null": (b'{"drawing":null}\n', "no list under the key 'drawing'"),

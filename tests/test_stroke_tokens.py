@@ -143,3 +143,13 @@ def test_whitening_refuses_what_it_cannot_fit() -> None:
         Whitening.fit(torch.zeros(1, 8))
     with pytest.raises(ValueError, match="finite"):
         Whitening.fit(torch.full((5, 8), float("nan")))
+
+
+@pytest.mark.parametrize("spacing", ["even", "curved", "fitted"])
+def test_blocks_of_strokes_change_no_point_and_no_complaint(monkeypatch: pytest.MonkeyPatch, spacing: str) -> None:
+    points, offsets = pack(STROKES)
+    whole = resample_strokes(points, offsets, 16, spacing)
+    monkeypatch.setattr("stroke_tokens.BLOCK_STROKES", 7)
+    np.testing.assert_allclose(resample_strokes(points, offsets, 16, spacing), whole, atol=1e-4)
+    with pytest.raises(ValueError, match="stroke 30 has no points"):
+        resample_strokes(points, np.insert(offsets, 30, offsets[30]), 16, spacing)
