@@ -22,7 +22,7 @@ test: $(VENV)/development
 
 # The long forms of the tests that kill, break and fuzz: 20 kills, 100,000 files.
 test-long: $(VENV)/development
-	$(PY) -m pytest --long
+	$(PY) -m pytest --long --timeout 7200
 
 lint: $(VENV)/development
 	$(VENV)/bin/ruff check .

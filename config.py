@@ -59,7 +59,8 @@ def resolve_category(name: str, available: Sequence[str] = ()) -> str:
     close = difflib.get_close_matches(wanted.lower(), known, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     shown = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:8])} ... ({len(known)} in all)"
-    raise ValueError(f"unknown category '{name}'{hint} Available: {shown}")
+    asked = f"'{name}'" if name.isprintable() and len(name) <= 100 else f"{name!r:.60} ..."
+    raise ValueError(f"unknown category {asked}{hint} Available: {shown}")
 
 
 def plain_name(name: str) -> str:

@@ -162,7 +162,7 @@ def word_of(path: str | Path) -> str:
                 if isinstance(record, dict) and isinstance(record.get("word"), str):
                     return record["word"]
                 break
-    raise ValueError(f"{path}:{number}: has no text under the key 'word'")
+    raise ValueError(f"{path}:{number}: has no text under the key 'word'; give --category")
 
 
 def _checked_lines(path: str | Path, wanted_lines: Iterable[int]) -> set[int]:

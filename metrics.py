@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 import official_metrics
 from atomic_files import write_atomically
 from config import NETWORK_PATH, REFERENCE_PATH, check_file, resolve_category, run_script, script_parser
-from dataset_utils import read_ndjson
+from dataset_utils import read_ndjson, word_of
 from distances import (
     MINIMUM_EXTRAPOLATION,
     MINIMUM_FLOOR,
@@ -233,26 +233,13 @@ def _read_drawings(path: Path) -> list[Drawing]:
     return list(packed)
 
 
-def _word_of(path: Path) -> str:
-    """Return what the first line of an ndjson file, which has been read as drawings, says they show."""
-    with path.open(encoding="utf-8-sig") as file:
-        try:
-            record = json.loads(next((line for line in file if line.strip()), "{}"))
-        except (ValueError, RecursionError):
-            record = {}
-    word = record.get("word") if isinstance(record, dict) else None
-    if not isinstance(word, str):
-        raise ValueError(f"{path}: its first line has no word; give --category")
-    return word
-
-
 def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score the drawings of the files that the command line names, and return the figures."""
     if arguments.training and not arguments.real:
         raise ValueError("--training is given without --real: the shipped reference brings its own")
     generated = _read_drawings(arguments.generated)
     real, training = (_read_drawings(path) if path else None for path in (arguments.real, arguments.training))
-    category = resolve_category(arguments.category or _word_of(arguments.generated), network_categories(NETWORK_PATH))
+    category = resolve_category(arguments.category or word_of(arguments.generated), network_categories(NETWORK_PATH))
     if real is None and category not in (held := reference_categories(REFERENCE_PATH)):
         raise ValueError(f"{REFERENCE_PATH}: holds {', '.join(held) or 'nothing'}, not '{category}'; give --real")
     scores = score_drawings(generated, real, category, training=training, seed=arguments.seed)

@@ -30,7 +30,7 @@ ARRAYS = ("points", "stroke_offsets", "drawing_offsets", "lines")
 FORMS = {**dict.fromkeys(ARRAYS, ("<i8", 1)), "points": ("|u1", 2), "conditions": ("<U", 0)}
 # what numpy writes before an array; read by hand, because only these few forms are ever written here
 NPY_HEADER = re.compile(
-    rb"\{'descr': '(\|u1|<i8|<U[1-9]\d{0,8})', 'fortran_order': False, 'shape': \(((?:\d{1,15},? ?){0,2})\), \} *\n"
+    rb"\{'descr': '(\|u1|<i8|<U[1-9]\d{0,7})', 'fortran_order': False, 'shape': \(((?:\d{1,15},? ?){0,2})\), \} *\n"
 )
 
 

@@ -73,8 +73,8 @@ class Profile:
 PROFILE_SETTINGS = {
     "smoke": Profile(64, "embedded", "local", False, False,
                      "--num-points 16 --width 64 --num-layers 2 --num-heads 4 --denoiser-layers 2 --batch-strokes 512 "
-                     "--steps 600 --warmup 20 --learning-rate 3e-3 --ema-decay 0.98 --dropout 0 --validate-every 300 "
-                     "--sample-every 0", guide="--steps 100", tuning="--strengths 1.5 --n 64"),
+                     "--parts 1 --steps 600 --warmup 20 --learning-rate 3e-3 --ema-decay 0.98 --dropout 0 "
+                     "--validate-every 300 --sample-every 0", guide="--steps 100", tuning="--strengths 1.5 --n 64"),
     "quick": Profile(500, None, "auto", False, True, "--steps 6000", (*CATEGORIES, "car")),
     "full": Profile(2000, None, "official", True, False,
                     "--steps 40000 --batch-strokes 16384 --noise-draws 8 --learning-rate 1e-3 --warmup 1000 "

@@ -76,7 +76,8 @@ def main(argv: list[str] | None = None) -> Path:
     # torch takes over a second: bad flags are answered before it
     from devices import best_device
     from processes import joined_processes
-    from training import DataChoice, prepare, train
+    from training import prepare, train
+    from training_data import DataChoice
 
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
     device = best_device(arguments.device)

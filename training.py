@@ -1,4 +1,4 @@
-"""Training: the losses, one run with everything that changes from update to update, and its loop.
+"""Training: one run with everything that changes from update to update, its loop, and how it is saved and resumed.
 
 What a run trains on and how long is said by config.TrainConfig; the command line is train_diffusion.py.
 """
@@ -12,14 +12,13 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
@@ -43,15 +42,23 @@ from config import (
     TrainConfig,
     refuse_other_run,
 )
-from dataset_utils import category_list, load_category
 from devices import autocast_for, best_device
 from diffusion_model import StrokeDiffusionModel
-from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
+from diffusion_process import cosine_alpha_bar
 from generation import generate_drawings
 from processes import Group, ProcessLost
 from rendering import grid_image, save_image
 from stroke_tokens import Whitening
-from training_data import Batch, StrokeSet, drawing_weights, random_affine, stroke_set, training_batches
+from training_data import (
+    Batch,
+    DataChoice,
+    TrainingData,
+    drawing_weights,
+    load_training_data,
+    random_affine,
+    training_batches,
+)
+from training_losses import losses, num_errors, validation_losses
 
 VALIDATION_DRAWINGS = 384
 MAX_BAD_STEPS = 3
@@ -61,91 +68,6 @@ LOG_EVERY = 50
 """Updates behind a row of metrics.jsonl."""
 STATE_FILE, LOG_FILE = "training_state.pt", "metrics.jsonl"
 ALONE = Group()
-
-
-def losses(
-    model: StrokeDiffusionModel,
-    whitening: Whitening,
-    batch: Batch,
-    alpha_bar: Tensor,
-    config: TrainConfig,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Return the diffusion loss (mean squared error of v per number) and the stop loss (nats per decision).
-
-    Each real stroke of the batch counts once; padding counts nowhere. The history carries noise of a random level
-    per drawing, up to `config.history_noise`, against errors that accumulate over strokes.
-    """
-    tokens = whitening.encode(batch.vectors)
-    count, longest, dim = tokens.shape
-    device = tokens.device
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator, device=generator.device).to(device)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, device=generator.device).to(device)
-
-    category = batch.category.masked_fill(uniform(count) < config.category_dropout, model.null_category)
-    level = config.history_noise * uniform(count, 1, 1)
-    context = model.context(tokens + level * normal(count, longest, dim), category, batch.affine)
-
-    weight = whitening.scale**config.scale_weight
-
-    def errors(strokes: Tensor, known: Tensor, draws: int) -> Tensor:
-        """Return the errors (B, K, draws) of denoising `strokes` (B, K, D) with contexts `known` (B, K, W)."""
-        shape = (*strokes.shape[:2], draws)
-        t = sample_timesteps(shape, len(alpha_bar), generator).to(device)
-        x0, eps = strokes[:, :, None].expand(*shape, dim), normal(*shape, dim)
-        v_hat = model.denoise_all(diffuse(x0, eps, t, alpha_bar), t, known)
-        error = diffusion_loss(v_hat, x0, eps, t, alpha_bar, weight / weight.mean())
-        return error * min_snr_weight(t, alpha_bar, config.min_snr) if config.min_snr > 0 else error
-
-    all_errors = errors(tokens, context[:, :-1], config.noise_draws)[batch.mask].flatten()
-    if config.first_stroke_draws:
-        first = errors(tokens[:, :1], context[:, :1], config.first_stroke_draws)
-        all_errors = torch.cat([all_errors, first.flatten()])
-    diffusion = all_errors.mean()
-
-    decision = torch.arange(longest + 1, device=device)
-    ends = (decision == batch.lengths[:, None]).float()
-    decided = (decision >= 1) & (decision <= batch.lengths[:, None])
-    stop = F.binary_cross_entropy_with_logits(model.stop_logits(context).float()[decided], ends[decided])
-    return diffusion, stop
-
-
-def validation_losses(
-    model: StrokeDiffusionModel,
-    whitening: Whitening,
-    batches: list[Batch],
-    alpha_bar: Tensor,
-    config: TrainConfig,
-    autocast: Callable[[], Any],
-) -> dict[str, float]:
-    """Return the losses per stroke over fixed held-out drawings, with the same noise at every call."""
-    # unweighted and without noise on the history, so that runs with other settings can be compared
-    fixed = dataclasses.replace(
-        config, category_dropout=0.0, history_noise=0.0, scale_weight=0.0, min_snr=0.0, first_stroke_draws=0
-    )
-    generator = torch.Generator().manual_seed(2_718_281)
-    sums = torch.zeros(2, dtype=torch.float64)
-    strokes = 0
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode(), autocast():
-        for batch in batches:
-            both = losses(model, whitening, batch, alpha_bar, fixed, generator)
-            count = int(batch.lengths.sum())
-            sums += torch.stack(both).double().cpu() * count
-            strokes += count
-    model.train(was_training)
-    return {"validation_loss": float(sums[0] / strokes), "validation_stop_loss": float(sums[1] / strokes)}
-
-
-def num_errors(batch: Batch, config: TrainConfig) -> tuple[int, int]:
-    """Return of how many errors each of the two ``losses`` of a batch is the mean."""
-    strokes = int(batch.lengths.sum())
-    return strokes * config.noise_draws + len(batch.lengths) * config.first_stroke_draws, strokes
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
@@ -162,62 +84,6 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
     chosen = {id(p) for p in decays}
     others = [p for p in model.parameters() if id(p) not in chosen]
     return [{"params": decays, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-@dataclasses.dataclass
-class TrainingData:
-    """What a run trains on: sets of strokes, the names behind category ids, and where from, as a table and in words."""
-
-    train: StrokeSet
-    held_out: StrokeSet
-    categories: tuple[str, ...]
-    targets: list[int]
-    source: dict[str, Any]
-    description: str
-
-
-@dataclasses.dataclass(frozen=True)
-class DataChoice:
-    """Which drawings: the folder (None: where they are found), the split, and whether only recognized ones."""
-
-    data_dir: str | None = None
-    split: str = "auto"
-    recognized_only: bool = False
-
-
-def load_training_data(
-    config: TrainConfig, model_config: ModelConfig, choice: DataChoice, known: tuple[str, ...]
-) -> TrainingData:
-    """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
-    targets = category_list(config.category, choice.data_dir)
-    companions = [name for name in category_list(config.companions, choice.data_dir) if name not in targets]
-    categories = known + tuple(name for name in targets + companions if name not in known)
-    if known and len(categories) > len(known):
-        raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
-    loaded = []
-    for name in tqdm(targets + companions, desc="data", unit="category", disable=len(targets + companions) < 20):
-        loaded.append(
-            load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
-        )
-    ids = [categories.index(name) for name in targets + companions]
-    form = (model_config.num_points, model_config.max_strokes, model_config.spacing)
-    train = stroke_set([data.train for data in loaded], ids, *form)
-    own = slice(0, len(targets))
-    held_out = stroke_set([data.test for data in loaded[own]], ids[own], *form)
-    source = {
-        "data": sorted({data.source for data in loaded}),
-        "split": sorted({data.split for data in loaded}),
-        "recognized_only": choice.recognized_only,
-        "train_drawings": {name: len(data.train) for name, data in zip(targets, loaded, strict=False)},
-        "companion_drawings": sum(len(data.train) for data in loaded[len(targets) :]),
-        "held_out_drawings": len(held_out),
-        "left_out_over_max_strokes": train.too_long,
-        "trained_on": targets,
-    }
-    cut = sum(data.counts.cut_drawings for data in loaded[1:])
-    others = f"; {len(loaded)} categories in all" + (f", {cut} drawings cut in the others" if cut else "")
-    description = loaded[0].describe() + (others if len(loaded) > 1 else "")
-    return TrainingData(train, held_out, categories, ids[own], source, description)
 
 
 @contextmanager

@@ -577,6 +577,16 @@ def test_an_array_of_another_size_than_it_declares_is_refused_before_it_is_made(
     assert message == f"{path}: damaged (lines.npy declares {declared:,} bytes and has 24)"
 
 
+def test_a_text_longer_than_numpy_can_declare_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cat.npz"
+    whole = cache_of(PackedDrawings.from_drawings(embedded_drawings("cat", 3)), "{}")
+    with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(path, "w") as target:
+        for name in FORMS:
+            content = npy(NPY_HEADERS[8] + b"\n", b"") if name == "conditions" else source.read(f"{name}.npy")
+            target.writestr(f"{name}.npy", content)
+    assert message_of(lambda: load_packed(path)) == f"{path}: damaged (conditions.npy is no array of drawings)"
+
+
 def test_a_damaged_cache_never_changes_what_is_loaded(tmp_path: Path, long_form: bool) -> None:
     (tmp_path / "cat.ndjson").write_bytes(b"".join(b'{"drawing":[[[%d,7],[9,%d]]]}\n' % (i, i) for i in range(30)))
     options: dict[str, Any] = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}

@@ -17,7 +17,7 @@ LAYERS = (
     ("dataset_utils", "diffusion_model", "drawing_statistics", "feature_network", "inception", "processes", "rendering",
      "weights_header"),
     ("checkpoint", "gallery", "official_metrics", "reference", "training_data"),
-    ("generation", "metrics", "results_tables"),
+    ("generation", "metrics", "results_tables", "training_losses"),
     ("checkpoint_history", "training"),
     ("make_splits", "model_card", "report", "sample_diffusion", "train_diffusion", "train_features"),
     ("ablations", "tune_sampling"),

@@ -23,7 +23,7 @@ import training
 from checkpoint import load_state
 from config import ModelConfig, TrainConfig
 from processes import Group
-from training_data import Batch
+from training_data import Batch, DataChoice
 
 # torchrun's own choice, written out: sums of another number of threads round otherwise
 MODEL = ModelConfig(num_points=8, width=32, num_layers=1, num_heads=2, denoiser_layers=1)
@@ -209,7 +209,7 @@ def test_every_stroke_weighs_the_same_in_however_many_parts(tmp_path: Path, monk
     found = []
     for parts in (1, 2, 5):
         config = TrainConfig(parts=parts, first_stroke_draws=7, augmentation=0)
-        run = training.prepare(config, MODEL, training.DataChoice("embedded"), None, tmp_path / str(parts))
+        run = training.prepare(config, MODEL, DataChoice("embedded"), None, tmp_path / str(parts))
         with torch.no_grad():
             run.model.stop.bias.fill_(1.0)
         batch = run.data.train.batch(np.arange(11))

@@ -25,7 +25,7 @@ from config import ModelConfig, RunFailed, TrainConfig
 from dataset_utils import read_ndjson, write_ndjson
 from diffusion_process import cosine_alpha_bar
 from embedded_drawings import embedded_drawings
-from training_data import Batch, StrokeSet
+from training_data import Batch, DataChoice, StrokeSet, load_training_data
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPE = "--num-points 8 --width 32 --num-layers 1 --num-heads 2 --denoiser-layers 1".split()  # noqa: SIM905
@@ -64,7 +64,7 @@ def test_no_held_out_drawing_is_in_any_training() -> None:
     """The shipped recipe's data: no stroke sequence of a held-out drawing is among those that train."""
     names = "cat,bus" if DATA_DIR == "embedded" else "cat,bus,rabbit,car"
     config = TrainConfig(category=names, companions="rabbit" if DATA_DIR == "embedded" else "van,school bus,tiger")
-    data = training.load_training_data(config, ModelConfig(max_strokes=256), training.DataChoice(DATA_DIR), ())
+    data = load_training_data(config, ModelConfig(max_strokes=256), DataChoice(DATA_DIR), ())
 
     def contents(strokes: StrokeSet) -> set[bytes]:
         return {strokes.vectors[a:b].numpy().tobytes() for a, b in itertools.pairwise(strokes.offsets)}
