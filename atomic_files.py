@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,10 +78,15 @@ def append_line(path: Path, text: str) -> None:
         file.write(text + "\n")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what writers into a folder left behind when they were killed; only where nobody else writes into it."""
+def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what writers into a folder left behind when they were killed.
+
+    Where others write into it too, only what has lain there for more than `older_than` seconds.
+    """
     for temporary in folder.glob(".*.tmp"):
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - temporary.stat().st_mtime >= older_than:
+                temporary.unlink()
 
 
 @contextmanager

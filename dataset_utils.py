@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from atomic_files import atomic_file
+from atomic_files import atomic_file, remove_leftovers
 from config import CATEGORIES, SPLITS, resolve_category
 from official_data import BASE_URL, OFFICIAL, download_category, file_identity, read_split, shown
 from packed_drawings import (
@@ -57,6 +57,7 @@ MAX_POINTS = 20_000
 MAX_LINE_BYTES = 32 << 20
 MAX_LINE_LISTS = 2_000_000
 EMBEDDED_COUNT = 2_000
+ABANDONED_SECONDS = 3_600  # after which a half-written cache is nobody's
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -497,7 +498,7 @@ def _cached_drawings(
         wanted = None if indices is None else indices["train"] + indices["test"]
         packed, counts = read_ndjson(source.path, wanted_lines=wanted, recognized_only=recognized_only)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder, older_than=ABANDONED_SECONDS)
         with atomic_file(path) as file:
             save_packed(file, packed, json.dumps({**conditions, "counts": dataclasses.asdict(counts)}))
     except OSError as error:

@@ -419,6 +419,19 @@ def test_a_stale_or_damaged_cache_is_rebuilt_and_the_reason_given(
     assert load_category("cat", **cached).notes == ("cache rebuilt: another code",)
 
 
+def test_what_a_killed_writer_left_of_a_cache_is_removed_and_what_another_one_writes_is_not(
+    cached: dict[str, Any],
+) -> None:
+    folder = Path(cached["cache_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    old, fresh = folder / ".cat-1.npz.abc.tmp", folder / ".cat-2.npz.def.tmp"
+    for path, age in ((old, 4_000), (fresh, 10)):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age,) * 2)
+    load_category("cat", **cached)
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(cached: dict[str, Any]) -> None:
     cached["cache_dir"].write_bytes(b"a file is in the way")
     found = load_category("cat", **cached)
