@@ -179,7 +179,7 @@ QUICK = (
     ("metrics.py score --generated F/one.ndjson", "one.ndjson: 1 drawings, scoring needs at least 2"),
     ("metrics.py score --generated F/cats.ndjson --category unicorn", "unknown category 'unicorn'"),
     ("metrics.py score --generated F/dogs.ndjson", "not 'dog'; give --real"),
-    ("metrics.py score --generated F/wordless.ndjson", "wordless.ndjson:1: has no text under the key 'word'; give --category"),
+    ("metrics.py score --generated F/wordless.ndjson", "wordless.ndjson:1: has no text under the key 'word'; give"),
     ("metrics.py score --generated F/latin.ndjson", "latin.ndjson:1: not JSON"),
     ("metrics.py score --generated F/cats.ndjson --out F", "is a folder, --out must name a file"),
     ("metrics.py score --generated F/cats.ndjson --out F/one.ndjson/x", "cannot be written into"),
