@@ -244,8 +244,9 @@ def main(argv: list[str] | None = None) -> Path:
     rows = measured_rows()
     done = {(row["group"], row["name"]) for row in rows}
 
-    from dataset_utils import load_category
+    from dataset_utils import available_categories, load_category
 
+    available_categories(arguments.data_dir)
     network_categories(NETWORK_PATH)
     for line in lines:
         check_shipped(line)

@@ -18,13 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
-import matplotlib
 import numpy as np
-from matplotlib.backends import backend_agg
-from matplotlib.colors import to_hex
-from matplotlib.font_manager import FontProperties
-from matplotlib.path import Path as LinePath
-from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -150,9 +144,14 @@ def feature_rasters(drawings: Sequence[Drawing]) -> Picture:
 
 
 class _Paper:
-    """White paper of height x width px to paint strokes and write text on."""
+    """White paper of height x width px to paint strokes and write text on.
+
+    matplotlib is imported where it paints: it takes 0.2 s, which messages about bad input need not wait for.
+    """
 
     def __init__(self, height: int, width: int) -> None:
+        from matplotlib.backends import backend_agg
+
         renderer: Any = backend_agg.RendererAgg
         self._agg = renderer(width, height, 72.0)  # at 72 dpi a point is a pixel
         self._height = height
@@ -162,6 +161,9 @@ class _Paper:
 
     def paint(self, strokes: Sequence[Points], color: str, width: float) -> None:
         """Paint strokes, (x, y) in px, with round caps and joins."""
+        from matplotlib.path import Path as LinePath
+        from matplotlib.transforms import IdentityTransform
+
         if not strokes:
             return
         # Agg drops lines without length. A last step of 1/100 px, hidden by the round cap, makes them dots.
@@ -186,6 +188,8 @@ class _Paper:
 
     def write(self, text: str, x: float, y: float, size: float) -> None:
         """Write text centred at x, its baseline at y, all in px."""
+        from matplotlib.font_manager import FontProperties
+
         font = FontProperties(family="DejaVu Sans", size=size)
         width, _, _ = self._agg.get_text_width_height_descent(text, font, ismath=False)
         pen = self._agg.new_gc()
@@ -215,6 +219,9 @@ def _fit(drawing: Drawing, cell: float, corner: tuple[float, float] = (0.0, 0.0)
 
 def _order_colors(count: int) -> list[str]:
     """Return `count` colours from violet, for the first stroke, to green: viridis without its pale end."""
+    import matplotlib
+    from matplotlib.colors import to_hex
+
     return [to_hex(matplotlib.colormaps["viridis"](0.75 * i / max(1, count - 1))) for i in range(count)]
 
 

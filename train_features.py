@@ -313,14 +313,16 @@ def train(
     if state := load_state(state_path):
         trainer.restore(state, state_path)
         sys.stderr.write(f"resuming {state_path} after epoch {len(trainer.epoch_losses)}\n")
-    for epoch in range(len(trainer.epoch_losses), config.epochs):
-        try:
+    saved = len(trainer.epoch_losses)
+    try:
+        for epoch in range(saved, config.epochs):
             _train_epoch(trainer, epoch, chosen(epoch), steps, pool)
             save_state(state_path, trainer.state())
-        except KeyboardInterrupt:
-            done = f"after epoch {epoch} of {config.epochs}" if epoch else "before the end of the first epoch"
-            sys.stderr.write(f"\nstopped {done}; the same command goes on from there\n")
-            raise
+            saved = epoch + 1
+    except KeyboardInterrupt:
+        done = f"after epoch {saved} of {config.epochs}" if saved else "before the end of the first epoch"
+        sys.stderr.write(f"\nstopped {done}; the same command goes on from there\n")
+        raise
     return trainer
 
 

@@ -43,19 +43,27 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+# A process begins as large as the one that starts it, so a small one starts it.
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f"\\n{used.ru_utime + used.ru_stime} {used.ru_maxrss}")
+sys.exit(code)
+"""
+
+
 def within(seconds: float, megabytes: float, arguments: list[str]) -> str:
     """Run a Python program, hold its processor time and peak of memory to the bounds, and return what it printed."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, sys.executable, *arguments], cwd=ROOT, text=True, capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert process.stdout is not None
-    told = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, told
-    assert used.ru_utime + used.ru_stime < seconds, told
-    assert used.ru_maxrss / 1024 < megabytes, told
+    assert done.returncode == 0, done.stderr
+    told, _, figures = done.stdout.strip().rpartition("\n")
+    spent, kilobytes = map(float, figures.split())
+    assert spent < seconds, told
+    assert kilobytes / 1024 < megabytes, told
     return told
 
 

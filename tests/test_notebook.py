@@ -24,7 +24,7 @@ NOTEBOOK = json.loads((ROOT / "Technical_Assignment.ipynb").read_text(encoding="
 MAX_LINES, MAX_COLUMNS = 15, 120
 PUBLISHED = tuple(f"{category}_fake_sample_animation.gif" for category in ("cat", "bus", "rabbit"))
 THIRD_PARTY = {"IPython", "PIL", "matplotlib", "numpy", "torch"}
-STANDARD = {"collections", "json", "pathlib", "shutil"}
+STANDARD = {"collections", "json", "pathlib", "shutil", "subprocess", "sys", "time"}
 
 
 def sources(kind: str) -> list[str]:
