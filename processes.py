@@ -8,8 +8,10 @@ where each has as many threads.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +71,8 @@ class Group:
         try:
             dist.all_gather(everyones, mine)
         except RuntimeError as error:
+            with contextlib.suppress(ValueError):  # torchrun now ends this process too, which first shall say why
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             raise ProcessLost(f"another of the {self.size} processes has ended or is silent") from error
         return everyones
 

@@ -109,7 +109,8 @@ def stop_signals() -> Iterator[list[int]]:
         yield arrived
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is remember:  # not what a lost process has left to ignore
+                signal.signal(number, handler)
 
 
 class Run:
@@ -279,13 +280,16 @@ class Run:
         where = self.out / STATE_FILE
         require_pieces(state, self.state(), str(where))
         refuse_other_run(self.out, state["identity"], self.identity)
+        for name, value in state["counters"].items():
+            if type(value) not in (int, float) or not value >= 0:
+                raise ValueError(f"{where}: {name} is {value!r:.40}, must be a number >= 0")
         slots = {} if state["counters"]["step"] == state["counters"]["skipped"] else self._optimizer_slots()
         require_pieces(state["optimizer"]["state"], slots, f"{where}: optimizer")
         try:
             self.model.load_state_dict(state["model"])
             self.ema.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{where}: does not fit this model ({' '.join(str(error).split())[:200]})") from error
         for name in self.COUNTERS:
             setattr(self, name, state["counters"][name])

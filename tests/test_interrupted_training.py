@@ -221,6 +221,29 @@ def test_a_state_without_a_piece_is_refused_by_its_name(
         resumed(tmp_path, state)
 
 
+@pytest.mark.parametrize(
+    ("piece", "value", "message"),
+    [
+        (("counters", "step"), "7", "step is '7', must be a number >= 0"),
+        (("counters", "drawings"), -1, "drawings is -1, must be a number >= 0"),
+        (("counters", "seconds"), float("nan"), "seconds is nan, must be a number >= 0"),
+        (("model", "stop.weight"), torch.zeros(3), "does not fit this model .*stop.weight"),
+        (("optimizer", "param_groups"), "none", "does not fit this model"),
+        (("identity",), "cat", "lacks 'train'"),
+    ],
+)
+def test_a_state_with_a_piece_of_another_form_is_refused(
+    tmp_path: Path, halves: tuple[dict[str, Any], ...], piece: tuple[Any, ...], value: Any, message: str
+) -> None:
+    state = copy.deepcopy(halves[0])
+    table = state
+    for key in piece[:-1]:
+        table = table[key]
+    table[piece[-1]] = value
+    with pytest.raises(ValueError, match=rf"{STATE}.* {message}"):
+        resumed(tmp_path, state)
+
+
 def fresh(values: Any) -> Any:
     """The value that a piece of the state has in a run that has just begun."""
     return torch.zeros_like(values) if isinstance(values, torch.Tensor) else 0
