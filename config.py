@@ -217,16 +217,26 @@ def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) ->
 def refuse_other_run(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise ValueError naming the first setting in which a command, `now`, differs from the run saved in `folder`.
 
-    Both are tables of tables: the parts of a run and their settings.
+    Both are tables of tables: the parts of a run and their settings. What `now` does not speak of is not compared.
     """
     for part, settings in now.items():
-        for key, value in settings.items():
-            found = saved.get(part, {}).get(key)
-            if found != value:
-                raise ValueError(
-                    f"{folder} holds a run with {part} {key} = {found!r}, this command says {value!r}; repeat its "
-                    "command, or choose another --out"
-                )
+        if different := _difference(saved.get(part), settings):
+            names, found, value = different
+            raise ValueError(
+                f"{folder} holds a run with {' '.join([part, *names])} = {found!r:.200}, this command says "
+                f"{value!r:.200}; repeat its command, or choose another --out"
+            )
+
+
+def _difference(saved: Any, now: Any) -> tuple[list[str], Any, Any] | None:
+    """Return the keys that lead to the first difference of two nested tables, and the two values, or None."""
+    if not isinstance(saved, Mapping) or not isinstance(now, Mapping):
+        return None if saved == now else ([], saved, now)
+    for key in dict.fromkeys([*now, *saved]):
+        if different := _difference(saved.get(key), now.get(key)):
+            names, found, value = different
+            return [str(key), *names], found, value
+    return None
 
 
 class _OneLineParser(argparse.ArgumentParser):
