@@ -32,8 +32,8 @@ DEVICES = ("auto", "cpu", "cuda")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
-SETTINGS_FILE = "settings.json"
-"""What a training is, in its folder: enough to refuse another command at once."""
+STATE_FILE, SETTINGS_FILE = "training_state.pt", "settings.json"
+"""In a training's folder: what it goes on from, and what it is, which is enough to refuse another command at once."""
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
@@ -59,8 +59,12 @@ def resolve_category(name: str, available: Sequence[str] = ()) -> str:
     close = difflib.get_close_matches(wanted.lower(), known, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     shown = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:8])} ... ({len(known)} in all)"
-    asked = f"'{name}'" if name.isprintable() and len(name) <= 100 else f"{name!r:.60} ..."
-    raise ValueError(f"unknown category {asked}{hint} Available: {shown}")
+    raise ValueError(f"unknown category {quoted(name)}{hint} Available: {shown}")
+
+
+def quoted(name: str) -> str:
+    """Return a name that somebody gave in quotes, on one line, also where it would fill or spoil a message."""
+    return f"'{name}'" if name.isprintable() and len(name) <= 100 else f"{name!r:.60} ..."
 
 
 def plain_name(name: str) -> str:

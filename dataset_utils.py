@@ -29,7 +29,7 @@ import numpy.typing as npt
 import orjson
 
 from atomic_files import atomic_file, remove_leftovers
-from config import CATEGORIES, SPLITS, resolve_category
+from config import CATEGORIES, SPLITS, quoted, resolve_category
 from official_data import BASE_URL, OFFICIAL, download_category, file_identity, read_split, shown
 from packed_drawings import (
     Drawing,
@@ -413,12 +413,10 @@ def _find_source(
     """
     kind, folder = _chosen_folder(data_dir, data_folder)
     names = list(CATEGORIES) if folder is None else _categories_in(kind, folder)
-    # what would spoil the one line of a message is no file's name either
-    asked = category if category.isprintable() and len(category) <= 100 else shown(category)
     try:
-        name = resolve_category(asked, names)
+        name = resolve_category(category, names)
     except ValueError as error:
-        where = f"{folder}: no '{asked}.ndjson' there" if folder else "embedded drawings"
+        where = f"{folder}: no {quoted(f'{category}.ndjson')} there" if folder else "embedded drawings"
         raise FileNotFoundError(f"{where}: {error}") from None
     path = folder / f"{name}.ndjson" if folder is not None else None
     if kind == "data" and path is not None and not path.is_file():

@@ -22,6 +22,7 @@ from atomic_files import locked_folder
 from config import (
     SETTINGS_FILE,
     SPLITS,
+    STATE_FILE,
     TURKISH_NAMES,
     ModelConfig,
     TrainConfig,
@@ -116,7 +117,7 @@ def refuse_unlike_saved(out: Path, config: TrainConfig, model_config: ModelConfi
     The training itself compares once more, with its drawings and what it began from.
     """
     settings = out / SETTINGS_FILE
-    if not settings.is_file() or not (out / "training_state.pt").is_file():
+    if not settings.is_file() or not (out / STATE_FILE).is_file():
         return
     now: dict[str, dict[str, Any]] = {"train": asdict(config)}
     if model_config is not None:

@@ -36,6 +36,7 @@ from checkpoint import (
 from config import (
     ATTRIBUTION,
     SETTINGS_FILE,
+    STATE_FILE,
     ModelConfig,
     RunFailed,
     Terminated,
@@ -66,7 +67,7 @@ GRID_DRAWINGS = 32
 CURVE_ROWS = 40
 LOG_EVERY = 50
 """Updates behind a row of metrics.jsonl."""
-STATE_FILE, LOG_FILE = "training_state.pt", "metrics.jsonl"
+LOG_FILE = "metrics.jsonl"
 ALONE = Group()
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def long_form(request: pytest.FixtureRequest) -> bool:
     """Whether the long form of a test is wanted: `make test-long`."""
     return bool(request.config.getoption("--long"))
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Wait for what a process that goes on running is about to do."""
+    deadline = time.time() + seconds
+    while not happened():
+        assert time.time() < deadline, f"not within {seconds} s"
+        if process.poll() is not None:
+            raise AssertionError(f"it ended by itself: {process.communicate()}")
+        time.sleep(0.005)
 
 
 def pytest_report_header() -> str:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import wait_until
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -471,15 +472,6 @@ def start(*words: object) -> subprocess.Popen[str]:
         [sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-
-
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    deadline = time.time() + seconds
-    while not happened():
-        assert time.time() < deadline, f"not within {seconds} s"
-        if process.poll() is not None:
-            raise AssertionError(f"it ended by itself: {process.communicate()}")
-        time.sleep(0.02)
 
 
 def has_imported(process: subprocess.Popen[str], name: str) -> bool:

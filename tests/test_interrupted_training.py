@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import wait_until
 
 import train_diffusion
 import training
@@ -71,14 +72,6 @@ def started() -> Iterator[Callable[[list[str]], subprocess.Popen[str]]]:
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    deadline = time.time() + seconds
-    while not happened():
-        assert time.time() < deadline, f"not within {seconds} s"
-        assert process.poll() is None, f"ended by itself: {process.communicate()}"
-        time.sleep(0.005)
 
 
 def updates(out: Path) -> list[str]:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_interrupted_training import ROOT, STATE, TINY, assert_same_figures, assert_same_tables
+from conftest import wait_until
+from test_interrupted_training import ENVIRONMENT, ROOT, STATE, TINY, assert_same_figures, assert_same_tables
 
 import train_diffusion
 import training
@@ -25,9 +26,7 @@ from config import ModelConfig, TrainConfig
 from processes import Group
 from training_data import Batch, DataChoice
 
-# torchrun's own choice, written out: sums of another number of threads round otherwise
 MODEL = ModelConfig(num_points=8, width=32, num_layers=1, num_heads=2, denoiser_layers=1)
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def torchrun(out: Path, *more: str, processes: int = 2) -> list[str]:
@@ -84,14 +83,6 @@ def kill_all(launcher: subprocess.Popen[str]) -> None:
     launcher.communicate()
 
 
-def wait_for_file(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    deadline = time.time() + seconds
-    while not path.exists():
-        assert time.time() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-
-
 def test_two_processes_train_the_model_of_one_also_across_a_change_of_their_number(
     tmp_path: Path, started: Start
 ) -> None:
@@ -110,7 +101,7 @@ def test_two_processes_train_the_model_of_one_also_across_a_change_of_their_numb
     assert_same_figures(one, two)
 
     first = started(torchrun(mixed, *steps))
-    wait_for_file(mixed / STATE, first)
+    wait_until((mixed / STATE).exists, first)
     kill_all(first)
     code, told, errors = finished(started(torchrun(mixed, *steps, processes=1)))
     assert code == 0, errors
@@ -128,7 +119,7 @@ def test_when_a_process_dies_the_others_end_with_a_message_and_one_process_goes_
     """The first process saves the last whole update; when it is the one that dies, its last state counts."""
     steps = ["--steps", "100000", "--validate-every", "10" if victim == 0 else "100000"]
     launcher = started(torchrun(tmp_path / "run", *steps))
-    wait_for_file(tmp_path / "run" / (STATE if victim == 0 else "metrics.jsonl"), launcher)
+    wait_until((tmp_path / "run" / (STATE if victim == 0 else "metrics.jsonl")).exists, launcher)
     os.kill(ranks(launcher)[victim], signal.SIGKILL)
     killed = time.time()
     code, _, errors = finished(launcher, seconds=60)
@@ -151,7 +142,7 @@ def test_when_a_process_dies_the_others_end_with_a_message_and_one_process_goes_
 def test_a_signal_to_the_launcher_saves_one_update_of_all(tmp_path: Path, started: Start) -> None:
     steps = ["--steps", "100000", "--validate-every", "10"]
     launcher = started(torchrun(tmp_path / "run", *steps))
-    wait_for_file(tmp_path / "run" / STATE, launcher)
+    wait_until((tmp_path / "run" / STATE).exists, launcher)
     for pid in ranks(launcher).values():  # Ctrl-C in a terminal reaches every process, never at the same moment
         os.kill(pid, signal.SIGINT)
         time.sleep(0.07)

@@ -8,14 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import DATA_DIR
+from conftest import DATA_DIR, wait_until
 
 import sample_diffusion
 import train_diffusion
@@ -137,14 +135,6 @@ def test_interrupted_training_ends_bit_equal_with_an_unbroken_one(
     assert [r["validation_loss"] for r in whole if "validation_loss" in r] == [
         r["validation_loss"] for r in broken if "validation_loss" in r
     ]
-
-
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    deadline = time.time() + seconds
-    while not happened():
-        assert time.time() < deadline, f"not within {seconds} s"
-        assert process.poll() is None, "the training ended by itself"
-        time.sleep(0.05)
 
 
 def test_killed_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
