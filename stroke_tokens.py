@@ -19,8 +19,8 @@ NOISE_FLOOR = 0.02
 """Standard deviation, in units of half the canvas (2.5 px), below which a component counts as noise of the hand."""
 FIT_SAMPLES = 4
 """Points of a stroke, per segment of its token, that the token's polyline is fitted to."""
-BLOCK_STROKES = 1 << 14
-"""Strokes resampled at once: bounds the memory, 0.2 GB at 32 points."""
+BLOCK_STROKES = 1 << 12
+"""Strokes resampled at once: so many that numpy's calls cost little, so few that they stay in the cache."""
 
 
 def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int, spacing: str = "fitted") -> np.ndarray:
@@ -32,18 +32,31 @@ def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int, s
     stroke would cut its corners they are put where the polyline through them comes nearest to the stroke, by least
     squares. Raises ValueError for a stroke without points.
     """
+    offsets = np.asarray(offsets, dtype=np.int64)
     if len(offsets) > 1 and np.diff(offsets).min() < 1:
         raise ValueError(f"stroke {int(np.diff(offsets).argmin())} has no points")
-    if len(offsets) - 1 > BLOCK_STROKES:
-        starts = range(0, len(offsets) - 1, BLOCK_STROKES)
-        blocks = [np.asarray(offsets[start : start + BLOCK_STROKES + 1], dtype=np.int64) for start in starts]
-        return np.concatenate(
-            [resample_strokes(points[block[0] : block[-1]], block - block[0], num_points, spacing) for block in blocks]
-        )
-    if spacing != "fitted" or num_points < 3:
-        return _points_along(points, offsets, num_points, 0.0 if spacing == "even" else 0.5).astype(np.float32)
-    dense = _points_along(points, offsets, (num_points - 1) * FIT_SAMPLES + 1, 0.5)
-    return np.swapaxes(np.swapaxes(dense, 1, 2) @ _polyline_fit(num_points).T, 1, 2).astype(np.float32)
+    resampled = np.empty((len(offsets) - 1, num_points, 2), dtype=np.float32)
+    for start in range(0, len(resampled), BLOCK_STROKES):
+        block = offsets[start : start + BLOCK_STROKES + 1]
+        own = np.asarray(points[block[0] : block[-1]], dtype=np.float64).T
+        _resample_block(own[0], own[1], block - block[0], spacing, resampled[start : start + BLOCK_STROKES])
+    return resampled
+
+
+@functools.cache
+def _running_sums(num_points: int, spacing: str) -> np.ndarray:
+    """Return what the samples before the j-th make of constant and of linear strokes, (2 (K + 1), num_points).
+
+    A resampled stroke is M s, with K samples s of the stroke: M is the identity, or the fit. Where the samples
+    m ... n - 1 lie on one straight segment, s_j = a + b j, they add a (S_n - S_m) + b (T_n - T_m) to it. S_j, the sum
+    of M's columns before j, is row 2 j, and T_j, that of the columns times their numbers, is row 2 j + 1.
+    """
+    matrix = _polyline_fit(num_points) if spacing == "fitted" and num_points > 2 else np.eye(num_points)
+    columns = matrix.T
+    sums = np.zeros((len(columns) + 1, 2, num_points))
+    sums[1:, 0] = np.cumsum(columns, axis=0)
+    sums[1:, 1] = np.cumsum(columns * np.arange(len(columns))[:, None], axis=0)
+    return sums.reshape(-1, num_points)
 
 
 @functools.cache
@@ -61,53 +74,67 @@ def _polyline_fit(num_points: int) -> np.ndarray:
     return fit
 
 
-def _points_along(points: np.ndarray, offsets: np.ndarray, num_points: int, by_angle: float) -> np.ndarray:
-    """Return `num_points` points on each stroke, float64 (S, num_points, 2), spaced by arc length and turning angle."""
-    points = np.asarray(points, dtype=np.float64)
-    offsets = np.asarray(offsets, dtype=np.int64)
-    num_strokes = len(offsets) - 1
-    if num_strokes == 0:
-        return np.zeros((0, num_points, 2))
-    stroke_of = np.repeat(np.arange(num_strokes), np.diff(offsets))
-    mass = _segment_mass(points, stroke_of, num_strokes, by_angle)
+def _resample_block(x: np.ndarray, y: np.ndarray, offsets: np.ndarray, spacing: str, out: np.ndarray) -> None:
+    """Put strokes with points x and y (P,) resampled into `out` (S, num_points, 2).
 
-    # One rising coordinate over all strokes: stroke s spans 2s ... 2s + 1, and the gap keeps neighbours apart.
-    total = np.concatenate([[0.0], np.cumsum(mass)])
-    position = 2.0 * stroke_of + np.minimum(total - total[offsets[:-1]][stroke_of], 1.0)
-    wanted = (2.0 * np.arange(num_strokes)[:, None] + np.linspace(0.0, 1.0, num_points)).ravel()
-    after = np.searchsorted(position, wanted, side="right")
-    before = np.maximum(after - 1, np.repeat(offsets[:-1], num_points))
-    after = np.minimum(after, np.repeat(offsets[1:] - 1, num_points))
-    gap = position[after] - position[before]
-    share = np.divide(wanted - position[before], gap, out=np.zeros_like(gap), where=gap > 0)
-    resampled = points[before] + share[:, None] * (points[after] - points[before])
-    resampled = resampled.reshape(num_strokes, num_points, 2)
-    resampled[:, -1] = points[offsets[1:] - 1]  # rounding of the running sum must not move the end
-    return resampled
-
-
-def _segment_mass(points: np.ndarray, stroke_of: np.ndarray, num_strokes: int, by_angle: float) -> np.ndarray:
-    """Return the share of its stroke that each segment i -> i + 1 carries, (P - 1,); 0 between two strokes.
-
-    The share `by_angle` of it goes by turning angle, the rest by length.
+    The K samples of a stroke are never made. Between two of its points they lie on a straight line, so what they add is
+    known in closed form (``_running_sums``), and the stroke is a sparse product with one entry pair a point.
     """
-    inside = stroke_of[1:] == stroke_of[:-1]
-    delta = np.diff(points, axis=0)
-    length = np.where(inside, np.hypot(delta[:, 0], delta[:, 1]), 0.0)
-    turn = np.zeros(len(points))
-    both = inside[1:] & inside[:-1]
-    if len(delta) > 1:
-        cross = delta[:-1, 0] * delta[1:, 1] - delta[:-1, 1] * delta[1:, 0]
-        dot = (delta[:-1] * delta[1:]).sum(-1)
-        turn[1:-1] = np.where(both, np.abs(np.arctan2(cross, dot)), 0.0)
+    from scipy.sparse import csr_matrix  # 0.2 s to import, and drawing from nothing resamples nothing
+
+    first, last = offsets[:-1], offsets[1:] - 1
+    sums = _running_sums(out.shape[1], spacing)
+    num_samples = len(sums) // 2 - 1
+    dx, dy = (np.diff(part, append=0.0) for part in (x, y))
+    dx[last] = dy[last] = 0.0  # the pen is up between strokes
+    mass = _segment_mass(dx, dy, offsets, 0.0 if spacing == "even" else 0.5)
+
+    # in samples from the stroke's begin: where each point is, and the first sample that is not before it
+    mass *= num_samples - 1
+    before = np.cumsum(mass) - mass
+    along = before - np.repeat(before[first], np.diff(offsets))
+    sample = np.minimum(np.ceil(along), num_samples).astype(np.int32)
+    sample[last] = num_samples
+    columns = np.empty((len(x), 2), dtype=np.int32)
+    columns[:, 0] = 2 * sample
+    columns[:, 1] = columns[:, 0] + 1
+
+    density = np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)
+    entries, pairs = np.empty((len(x), 2)), (2 * offsets).astype(np.int32)
+    for axis, (place, step) in enumerate(((x, dx), (y, dy))):
+        slope = step * density
+        constant = place - slope * along
+        constant[last] = 0.0
+        # the line that ends in a point, less the one that begins there; what begins at sample 0 has no sum before it
+        entries[1:, 0], entries[1:, 1] = constant[:-1] - constant[1:], slope[:-1] - slope[1:]
+        entries[first] = 0.0
+        dots = first[first == last]
+        entries[dots, 0] = place[dots]
+        product = csr_matrix((entries.ravel(), columns.ravel(), pairs), shape=(len(first), len(sums))) @ sums
+        out[:, :, axis] = product
+        out[:, 0, axis], out[:, -1, axis] = place[first], place[last]  # without rounding
+
+
+def _segment_mass(dx: np.ndarray, dy: np.ndarray, offsets: np.ndarray, by_angle: float) -> np.ndarray:
+    """Return the share of its stroke that each segment (dx, dy) carries, (P,): 0 behind a stroke's last point.
+
+    The share `by_angle` of it goes by turning angle, the rest by length; all of it where a stroke does not turn.
+    """
+    length = np.sqrt(dx * dx + dy * dy)
+    turn = np.zeros_like(length)
+    cross = dx[:-1] * dy[1:] - dy[:-1] * dx[1:]
+    # where one of two segments has no length this is 0, never -0, which would count as half a turn
+    turn[1:] = np.arctan2(np.abs(cross), dx[:-1] * dx[1:] + dy[:-1] * dy[1:] + 0.0)
     # a corner's turning is shared by the two segments that meet in it
-    angle = np.where(inside, 0.5 * (turn[1:] + turn[:-1]), 0.0)
-    owner = stroke_of[:-1]
-    total_length = np.bincount(owner, length, num_strokes)[owner]
-    total_angle = np.bincount(owner, angle, num_strokes)[owner]
-    length_share = np.divide(length, total_length, out=np.zeros_like(length), where=total_length > 0)
-    angle_share = np.divide(angle, total_angle, out=np.zeros_like(length), where=total_angle > 0)
-    return np.where(total_angle > 0, (1 - by_angle) * length_share + by_angle * angle_share, length_share)
+    angle = turn.copy()
+    angle[:-1] += turn[1:]
+    lengths, angles = (np.add.reduceat(part, offsets[:-1]) for part in (length, angle))
+    share = np.where(angles > 0, by_angle, 0.0)
+    per_length = np.divide(1.0 - share, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    per_angle = np.divide(share, angles, out=np.zeros_like(angles), where=angles > 0)
+    counts = np.diff(offsets)
+    result: np.ndarray = length * np.repeat(per_length, counts) + angle * np.repeat(per_angle, counts)
+    return result
 
 
 def points_to_vectors(points: np.ndarray) -> Tensor:

@@ -72,6 +72,39 @@ def test_fitted_points_come_nearest_to_the_stroke() -> None:
         assert (squared_error(moved) > least - 1e-3).all()
 
 
+@pytest.mark.parametrize(("spacing", "by_angle"), [("even", 0.0), ("curved", 0.5), ("fitted", 0.5)])
+def test_tokens_are_what_sampling_a_stroke_point_by_point_gives(spacing: str, by_angle: float) -> None:
+    """The closed form beside its meaning: one stroke at a time, samples by interpolation, a least-squares fit."""
+    num_points = 12
+    num_samples = 11 * 4 + 1 if spacing == "fitted" else num_points
+    wanted = []
+    for stroke in (s.astype(float) for s in STROKES):
+        step = np.diff(stroke, axis=0)
+        length = np.hypot(*step.T)
+        heading = np.unwrap(np.arctan2(step[:, 1], step[:, 0])) if len(step) else np.zeros(0)
+        turn = np.concatenate([[0], np.abs(np.diff(heading)), [0]])
+        angle = (turn[1:] + turn[:-1])[: len(length)]
+        weight = by_angle if angle.sum() else 0.0
+        mass = (1 - weight) * length / max(length.sum(), 1e-9) + weight * angle / max(angle.sum(), 1e-9)
+        along = np.concatenate([[0], np.cumsum(mass)])
+        samples = np.stack([np.interp(np.linspace(0, 1, num_samples), along, axis) for axis in stroke.T], axis=1)
+        if spacing == "fitted":
+            hats = np.maximum(0, 1 - np.abs(np.arange(num_samples)[:, None] / 4 - np.arange(num_points)))
+            ends = hats[:, [0, -1]] @ samples[[0, -1]]
+            inner = np.linalg.lstsq(hats[:, 1:-1], samples - ends, rcond=None)[0]
+            samples = np.concatenate([samples[:1], inner, samples[-1:]])
+        wanted.append(samples)
+    np.testing.assert_allclose(resample_strokes(*pack(STROKES), num_points, spacing), wanted, atol=1e-3)
+
+
+def test_an_end_given_twice_changes_nothing() -> None:
+    """A segment without length has no direction: it must not count as a turn."""
+    stroke = np.array([[9, 5], [0, 0], [3, 7], [5, 7], [1, 2]])
+    twice = [np.concatenate([stroke[:1], stroke]), np.concatenate([stroke, stroke[-1:]])]
+    alone = resample_strokes(*pack([stroke]), 9)[0]
+    np.testing.assert_allclose(resample_strokes(*pack(twice), 9), [alone, alone], atol=1e-4)
+
+
 def test_even_points_are_even_in_arc_length() -> None:
     corner = np.array([[0, 0], [40, 0], [40, 50]])
     even = resample_strokes(*pack([corner]), 10, "even")[0]
