@@ -33,20 +33,45 @@ def sinusoidal_embedding(num_timesteps: int, width: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
+Cache = tuple[Tensor, Tensor]
+"""Keys and values of the strokes so far, (k + 1, B, H, W / H) each: a new stroke goes behind them in one piece."""
+Modulation = tuple[Tensor, ...]
+"""Six tensors (..., W): shift, scale and gate of the denoiser's attention, then of its MLP."""
+
+
 def _heads(x: Tensor, num_heads: int) -> Tensor:
     """(B, L, W) -> (B, H, L, W / H)."""
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+def _cache(keys_values: tuple[Tensor, Tensor], num_heads: int) -> Cache:
+    """Return keys and values (B, L, W) as a cache."""
+    k, v = (x.transpose(0, 1).unflatten(-1, (num_heads, x.shape[-1] // num_heads)).contiguous() for x in keys_values)
+    return k, v
+
+
+def _longer(cache: Cache, keys_values: tuple[Tensor, Tensor]) -> Cache:
+    """Return a cache with keys and values (B, W) of one more stroke in it."""
+    k, v = (torch.cat([old, new.view(1, *old.shape[1:])]) for old, new in zip(cache, keys_values, strict=True))
+    return k, v
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Return softmax(q k^T / sqrt(d)) v, (B, L, W), from heads (B, H, L, d); `mask` (L, L') is True where seen.
 
     Written out (Vaswani et al. 2017, eq. 1): over some ten strokes the fused kernels are 2 to 9 times slower on a CPU.
     """
     scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+    return (scores.masked_fill(~mask, -torch.inf).softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+
+def attend_once(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return what one query (B, W) a drawing finds in all of a cache, (B, W): ``attend`` without a mask.
+
+    Products element by element and their sums: as many matrix products of one row are 2 to 3 times slower on a CPU.
+    """
+    scores = (k * q.view(1, *k.shape[1:])).sum(-1, keepdim=True) * k.shape[-1] ** -0.5
+    return (v * scores.softmax(0)).sum(0).flatten(1)
 
 
 class HistoryBlock(nn.Module):
@@ -59,20 +84,23 @@ class HistoryBlock(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor, cache: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return the new states (B, L, W) of `x` and all keys and values (B, H, past + L, W / H)."""
-        q, k, v = (_heads(part, self.num_heads) for part in self.qkv(self.norm1(x)).chunk(3, dim=-1))
-        if cache is not None:
-            k, v = torch.cat([cache[0], k], dim=2), torch.cat([cache[1], v], dim=2)
-        drop = self.dropout if self.training else 0.0
-        # a single new stroke may look at everything; several at once only at what stands before each
-        mask = None
-        if x.shape[1] > 1:
-            past = k.shape[2] - x.shape[1]
-            mask = torch.ones(x.shape[1], k.shape[2], dtype=torch.bool, device=x.device).tril(past)
-        x = x + F.dropout(self.out(attend(q, k, v, mask)), drop, self.training)
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the new states of `x`, and the keys and values that were looked at, all (B, L, W)."""
+        q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=-1)
+        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+        heads = [_heads(part, self.num_heads) for part in (q, k, v)]
+        return self._with_found(x, attend(heads[0], heads[1], heads[2], mask)), (k, v)
+
+    def extend(self, x: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """Return the new state (B, W) of one more stroke `x`, which looks at all before it, and the longer cache."""
+        q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=-1)
+        cache = _longer(cache, (k, v))
+        return self._with_found(x, attend_once(q, *cache)), cache
+
+    def _with_found(self, x: Tensor, found: Tensor) -> Tensor:
+        x = x + F.dropout(self.out(found), self.dropout, self.training)
         hidden = self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
-        return x + F.dropout(hidden, drop, self.training), (k, v)
+        return x + F.dropout(hidden, self.dropout, self.training)
 
 
 class DenoiserBlock(nn.Module):
@@ -82,6 +110,8 @@ class DenoiserBlock(nn.Module):
     known to it by the modulation alone, as in Li et al. 2024.
     """
 
+    neutral: Tensor
+
     def __init__(self, width: int, num_heads: int, attention: bool) -> None:
         super().__init__()
         self.num_heads, self.attention = num_heads, attention
@@ -90,44 +120,63 @@ class DenoiserBlock(nn.Module):
             self.key_value = nn.Linear(width, 2 * width)
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.offset = nn.Parameter(torch.zeros(6 * width))
+        neutral = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 1.0]).repeat_interleave(width)  # what changes nothing
+        self.register_buffer("neutral", neutral, persistent=False)
         for layer in (self.out, self.down):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values (B, H, L, W / H) of the context (B, L, W); empty ones without attention."""
+        """Return keys and values (..., W) of contexts (..., W); empty ones without attention."""
         if not self.attention:
-            nothing = context.new_zeros(len(context), self.num_heads, 0, context.shape[2] // self.num_heads)
-            return nothing, nothing
+            return context[..., :0], context[..., :0]
         k, v = self.key_value(context).chunk(2, dim=-1)
-        return _heads(k, self.num_heads), _heads(v, self.num_heads)
+        return k, v
 
-    def forward(self, x: Tensor, modulation: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
-        """Return the new states (B, Q, W) of `x`; `modulation` is (B, Q, 6 W) and `mask` (Q, L), True where seen."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offset).chunk(6, dim=-1)
-        h = torch.addcmul(shift1, F.layer_norm(x, x.shape[-1:]), 1 + scale1)
-        query = self.query(h)
-        found = attend(_heads(query, self.num_heads), *keys_values, mask) if self.attention else F.gelu(query)
-        x = torch.addcmul(x, 1 + gate1, self.out(found))
-        h = torch.addcmul(shift2, F.layer_norm(x, x.shape[-1:]), 1 + scale2)
-        return torch.addcmul(x, 1 + gate2, self.down(F.gelu(self.up(h), approximate="tanh")))
+    def forward(
+        self, x: Tensor, modulation: Modulation, shared: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None
+    ) -> Tensor:
+        """Return the new states of `x`, of its shape: (B, Q, W), or (B, W) without a `mask`.
+
+        `modulation` is of the shape of `x`; to it comes `shared` (6 W), the same for all strokes. `keys_values` are
+        heads (B, H, L, W / H) of which each query sees what `mask` (Q, L) says, or without it a cache, seen whole.
+        """
+        same = (shared + self.offset + self.neutral).chunk(6)
+        shift1, scale1, gate1, shift2, scale2, gate2 = (a + b for a, b in zip(modulation, same, strict=True))
+        query = self.query(torch.addcmul(shift1, F.layer_norm(x, x.shape[-1:]), scale1))
+        x = torch.addcmul(x, gate1, self.out(self._found(query, keys_values, mask)))
+        hidden = self.up(torch.addcmul(shift2, F.layer_norm(x, x.shape[-1:]), scale2))
+        return torch.addcmul(x, gate2, self.down(F.gelu(hidden, approximate="tanh")))
+
+    def _found(self, query: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        if not self.attention:
+            return F.gelu(query)
+        if mask is None:
+            return attend_once(query, *keys_values)
+        return attend(_heads(query, self.num_heads), *keys_values, mask)
 
 
 @dataclass
 class HistoryState:
-    """What sampling keeps of the strokes so far: c_k as `last` (B, W), and keys and values (B, H, k + 1, W / H)."""
+    """What sampling keeps of the strokes so far, of which all denoising steps of the next stroke make use.
+
+    c_k is `last` (B, W), and `modulation` what it makes of the denoiser, (B, W) each.
+    """
 
     last: Tensor
-    history: list[tuple[Tensor, Tensor]]
-    denoiser: list[tuple[Tensor, Tensor]]
+    modulation: Modulation
+    history: list[Cache]
+    denoiser: list[Cache]
 
     def select(self, rows: Tensor) -> HistoryState:
-        """Return the state of the chosen drawings, (B',) indices or a boolean mask (B,)."""
+        """Return the state of the chosen drawings, (B',) indices."""
 
-        def pick(caches: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-            return [(k[rows], v[rows]) for k, v in caches]
+        def pick(caches: list[Cache]) -> list[Cache]:
+            return [(k.index_select(1, rows), v.index_select(1, rows)) for k, v in caches]
 
-        return HistoryState(self.last[rows], pick(self.history), pick(self.denoiser))
+        return HistoryState(
+            self.last[rows], tuple(part[rows] for part in self.modulation), pick(self.history), pick(self.denoiser)
+        )
 
 
 class StrokeDiffusionModel(nn.Module):
@@ -170,6 +219,9 @@ class StrokeDiffusionModel(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    def _history_blocks(self) -> list[HistoryBlock]:
+        return cast("list[HistoryBlock]", list(self.history))
+
     def _denoiser_blocks(self) -> list[DenoiserBlock]:
         return cast("list[DenoiserBlock]", list(self.denoiser))
 
@@ -190,7 +242,7 @@ class StrokeDiffusionModel(nn.Module):
         """
         x = self._read_history(tokens, category, affine)
         for block in self.history:
-            x, _ = block(x, None)
+            x, _ = block(x)
         return self._told_category(self.history_norm(x), category)
 
     def _told_category(self, context: Tensor, category: Tensor) -> Tensor:
@@ -201,9 +253,10 @@ class StrokeDiffusionModel(nn.Module):
         """Return the logit (...) that the drawing ends here, from contexts (..., W)."""
         return self.stop(context).squeeze(-1)
 
-    def time_modulations(self) -> Tensor:
-        """Return the modulation by every time, (T, 6 W): one small product that serves a whole batch."""
-        return self.time_modulation(F.silu(self.time_hidden(self.time_table)))
+    def time_modulations(self, times: Tensor | None = None) -> Tensor:
+        """Return the modulation (n, 6 W) by `times` (n,), or by every time: a small product that serves a batch."""
+        table = self.time_table if times is None else self.time_table[times]
+        return self.time_modulation(F.silu(self.time_hidden(table)))
 
     def denoise_all(self, x_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """Return v_hat (B, K, M, D) for M noisy copies `x_t` (B, K, M, D) of every stroke, at times `t` (B, K, M).
@@ -212,46 +265,50 @@ class StrokeDiffusionModel(nn.Module):
         """
         num_strokes, copies = x_t.shape[1:3]
         modulation = self.time_modulations()[t] + self.context_modulation(context)[:, :, None]
+        parts = modulation.flatten(1, 2).chunk(6, dim=-1)
+        nothing = modulation.new_zeros(6 * self.config.width)
         stroke = torch.arange(num_strokes, device=x_t.device)
         mask = (stroke[:, None] >= stroke[None, :]).repeat_interleave(copies, dim=0)
         x = (self.read_noisy(x_t) + context[:, :, None]).flatten(1, 2)
-        modulation = modulation.flatten(1, 2)
         for block in self._denoiser_blocks():
-            x = block(x, modulation, block.keys_values(context), mask)
+            k, v = (_heads(part, block.num_heads) for part in block.keys_values(context))
+            x = block(x, parts, nothing, (k, v), mask)
         return self.write_noise(F.layer_norm(x, x.shape[-1:])).unflatten(1, (num_strokes, copies))
 
     def start(self, category: Tensor, prefix: Tensor | None = None) -> HistoryState:
         """Return the state of drawings of `category` (B,) after the strokes `prefix` (B, k, D), which may be none."""
         if prefix is None:
             prefix = self.position.new_zeros(len(category), 0, self.token_dim)
-        return self._extend(self._read_history(prefix, category), category, None)
+        x, history, heads = self._read_history(prefix, category), [], self.config.num_heads
+        for block in self.history:
+            x, keys_values = block(x)
+            history.append(_cache(keys_values, heads))
+        context = self._told_category(self.history_norm(x), category)
+        denoiser = [_cache(block.keys_values(context), heads) for block in self._denoiser_blocks()]
+        return self._state(context[:, -1], history, denoiser)
 
     def append(self, state: HistoryState, token: Tensor, category: Tensor) -> HistoryState:
         """Return the state after one more stroke `token` (B, D); drawings already at max_strokes are refused."""
-        length = state.history[0][0].shape[2]
+        length = len(state.history[0][0])
         if length > self.config.max_strokes:
             raise ValueError(f"a drawing has at most {self.config.max_strokes} strokes")
-        x = self.read_stroke(token) + self.category(category) + self.position[length]
-        return self._extend(x[:, None], category, state)
+        x, history = self.read_stroke(token) + self.category(category) + self.position[length], []
+        for block, cache in zip(self._history_blocks(), state.history, strict=True):
+            x, longer = block.extend(x, cache)
+            history.append(longer)
+        context = self._told_category(self.history_norm(x)[:, None], category)[:, 0]
+        blocks = zip(self._denoiser_blocks(), state.denoiser, strict=True)
+        return self._state(context, history, [_longer(cache, block.keys_values(context)) for block, cache in blocks])
 
-    def _extend(self, x: Tensor, category: Tensor, state: HistoryState | None) -> HistoryState:
-        caches = []
-        for i, block in enumerate(self.history):
-            x, cache = block(x, state.history[i] if state else None)
-            caches.append(cache)
-        context = self._told_category(self.history_norm(x), category)
-        fresh = [block.keys_values(context) for block in self._denoiser_blocks()]
-        if state:
-            fresh = [
-                (torch.cat([old[0], new[0]], dim=2), torch.cat([old[1], new[1]], dim=2))
-                for old, new in zip(state.denoiser, fresh, strict=True)
-            ]
-        return HistoryState(context[:, -1], caches, fresh)
+    def _state(self, last: Tensor, history: list[Cache], denoiser: list[Cache]) -> HistoryState:
+        return HistoryState(last, self.context_modulation(last).chunk(6, dim=-1), history, denoiser)
 
-    def denoise(self, x_t: Tensor, t: int, state: HistoryState, time_modulations: Tensor) -> Tensor:
-        """Return v_hat (B, D) of the next stroke `x_t` (B, D) at time `t`, given the state of its history."""
-        modulation = (time_modulations[t] + self.context_modulation(state.last))[:, None]
-        x = (self.read_noisy(x_t) + state.last)[:, None]
-        for block, keys_values in zip(self.denoiser, state.denoiser, strict=True):
-            x = block(x, modulation, keys_values, None)
-        return self.write_noise(F.layer_norm(x, x.shape[-1:]))[:, 0]
+    def denoise(self, x_t: Tensor, time_modulation: Tensor, state: HistoryState) -> Tensor:
+        """Return v_hat (B, D) of the next stroke `x_t` (B, D), given the state of its history.
+
+        `time_modulation` (6 W) is that of ``time_modulations`` for the time of x_t.
+        """
+        x = self.read_noisy(x_t) + state.last
+        for block, cache in zip(self._denoiser_blocks(), state.denoiser, strict=True):
+            x = block(x, state.modulation, time_modulation, cache, None)
+        return self.write_noise(F.layer_norm(x, x.shape[-1:]))

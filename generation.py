@@ -7,7 +7,7 @@ Drawing i depends on (seed, i) alone: its k-th stroke takes all its random numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -83,17 +83,20 @@ class Predictor:
     model: StrokeDiffusionModel
     kind: Tensor
     state: HistoryState
-    modulations: Tensor
+    time_modulations: dict[int, Tensor] = field(default_factory=dict)
+    """By time, each computed when it is first needed: they serve all strokes of the batch."""
 
     @staticmethod
     def begin(model: StrokeDiffusionModel, category_id: int, prefix: Tensor) -> Predictor:
         """Return the network after the strokes `prefix` (B, k, D), all drawings of one category."""
         kind = torch.full((len(prefix),), category_id, device=prefix.device)
-        return Predictor(model, kind, model.start(kind, prefix), model.time_modulations())
+        return Predictor(model, kind, model.start(kind, prefix))
 
     def v(self, x_t: Tensor, t: int) -> Tensor:
         """Return v_hat (B, D) of the next stroke."""
-        return self.model.denoise(x_t, t, self.state, self.modulations)
+        if t not in self.time_modulations:
+            self.time_modulations[t] = self.model.time_modulations(torch.tensor([t], device=x_t.device))[0]
+        return self.model.denoise(x_t, self.time_modulations[t], self.state)
 
     def keep(self, rows: Tensor) -> None:
         """Forget all but the drawings `rows`, indices."""

@@ -67,7 +67,7 @@ def test_cached_sampling_equals_teacher_forcing(model: StrokeDiffusionModel) -> 
     state, modulations = model.start(CATEGORY), model.time_modulations()
     for k in range(TOKENS.shape[1]):
         torch.testing.assert_close(state.last, context[:, k], rtol=1e-4, atol=1e-4)
-        one = model.denoise(X_T[:, k, 0], 600, state, modulations)
+        one = model.denoise(X_T[:, k, 0], modulations[600], state)
         torch.testing.assert_close(one, full[:, k, 0], rtol=1e-4, atol=1e-4)
         state = model.append(state, TOKENS[:, k], CATEGORY)
     from_prefix = model.start(CATEGORY, TOKENS)
@@ -77,8 +77,8 @@ def test_cached_sampling_equals_teacher_forcing(model: StrokeDiffusionModel) -> 
 def test_selected_drawings_go_on_as_before(model: StrokeDiffusionModel) -> None:
     state, modulations = model.start(CATEGORY, TOKENS[:, :3]), model.time_modulations()
     rows = torch.tensor([3, 1])
-    a = model.denoise(X_T[:, 0, 0], 5, state, modulations)[rows]
-    b = model.denoise(X_T[rows, 0, 0], 5, state.select(rows), modulations)
+    a = model.denoise(X_T[:, 0, 0], modulations[5], state)[rows]
+    b = model.denoise(X_T[rows, 0, 0], modulations[5], state.select(rows))
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
