@@ -16,6 +16,7 @@ and values are cached and only the small denoiser runs per diffusion step.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -35,8 +36,6 @@ def sinusoidal_embedding(num_timesteps: int, width: int) -> Tensor:
 
 Cache = tuple[Tensor, Tensor]
 """Keys and values of the strokes so far, (k + 1, B, H, W / H) each: a new stroke goes behind them in one piece."""
-Modulation = tuple[Tensor, ...]
-"""Six tensors (..., W): shift, scale and gate of the denoiser's attention, then of its MLP."""
 
 
 def _heads(x: Tensor, num_heads: int) -> Tensor:
@@ -133,16 +132,20 @@ class DenoiserBlock(nn.Module):
         k, v = self.key_value(context).chunk(2, dim=-1)
         return k, v
 
+    def own_modulation(self) -> Tensor:
+        """Return what this layer adds to the modulation by time and context, (6, W)."""
+        return (self.offset + self.neutral).unflatten(0, (6, -1))
+
     def forward(
-        self, x: Tensor, modulation: Modulation, shared: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None
+        self, x: Tensor, modulation: Iterable[Tensor], keys_values: tuple[Tensor, Tensor], mask: Tensor | None
     ) -> Tensor:
         """Return the new states of `x`, of its shape: (B, Q, W), or (B, W) without a `mask`.
 
-        `modulation` is of the shape of `x`; to it comes `shared` (6 W), the same for all strokes. `keys_values` are
-        heads (B, H, L, W / H) of which each query sees what `mask` (Q, L) says, or without it a cache, seen whole.
+        `modulation` are shift, scale and gate of the attention, then of the MLP, each of the shape of `x`.
+        `keys_values` are heads (B, H, L, W / H) of which each query sees what `mask` (Q, L) says, or without it a
+        cache, seen whole.
         """
-        same = (shared + self.offset + self.neutral).chunk(6)
-        shift1, scale1, gate1, shift2, scale2, gate2 = (a + b for a, b in zip(modulation, same, strict=True))
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulation
         query = self.query(torch.addcmul(shift1, F.layer_norm(x, x.shape[-1:]), scale1))
         x = torch.addcmul(x, gate1, self.out(self._found(query, keys_values, mask)))
         hidden = self.up(torch.addcmul(shift2, F.layer_norm(x, x.shape[-1:]), scale2))
@@ -160,11 +163,11 @@ class DenoiserBlock(nn.Module):
 class HistoryState:
     """What sampling keeps of the strokes so far, of which all denoising steps of the next stroke make use.
 
-    c_k is `last` (B, W), and `modulation` what it makes of the denoiser, (B, W) each.
+    c_k is `last` (B, W), and `modulation` (6, B, W) what it adds to the denoiser's.
     """
 
     last: Tensor
-    modulation: Modulation
+    modulation: Tensor
     history: list[Cache]
     denoiser: list[Cache]
 
@@ -174,9 +177,7 @@ class HistoryState:
         def pick(caches: list[Cache]) -> list[Cache]:
             return [(k.index_select(1, rows), v.index_select(1, rows)) for k, v in caches]
 
-        return HistoryState(
-            self.last[rows], tuple(part[rows] for part in self.modulation), pick(self.history), pick(self.denoiser)
-        )
+        return HistoryState(self.last[rows], self.modulation[:, rows], pick(self.history), pick(self.denoiser))
 
 
 class StrokeDiffusionModel(nn.Module):
@@ -253,10 +254,13 @@ class StrokeDiffusionModel(nn.Module):
         """Return the logit (...) that the drawing ends here, from contexts (..., W)."""
         return self.stop(context).squeeze(-1)
 
-    def time_modulations(self, times: Tensor | None = None) -> Tensor:
-        """Return the modulation (n, 6 W) by `times` (n,), or by every time: a small product that serves a batch."""
-        table = self.time_table if times is None else self.time_table[times]
+    def _modulation_by_time(self, table: Tensor) -> Tensor:
         return self.time_modulation(F.silu(self.time_hidden(table)))
+
+    def time_modulation_at(self, t: int) -> Tensor:
+        """Return the part of the denoiser's modulation that all strokes share at time `t`, (layers, 6, 1, W)."""
+        by_time = self._modulation_by_time(self.time_table[t]).unflatten(0, (6, 1, -1))
+        return torch.stack([block.own_modulation()[:, None] + by_time for block in self._denoiser_blocks()])
 
     def denoise_all(self, x_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """Return v_hat (B, K, M, D) for M noisy copies `x_t` (B, K, M, D) of every stroke, at times `t` (B, K, M).
@@ -264,15 +268,15 @@ class StrokeDiffusionModel(nn.Module):
         `context` (B, K, W) is c_0 ... c_{K-1}: the k-th stroke sees c_0 ... c_{k-1}, the strokes before it.
         """
         num_strokes, copies = x_t.shape[1:3]
-        modulation = self.time_modulations()[t] + self.context_modulation(context)[:, :, None]
+        modulation = self._modulation_by_time(self.time_table)[t] + self.context_modulation(context)[:, :, None]
         parts = modulation.flatten(1, 2).chunk(6, dim=-1)
-        nothing = modulation.new_zeros(6 * self.config.width)
         stroke = torch.arange(num_strokes, device=x_t.device)
         mask = (stroke[:, None] >= stroke[None, :]).repeat_interleave(copies, dim=0)
         x = (self.read_noisy(x_t) + context[:, :, None]).flatten(1, 2)
         for block in self._denoiser_blocks():
             k, v = (_heads(part, block.num_heads) for part in block.keys_values(context))
-            x = block(x, parts, nothing, (k, v), mask)
+            whole = (part + own for part, own in zip(parts, block.own_modulation(), strict=True))
+            x = block(x, whole, (k, v), mask)
         return self.write_noise(F.layer_norm(x, x.shape[-1:])).unflatten(1, (num_strokes, copies))
 
     def start(self, category: Tensor, prefix: Tensor | None = None) -> HistoryState:
@@ -301,14 +305,15 @@ class StrokeDiffusionModel(nn.Module):
         return self._state(context, history, [_longer(cache, block.keys_values(context)) for block, cache in blocks])
 
     def _state(self, last: Tensor, history: list[Cache], denoiser: list[Cache]) -> HistoryState:
-        return HistoryState(last, self.context_modulation(last).chunk(6, dim=-1), history, denoiser)
+        modulation = torch.stack(self.context_modulation(last).chunk(6, dim=-1))
+        return HistoryState(last, modulation, history, denoiser)
 
     def denoise(self, x_t: Tensor, time_modulation: Tensor, state: HistoryState) -> Tensor:
         """Return v_hat (B, D) of the next stroke `x_t` (B, D), given the state of its history.
 
-        `time_modulation` (6 W) is that of ``time_modulations`` for the time of x_t.
+        `time_modulation` is ``time_modulation_at`` the time of x_t.
         """
         x = self.read_noisy(x_t) + state.last
-        for block, cache in zip(self._denoiser_blocks(), state.denoiser, strict=True):
-            x = block(x, state.modulation, time_modulation, cache, None)
+        for block, by_time, cache in zip(self._denoiser_blocks(), time_modulation, state.denoiser, strict=True):
+            x = block(x, state.modulation + by_time, cache, None)
         return self.write_noise(F.layer_norm(x, x.shape[-1:]))

@@ -95,7 +95,7 @@ class Predictor:
     def v(self, x_t: Tensor, t: int) -> Tensor:
         """Return v_hat (B, D) of the next stroke."""
         if t not in self.time_modulations:
-            self.time_modulations[t] = self.model.time_modulations(torch.tensor([t], device=x_t.device))[0]
+            self.time_modulations[t] = self.model.time_modulation_at(t)
         return self.model.denoise(x_t, self.time_modulations[t], self.state)
 
     def keep(self, rows: Tensor) -> None:

@@ -64,10 +64,10 @@ def test_copies_of_a_stroke_do_not_see_each_other(model: StrokeDiffusionModel) -
 def test_cached_sampling_equals_teacher_forcing(model: StrokeDiffusionModel) -> None:
     context = model.context(TOKENS, CATEGORY)
     full = model.denoise_all(X_T, TIME, context[:, :-1])
-    state, modulations = model.start(CATEGORY), model.time_modulations()
+    state, by_time = model.start(CATEGORY), model.time_modulation_at(600)
     for k in range(TOKENS.shape[1]):
         torch.testing.assert_close(state.last, context[:, k], rtol=1e-4, atol=1e-4)
-        one = model.denoise(X_T[:, k, 0], modulations[600], state)
+        one = model.denoise(X_T[:, k, 0], by_time, state)
         torch.testing.assert_close(one, full[:, k, 0], rtol=1e-4, atol=1e-4)
         state = model.append(state, TOKENS[:, k], CATEGORY)
     from_prefix = model.start(CATEGORY, TOKENS)
@@ -75,10 +75,10 @@ def test_cached_sampling_equals_teacher_forcing(model: StrokeDiffusionModel) -> 
 
 
 def test_selected_drawings_go_on_as_before(model: StrokeDiffusionModel) -> None:
-    state, modulations = model.start(CATEGORY, TOKENS[:, :3]), model.time_modulations()
+    state, by_time = model.start(CATEGORY, TOKENS[:, :3]), model.time_modulation_at(5)
     rows = torch.tensor([3, 1])
-    a = model.denoise(X_T[:, 0, 0], modulations[5], state)[rows]
-    b = model.denoise(X_T[rows, 0, 0], modulations[5], state.select(rows))
+    a = model.denoise(X_T[:, 0, 0], by_time, state)[rows]
+    b = model.denoise(X_T[rows, 0, 0], by_time, state.select(rows))
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
