@@ -136,7 +136,7 @@ def feature_rasters(drawings: Sequence[Drawing]) -> Picture:
     for raster, drawing in zip(rasters, drawings, strict=True):
         image.paste(255, (0, 0, CANVAS, CANVAS))
         _draw_boxed(canvas, drawing)
-        raster[:] = image.reduce(CANVAS // FEATURE_SIDE)  # what pool_raster does, at twice its speed
+        raster[:] = np.asarray(image.reduce(CANVAS // FEATURE_SIDE))  # what pool_raster does, at twice its speed
     return rasters
 
 

@@ -137,16 +137,19 @@ def test_kernel_distance_is_decided_by_its_seed_and_takes_subsets(rng: np.random
     assert first[0] == pytest.approx(distances.squared_mmd(a, b), abs=4 * first[1] / np.sqrt(200))
 
 
-def test_no_drawing_is_twice_in_a_subset_of_the_kernel_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(distances, "squared_mmd", lambda x, y: seen.append((x, y)) or 0.0)
-    a, b = np.arange(30.0)[:, None], np.arange(100.0, 120.0)[:, None]
-    distances.kernel_distance(a, b, num_subsets=7, subset_size=15)
-    assert len(seen) == 7
-    for pair in seen:
-        for subset, side in zip(pair, (a, b), strict=True):
-            assert len(np.unique(subset)) == 15
-            assert np.isin(subset, side).all()
+def test_kernel_distance_over_subsets_is_the_mean_of_theirs(rng: np.random.Generator) -> None:
+    """Whether one kernel serves all subsets (few drawings) or each has its own (many) changes nothing."""
+    for sizes, whole in (((60, 80), True), ((900, 700), False)):
+        a, b = (rng.normal(size=(size, 40)) + mean for size, mean in zip(sizes, (0, 1), strict=True))
+        assert distances._is_cheaper_whole(*sizes, 50, 30, 40) == whole
+        choice = np.random.default_rng(3)
+        each = []
+        for _ in range(30):
+            rows = [choice.choice(size, 50, replace=False) for size in sizes]
+            assert all(len(np.unique(chosen)) == 50 for chosen in rows)
+            each.append(distances.squared_mmd(a[rows[0]], b[rows[1]]))
+        found = distances.kernel_distance(a, b, num_subsets=30, subset_size=50, seed=3)
+        assert found == pytest.approx((np.mean(each), np.std(each)), rel=1e-9)
 
 
 # ---- neighbours
