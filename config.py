@@ -243,6 +243,11 @@ def _difference(saved: Any, now: Any) -> tuple[list[str], Any, Any] | None:
     return None
 
 
+def is_first_process() -> bool:
+    """Tell whether this process is the one that prints and writes, where torchrun has started several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class _OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the whole usage before it."""
 

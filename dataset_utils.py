@@ -34,16 +34,20 @@ from official_data import BASE_URL, OFFICIAL, download_category, file_identity, 
 from packed_drawings import (
     Drawing,
     PackedDrawings,
+    joined,
     load_packed,
+    local_sides,
     local_test_mask,
     official_stroke,
+    running_sums,
     save_packed,
 )  # fmt: skip
 from stroke_simplification import simplify_drawing, simplify_stroke
 
 __all__ = [
-    "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "load_category",
-    "local_test_mask", "read_ndjson", "simplify_drawing", "simplify_stroke", "word_of", "write_ndjson",
+    "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "Shard", "available_categories", "category_list",
+    "load_category", "local_test_mask", "read_ndjson", "read_shard", "simplify_drawing", "simplify_stroke", "word_of",
+    "write_ndjson", "write_shard",
 ]  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parent
@@ -102,15 +106,15 @@ def read_ndjson(
     wanted = None if wanted_lines is None else _checked_lines(path, wanted_lines)
     tally: Counter[str] = Counter()
     all_xs, all_ys = bytearray(), bytearray()
-    stroke_ends, drawing_ends, lines = array("q", [0]), array("q", [0]), array("q")
+    points_of_strokes, strokes_of_drawings, lines = array("q"), array("q"), array("q")
     number = -1
-    # A usual line takes the short way, at about 0.4 of the speed of the JSON parser alone. A line that is unusual in
+    # A usual line takes the short way, at about 0.45 of the speed of the JSON parser alone. A line that is unusual in
     # any respect is undone and looked at again with care, which counts, simplifies, cuts or says what is wrong.
     with open(path, "rb") as file:
         for number, line in enumerate(_lines(file, path)):
             if wanted is not None and number not in wanted:
                 continue
-            num_points, num_strokes = len(all_xs), len(stroke_ends)
+            num_points, num_strokes = len(all_xs), len(points_of_strokes)
             try:
                 record = orjson.loads(line)
                 if recognized_only and record.get("recognized") is not True:
@@ -119,34 +123,38 @@ def read_ndjson(
                 xs_here: list[int] = []
                 ys_here: list[int] = []
                 for xs, ys in record["drawing"]:
+                    count = len(xs)
+                    if count != len(ys) or not count:
+                        raise ValueError("unusual stroke")
                     xs_here += xs
                     ys_here += ys
-                    stroke_ends.append(num_points + len(xs_here))
-                    if not xs or len(xs_here) != len(ys_here):
-                        raise ValueError("unusual stroke")
-                if not 0 < len(xs_here) <= MAX_POINTS or len(stroke_ends) - num_strokes > MAX_STROKES:
+                    points_of_strokes.append(count)
+                if not 0 < len(xs_here) <= MAX_POINTS or len(points_of_strokes) - num_strokes > MAX_STROKES:
                     raise ValueError("unusual drawing")
-                # bytes() refuses whatever is not a whole number in 0..255, but takes true for 1; a backslash may
-                # hide the key "drawing"
-                may_lie = line.find(b"\\") >= 0 or line.find(b"e", max(line.find(b'"drawing"'), 0)) >= 0
-                if may_lie and _may_draw_booleans(line, record):
+                # bytearray() refuses whatever is not a whole number in 0..255 (and takes half the time of bytes()),
+                # but it takes true for 1: where a true or false is drawn an e follows the first list
+                if line.rfind(b"e") > line.find(b"[") and _may_draw_booleans(line, record):
                     raise ValueError("unusual number")
-                all_xs += bytes(xs_here)
-                all_ys += bytes(ys_here)
+                all_xs += bytearray(xs_here)
+                all_ys += bytearray(ys_here)
             except (ValueError, TypeError, AttributeError, KeyError):
-                del all_xs[num_points:], stroke_ends[num_strokes:]
+                del all_xs[num_points:], points_of_strokes[num_strokes:]
                 for stroke in _unusual_drawing(line, tally, f"{path}:{number + 1}"):
                     all_xs += stroke[:, 0].tobytes()
                     all_ys += stroke[:, 1].tobytes()
-                    stroke_ends.append(len(all_xs))
-                if len(stroke_ends) == num_strokes:
+                    points_of_strokes.append(len(stroke))
+                if len(points_of_strokes) == num_strokes:
                     continue
-            drawing_ends.append(len(stroke_ends) - 1)
+            strokes_of_drawings.append(len(points_of_strokes) - num_strokes)
             lines.append(number)
     if wanted and max(wanted) > number:
         raise ValueError(f"{path}: line index {max(wanted)} was asked for, the file ends with {number}")
-    points = np.stack([np.array(values, dtype=np.uint8) for values in (all_xs, all_ys)], axis=1)
-    packed = PackedDrawings(points, *(np.array(ends, dtype=np.int64) for ends in (stroke_ends, drawing_ends, lines)))
+    packed = PackedDrawings(
+        np.stack([np.frombuffer(values, dtype=np.uint8) for values in (all_xs, all_ys)], axis=1),
+        running_sums(points_of_strokes),
+        running_sums(strokes_of_drawings),
+        np.array(lines, dtype=np.int64),
+    )
     return packed, LoadCounts(drawings=len(packed), **tally)
 
 
@@ -180,11 +188,16 @@ def _lines(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
     if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
         file.seek(0)
     for number, line in enumerate(iter(functools.partial(file.readline, MAX_LINE_BYTES + 1), b""), start=1):
-        if len(line) > MAX_LINE_BYTES:
-            raise ValueError(f"{path}:{number}: line is longer than {MAX_LINE_BYTES >> 20} MiB, the limit of a drawing")
-        if len(line) > MAX_LINE_LISTS and (lists := line.count(b"[") + line.count(b"{")) > MAX_LINE_LISTS:
-            raise ValueError(f"{path}:{number}: line has {lists:,} lists, the limit of a drawing is {MAX_LINE_LISTS:,}")
+        if len(line) > MAX_LINE_LISTS:
+            _refuse_giant(line, f"{path}:{number}")
         yield line
+
+
+def _refuse_giant(line: bytes, where: str) -> None:
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"{where}: line is longer than {MAX_LINE_BYTES >> 20} MiB, the limit of a drawing")
+    if (lists := line.count(b"[") + line.count(b"{")) > MAX_LINE_LISTS:
+        raise ValueError(f"{where}: line has {lists:,} lists, the limit of a drawing is {MAX_LINE_LISTS:,}")
 
 
 def _may_draw_booleans(line: bytes, record: dict[str, Any]) -> bool:
@@ -343,12 +356,13 @@ def load_category(
 ) -> CategoryData:
     """Return the train and test drawings of a category from the first place that has them.
 
-    The places: `data_dir` (a folder of `<category>.ndjson`, or the word `embedded`), $QUICKDRAW_DIR (the same),
-    `data_folder`, a download into it (cat, bus, rabbit), the embedded drawings. If one of the first two is named, no
-    other is looked into. `split` is official, leak-free, local, or auto: official for a file with the official
-    number of lines, else local. Packed drawings are kept in `cache_dir`, by default `data_folder/cache`. Raises
-    FileNotFoundError or ValueError, one line with the file, what is wrong and what would be right, and
-    ConnectionError where a `split` needs the official file and it does not come.
+    The places: `data_dir` (a folder of `<category>.ndjson`, or of shards `<category>.npz` where there is none, or the
+    word `embedded`), $QUICKDRAW_DIR (the same), `data_folder`, a download into it (cat, bus, rabbit), the embedded
+    drawings. If one of the first two is named, no other is looked into. `split` is official, leak-free, local, or auto:
+    official for a file with the official number of lines, else local. Packed drawings are kept in `cache_dir`, by
+    default `data_folder/cache`; the local sides of a shard are mapped into memory where they lie. Raises
+    FileNotFoundError or ValueError, one line with the file, what is wrong and what would be right, and ConnectionError
+    where a `split` needs the official file and it does not come.
     """
     if split not in SPLITS:
         raise ValueError(f"split is '{split}', must be one of {', '.join(SPLITS)}")
@@ -360,12 +374,14 @@ def load_category(
     if split != "local":
         indices = read_split(Path(split_folder), source.category, leak_free=split == "leak-free")
     cache_folder = Path(cache_dir) if cache_dir is not None else data_folder / "cache"
-    packed, counts = _cached_drawings(cache_folder, source, split, indices, recognized_only, notes)
-    if indices is None:
-        on_test = local_test_mask(packed)
-        train, test = packed.select(np.flatnonzero(~on_test)), packed.select(np.flatnonzero(on_test))
+    if source.shard is None:
+        sides, counts = _cached_drawings(cache_folder, source, split, indices, recognized_only, notes)
     else:
-        train, test = (_drawn(packed, indices[side], side, notes) for side in ("train", "test"))
+        sides, counts = source.shard.sides, source.shard.counts
+        _refuse_other_shard(source.shard, recognized_only, notes)
+    if indices is not None:
+        sides = tuple(_drawn(sides, indices[name], name, notes) for name in ("train", "test"))
+    train, test = sides
     if not len(train):
         raise ValueError(f"{source.path or source.kind}: no drawing to train on, read {counts.describe()}")
     if not len(test):
@@ -382,6 +398,7 @@ class _Source:
     path: Path | None
     identity: str
     num_lines: int
+    shard: Shard | None = None
 
 
 def _chosen_folder(data_dir: str | Path | None, data_folder: Path) -> tuple[str, Path | None]:
@@ -393,14 +410,14 @@ def _chosen_folder(data_dir: str | Path | None, data_folder: Path) -> tuple[str,
 
 
 def _categories_in(kind: str, folder: Path) -> list[str]:
-    names = {path.stem for path in folder.glob("*.ndjson")}
+    names = {path.stem for path in folder.glob("*.ndjson")} | {path.stem for path in folder.glob("*.npz")}
     if kind == "data":
         return sorted(names.union(CATEGORIES))
     where = f"{folder} ({'$QUICKDRAW_DIR' if kind == 'environment' else 'the data folder that was asked for'})"
     if not folder.is_dir():
         raise FileNotFoundError(f"{where}: no such folder")
     if not names:
-        raise FileNotFoundError(f"{where}: holds no <category>.ndjson")
+        raise FileNotFoundError(f"{where}: holds no <category>.ndjson, nor <category>.npz")
     return sorted(names)
 
 
@@ -419,6 +436,9 @@ def _find_source(
         where = f"{folder}: no {quoted(f'{category}.ndjson')} there" if folder else "embedded drawings"
         raise FileNotFoundError(f"{where}: {error}") from None
     path = folder / f"{name}.ndjson" if folder is not None else None
+    if path is not None and not path.is_file() and path.with_suffix(".npz").is_file():
+        shard = read_shard(path.with_suffix(".npz"))
+        return _Source(name, kind, shard.path, shard.identity, shard.num_lines, shard)
     if kind == "data" and path is not None and not path.is_file():
         kind, path = "embedded", None
         if base_url is not None:
@@ -452,14 +472,26 @@ def _resolve_split(split: str, source: _Source, notes: list[str]) -> str:
     return split
 
 
-def _drawn(packed: PackedDrawings, lines: list[int], side: str, notes: list[str]) -> PackedDrawings:
-    """Return the drawings at the given lines of the file, repeated as drawn, noting those that were left out."""
+def _drawn(sides: Sequence[PackedDrawings], lines: list[int], name: str, notes: list[str]) -> PackedDrawings:
+    """Return the drawings at the given lines of the file, repeated as drawn, noting those that were left out.
+
+    Each side has its drawings in the file's order; a file's lines that no side has hold no drawing to use.
+    """
+    found = [_rows_of(side, lines) for side in sides]
+    place = np.concatenate([np.flatnonzero(rows >= 0) for rows in found])
+    if missing := len(lines) - len(place):
+        notes.append(f"{missing} of {len(lines)} {name} lines hold no drawing to use")
+    copies = [side.select(rows[rows >= 0]) for side, rows in zip(sides, found, strict=True)]
+    return joined(copies).select(np.argsort(place, kind="stable"))
+
+
+def _rows_of(packed: PackedDrawings, lines: list[int]) -> npt.NDArray[np.int64]:
+    """Return which drawing each line of the file is, -1 where it is none of them."""
     wanted = np.asarray(lines, dtype=np.int64)
-    at = np.minimum(np.searchsorted(packed.lines, wanted), max(len(packed) - 1, 0))
-    there = packed.lines[at] == wanted if len(packed) else np.zeros(len(wanted), dtype=np.bool_)
-    if not there.all():
-        notes.append(f"{np.count_nonzero(~there)} of {len(wanted)} {side} lines hold no drawing to use")
-    return packed.select(at[there])
+    if not len(packed):
+        return np.full(len(wanted), -1)
+    rows = np.minimum(np.searchsorted(packed.lines, wanted), len(packed) - 1)
+    return np.where(packed.lines[rows] == wanted, rows, -1)
 
 
 def _cached_drawings(
@@ -469,8 +501,11 @@ def _cached_drawings(
     indices: dict[str, list[int]] | None,
     recognized_only: bool,
     notes: list[str],
-) -> tuple[PackedDrawings, LoadCounts]:
-    """Return the drawings that a split needs, from the cache if that was made under the same conditions."""
+) -> tuple[Sequence[PackedDrawings], LoadCounts]:
+    """Return the drawings that a split needs, from the cache if that was made under the same conditions.
+
+    For the local split they are its two sides, else one, which has all lines that are wanted.
+    """
     conditions: dict[str, Any] = {
         "source": source.identity, "split": split, "recognized_only": recognized_only, "code": _code_identity(),
     }  # fmt: skip
@@ -478,12 +513,12 @@ def _cached_drawings(
     path = folder / f"{source.category}-{place}.npz"
     if path.is_file():
         try:
-            packed, text = load_packed(path)
+            sides, text = load_packed(path)
             found = json.loads(text)
-            counts = _checked_counts(path, found.pop("counts"), len(packed))
+            counts = _checked_counts(path, found.pop("counts"), sides, 2 if indices is None else 1)
             changed = [name for name in conditions if found.get(name) != conditions[name]]
             if not changed:
-                return packed, counts
+                return sides, counts
             notes.append(f"cache rebuilt: another {' and '.join(changed)}")
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             notes.append(f"cache rebuilt: {error}")
@@ -495,20 +530,90 @@ def _cached_drawings(
     else:
         wanted = None if indices is None else indices["train"] + indices["test"]
         packed, counts = read_ndjson(source.path, wanted_lines=wanted, recognized_only=recognized_only)
+    sides = [*local_sides(packed)] if indices is None else [packed]
     try:
         remove_leftovers(folder, older_than=ABANDONED_SECONDS)
         with atomic_file(path) as file:
-            save_packed(file, packed, json.dumps({**conditions, "counts": dataclasses.asdict(counts)}))
+            save_packed(file, sides, json.dumps({**conditions, "counts": dataclasses.asdict(counts)}))
     except OSError as error:
         notes.append(f"not cached: {error}")
-    return packed, counts
+    return sides, counts
 
 
-def _checked_counts(path: Path, counts: dict[str, Any], num_drawings: int) -> LoadCounts:
-    """Return the counts that a cache holds, raising ValueError where they cannot be its own."""
-    if any(type(count) is not int or count < 0 for count in counts.values()) or counts["drawings"] != num_drawings:
+def _checked_counts(path: Path, counts: dict[str, Any], sides: Sequence[PackedDrawings], num_sides: int) -> LoadCounts:
+    """Return the counts that a file of packed drawings holds, raising ValueError where they cannot be its own."""
+    num_drawings = sum(map(len, sides))
+    wrong = any(type(count) is not int or count < 0 for count in counts.values()) or counts["drawings"] != num_drawings
+    if wrong or len(sides) != num_sides:
         raise ValueError(f"{path}: damaged (its counts are not of its {num_drawings} drawings)")
     return LoadCounts(**counts)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Holds all drawings of one ndjson file, mapped into memory where they lie, and what has to be known of that file.
+
+    It stands alone: the local split is in its two sides, and the official one takes its line numbers from there.
+    """
+
+    path: Path
+    sides: Sequence[PackedDrawings]  # train and test of the local split
+    counts: LoadCounts
+    identity: str  # git blob id of the ndjson file
+    num_lines: int
+    recognized_only: bool
+    code: str
+
+    def is_of(self, identity: str, recognized_only: bool) -> bool:
+        """Tell whether today's code would make the same shard of a file with that git blob id."""
+        return (self.identity, self.recognized_only, self.code) == (identity, recognized_only, _code_identity())
+
+
+def write_shard(path: Path, source: Path, *, recognized_only: bool = False) -> LoadCounts:
+    """Pack the drawings of the ndjson file `source` into the shard `path`, all or nothing, and return their counts.
+
+    Raises what `read_ndjson` and ``atomic_files.atomic_file`` raise.
+    """
+    identity, num_lines = file_identity(source)
+    packed, counts = read_ndjson(source, recognized_only=recognized_only)
+    conditions = {
+        "source": identity, "num_lines": num_lines, "recognized_only": recognized_only, "code": _code_identity(),
+        "counts": dataclasses.asdict(counts),
+    }  # fmt: skip
+    with atomic_file(path) as file:
+        save_packed(file, local_sides(packed), json.dumps(conditions))
+    return counts
+
+
+def read_shard(path: Path) -> Shard:
+    """Return a shard, its drawings mapped: nothing is copied, and of all that it holds only offsets are looked at.
+
+    Raises ValueError, one line with the file, for what is damaged or no shard; see ``load_packed`` for what a mapped
+    file cannot tell.
+    """
+    sides, text = load_packed(path, mapped=True)
+    try:
+        facts = json.loads(text)
+        counts = _checked_counts(path, facts["counts"], sides, 2)
+        names = {"source": str, "num_lines": int, "recognized_only": bool, "code": str}
+        if wrong := [name for name, kind in names.items() if type(facts[name]) is not kind]:
+            raise ValueError(f"{wrong[0]} is {shown(facts[wrong[0]])}")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: no shard of drawings ({reason:.200}); pack_drawings.py writes them") from None
+    return Shard(path, sides, counts, facts["source"], facts["num_lines"], facts["recognized_only"], facts["code"])
+
+
+def _refuse_other_shard(shard: Shard, recognized_only: bool, notes: list[str]) -> None:
+    """Raise ValueError where a shard has other drawings than are asked for, and note it where other code made it."""
+    if shard.recognized_only != recognized_only:
+        kinds = {False: "all drawings", True: "recognized drawings only"}
+        raise ValueError(
+            f"{shard.path}: was packed with {kinds[shard.recognized_only]}, this asks for {kinds[recognized_only]}; "
+            f"pack_drawings.py packs them {'with' if recognized_only else 'without'} --recognized-only"
+        )
+    if shard.code != _code_identity():
+        notes.append("packed by other code")
 
 
 @functools.cache

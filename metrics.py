@@ -2,6 +2,7 @@
 
     python metrics.py score --generated drawings.ndjson                       # against the shipped reference
     python metrics.py score --generated drawings.ndjson --real real.ndjson --out scores.json
+    torchrun --nproc-per-node 2 metrics.py score --generated drawings.ndjson  # the same figures, by two processes
     python metrics.py official --real real.ndjson --generated drawings.ndjson # clean-fid's Inception FID and KID
     python metrics.py pictures --drawings drawings.ndjson --out folder        # PNGs in the official rendering
 
@@ -12,7 +13,9 @@ themselves. Its figures compare with each other, not with figures of other rende
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +26,15 @@ from numpy.typing import ArrayLike, NDArray
 
 import official_metrics
 from atomic_files import write_atomically
-from config import NETWORK_PATH, REFERENCE_PATH, check_file, resolve_category, run_script, script_parser
+from config import (
+    NETWORK_PATH,
+    REFERENCE_PATH,
+    check_file,
+    is_first_process,
+    resolve_category,
+    run_script,
+    script_parser,
+)
 from dataset_utils import read_ndjson, word_of
 from distances import (
     MINIMUM_EXTRAPOLATION,
@@ -42,6 +53,7 @@ from weights_header import network_categories, reference_categories
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from feature_network import LoadedNetwork
+    from processes import Group
     from reference import Reference
 
 Drawing = Sequence[NDArray[Any]]
@@ -132,13 +144,16 @@ def score_drawings(
     seed: int = 0,
     network_path: Path = NETWORK_PATH,
     reference_path: Path = REFERENCE_PATH,
+    group: Group | None = None,
 ) -> dict[str, Any]:
     """Return every figure of generated drawings, with its floor and conditions, as a plain dict for JSON.
 
     `real` are real drawings, which `source` describes, or None for the shipped reference; `training` are drawings that
-    the model learned from, beside `real`. Raises ValueError with fewer than 2 drawings on a side.
+    the model learned from, beside `real`. The processes of `group` share the drawings; the first of them has the
+    figures, the others an empty dict. Raises ValueError with fewer than 2 drawings on a side.
     """
     from feature_network import load_feature_network
+    from processes import ALONE
     from reference import load_reference, reference_of
 
     if len(generated) < 2 or (real is not None and len(real) < 2):
@@ -148,19 +163,30 @@ def score_drawings(
     if real is None:
         reference = load_reference(reference_path, category, loaded)
     else:
-        reference = reference_of(real, category, loaded, training=training, source=source, seed=seed)
-    return scores_against(reference, generated, category, loaded, seed)
+        reference = reference_of(
+            real, category, loaded, training=training, source=source, seed=seed, group=group or ALONE
+        )
+    return scores_against(reference, generated, category, loaded, seed, group)
 
 
 def scores_against(
-    reference: Reference, generated: Sequence[Drawing], category: str, loaded: LoadedNetwork, seed: int = 0
+    reference: Reference,
+    generated: Sequence[Drawing],
+    category: str,
+    loaded: LoadedNetwork,
+    seed: int = 0,
+    group: Group | None = None,
 ) -> dict[str, Any]:
     """Return what ``score_drawings`` does, against a reference at hand: it serves many sets of drawings."""
+    from processes import ALONE
     from reference import describe_drawings, recognised_after
 
-    ours = describe_drawings(generated, loaded)
+    group = group or ALONE
+    ours = describe_drawings(generated, loaded, group)
     sides = {"generated": ours, "real": reference.real, "independent_strokes": reference.independent}
-    after = recognised_after(generated, loaded, category)
+    after = recognised_after(generated, loaded, category, group)
+    if group.rank > 0:
+        return {}
     strokes = stroke_distances(describe_strokes(generated), reference.statistics, seed)
     return {
         "category": category,
@@ -226,7 +252,7 @@ def over_seeds(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _read_drawings(path: Path) -> list[Drawing]:
     packed, counts = read_ndjson(path)
-    if losses := counts.describe_losses():
+    if (losses := counts.describe_losses()) and is_first_process():
         print(f"{path}: {losses}", file=sys.stderr)
     if len(packed) < 2:
         raise ValueError(f"{path}: {len(packed)} drawings, scoring needs at least 2")
@@ -234,7 +260,10 @@ def _read_drawings(path: Path) -> list[Drawing]:
 
 
 def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Score the drawings of the files that the command line names, and return the figures."""
+    """Score the drawings of the files that the command line names, and return the figures.
+
+    Of several processes that torchrun has started the first returns them, and the others an empty dict.
+    """
     if arguments.training and not arguments.real:
         raise ValueError("--training is given without --real: the shipped reference brings its own")
     generated = _read_drawings(arguments.generated)
@@ -242,13 +271,29 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
     category = resolve_category(arguments.category or word_of(arguments.generated), network_categories(NETWORK_PATH))
     if real is None and category not in (held := reference_categories(REFERENCE_PATH)):
         raise ValueError(f"{REFERENCE_PATH}: holds {', '.join(held) or 'nothing'}, not '{category}'; give --real")
-    scores = score_drawings(generated, real, category, training=training, seed=arguments.seed)
     files = {name: getattr(arguments, name) for name in ("real", "generated", "training")}
-    return {
+
+    import torch
+
+    from processes import joined_processes
+
+    with joined_processes(torch.device("cpu")) as group:
+        if group.size > 1:
+            group.require_same(_digest_of([*files.values(), NETWORK_PATH], [category, arguments.seed]))
+        scores = score_drawings(generated, real, category, training=training, seed=arguments.seed, group=group)
+    return scores and {
         **{f"{name}_file": str(path) if path else None for name, path in files.items()},
         **scores,
         "note": _note(scores["n_generated"], scores["n_real"]) or None,
     }
+
+
+def _digest_of(files: Sequence[Path | None], settings: Sequence[Any]) -> bytes:
+    """Return a hash of the content of files and of settings."""
+    from checkpoint import sha256_of
+
+    content = [sha256_of(path) if path else None for path in files]
+    return hashlib.sha256(json.dumps([content, *settings]).encode()).digest()
 
 
 def _note(n_generated: int, n_real: int) -> str:
@@ -292,12 +337,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise ValueError(f"--seed is {arguments.seed}, must be 0 or more")
     if arguments.command != "pictures" and arguments.out:
         check_file(arguments.out)
+    if arguments.command != "score" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(f"{arguments.command} is for one process: start it without torchrun")
     commands = {
         "score": run_score,
         "official": official_metrics.run_official,
         "pictures": official_metrics.run_pictures,
     }
     result = commands[arguments.command](arguments)
+    if not is_first_process():
+        return result
     text = json.dumps(result, indent=2) + "\n"
     if arguments.command != "pictures" and arguments.out:
         write_atomically(arguments.out, text)

@@ -1,39 +1,44 @@
-"""Several processes that train one model: `torchrun --nproc-per-node 2 train_diffusion.py ...`.
+"""Several processes that do one run together: `torchrun --nproc-per-node 2 train_diffusion.py ...`.
 
-All of them hold the same weights and make the same updates. A batch is cut into parts (``TrainConfig.parts``) with
-random numbers of their own; each process computes the gradients of some parts, all exchange them and add them up in
-the order of the parts. So the model does not depend on how many processes there are: it is the same, bit for bit,
-where each has as many threads.
+In training all of them hold the same weights and make the same updates. A batch is cut into parts
+(``TrainConfig.parts``) with random numbers of their own; each process computes the gradients of some parts, all
+exchange them and add them up in the order of the parts. In sampling and scoring each process takes whole batches of
+drawings, and all exchange what they made of them. So no result depends on how many processes there are: it is the
+same, bit for bit, where each has as many threads. What they exchange are numbers in tensors, never pickled objects.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 
-from config import RunFailed
+from config import RunFailed, Terminated
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for another one that is alive and silent; one that has died is noticed at once."""
 
 
 class ProcessLost(RunFailed):
-    """Another process of the training has ended or does not answer."""
+    """Another process of the run has ended or does not answer."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one training: this one is number `rank` of `size`. Without torchrun there is one."""
+    """The processes of one run: this one is number `rank` of `size`. Without torchrun there is one."""
 
     rank: int = 0
     size: int = 1
@@ -63,6 +68,25 @@ class Group:
         if different:
             raise ValueError(f"process {different[0]} has other drawings or settings than process 0")
 
+    def own_slice(self, count: int, batch_size: int) -> slice:
+        """Return which of `count` things in a row this process works on: a run of whole batches, or nothing.
+
+        Only the last of all batches may have fewer than `batch_size` things, as with one process. So each thing is
+        computed in a matrix of the same shape, and rounded alike, by however many processes.
+        """
+        share = math.ceil(count / batch_size / self.size) * batch_size
+        return slice(min(self.rank * share, count), min((self.rank + 1) * share, count))
+
+    def concatenated(self, own: NDArray[Any]) -> NDArray[Any]:
+        """Return the rows (n, ...) of all processes, in their order: arrays of one type and of as many as each has."""
+        if self.size == 1:
+            return own
+        lengths = [int(length) for length in self._exchanged(torch.tensor(len(own)))]
+        padded = np.zeros((max(lengths), *own.shape[1:]), own.dtype)
+        padded[: len(own)] = own
+        everyones = self._exchanged(torch.from_numpy(padded))
+        return np.concatenate([rows[:length].numpy() for rows, length in zip(everyones, lengths, strict=True)])
+
     def _exchanged(self, mine: Tensor) -> list[Tensor]:
         """Return the tensors of all processes, of one shape, in their order."""
         if self.size == 1:
@@ -77,23 +101,44 @@ class Group:
         return everyones
 
 
+ALONE = Group()
+
+
 @contextmanager
-def joined_processes() -> Iterator[Group]:
+def joined_processes(device: torch.device | None = None) -> Iterator[Group]:
     """Give the group of processes that torchrun has started, or a group of one, until the block ends.
 
-    On a GPU machine each process takes the GPU of its number. Raises RunFailed where they don't find each other.
+    On a GPU machine each process takes the GPU of its number, unless `device` is the CPU. Raises RunFailed where there
+    is no such GPU or they don't find each other, and ProcessLost where torchrun ends this process within the block.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Group()
+        yield ALONE
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    try:
-        dist.init_process_group(timeout=PATIENCE)
-    except (RuntimeError, ValueError) as error:
-        raise RunFailed(f"the {size} processes did not find each other ({str(error).splitlines()[0]})") from error
+    if torch.cuda.is_available() and (device is None or device.type == "cuda"):
+        _take_gpu(int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count())
+    _find_each_other(size)
     try:
         yield Group(dist.get_rank(), size)
+    except Terminated as error:  # its launcher ends all when one has ended, in the middle of their work
+        raise ProcessLost(f"ended by torchrun, or another of the {size} processes has ended") from error
     finally:
         dist.destroy_process_group()
+
+
+def _find_each_other(size: int) -> None:
+    # waits in C, where a handler of Python is not heard: so that torchrun can end it there, it has none
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        # named one by one: by default a GPU machine gets NCCL alone, which does not carry what lies on the CPU
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise RunFailed(f"the {size} processes did not find each other ({str(error).splitlines()[0]})") from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _take_gpu(number: int, count: int) -> None:
+    if number >= count:
+        raise RunFailed(f"process {number} of this machine finds {count} GPUs: start one for each, --nproc-per-node")
+    torch.cuda.set_device(number)

@@ -31,6 +31,7 @@ from feature_network import (
     read_safetensors,
     write_safetensors,
 )
+from processes import ALONE, Group
 
 Drawing = Sequence[NDArray[Any]]
 Features = NDArray[np.float32]
@@ -38,7 +39,9 @@ Features = NDArray[np.float32]
 NUM_INDEPENDENT = 500
 MOST_STROKES = 24
 """Columns of `recognised_after`: the longest drawing that the models make."""
-PICTURES_AT_ONCE = 8192
+BATCH_SIZE = 256
+"""Pictures that the feature network sees at once; processes share whole batches."""
+PICTURES_AT_ONCE = 32 * BATCH_SIZE
 MOST_PICTURES = 50_000
 """Real pictures of a category that are read: 3.3 GB."""
 MOST_TRAINING = 3000
@@ -76,13 +79,19 @@ class Reference:
     num_learned_from: int
 
 
-def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork) -> Described:
-    """Return features and logits of drawings, rendered as FEATURE_RENDERING says, in bounded memory."""
+def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork, group: Group = ALONE) -> Described:
+    """Return features and logits of drawings, rendered as FEATURE_RENDERING says, in bounded memory.
+
+    The processes of `group` share the work, and each of them has the result.
+    """
+    own = drawings[group.own_slice(len(drawings), BATCH_SIZE)]
     parts = [
-        describe_pictures(loaded.network, rendering.feature_rasters(drawings[start : start + PICTURES_AT_ONCE]))
-        for start in range(0, max(1, len(drawings)), PICTURES_AT_ONCE)
+        describe_pictures(
+            loaded.network, rendering.feature_rasters(own[start : start + PICTURES_AT_ONCE]), batch_size=BATCH_SIZE
+        )
+        for start in range(0, max(1, len(own)), PICTURES_AT_ONCE)
     ]
-    features, logits = (np.concatenate(side) for side in zip(*parts, strict=True))
+    features, logits = (group.concatenated(np.concatenate(side)) for side in zip(*parts, strict=True))
     return Described(features, logits)
 
 
@@ -98,7 +107,9 @@ def recognised(logits: NDArray[Any], classes: Sequence[str], category: str, best
     return result
 
 
-def recognised_after(drawings: Sequence[Drawing], loaded: LoadedNetwork, category: str) -> NDArray[np.bool_]:
+def recognised_after(
+    drawings: Sequence[Drawing], loaded: LoadedNetwork, category: str, group: Group = ALONE
+) -> NDArray[np.bool_]:
     """Return, (N, MOST_STROKES), whether each drawing is recognised after its first 1, 2, ... strokes.
 
     A drawing that has ended stays as it is, so that the mean of a column is the share of all drawings that are
@@ -106,7 +117,7 @@ def recognised_after(drawings: Sequence[Drawing], loaded: LoadedNetwork, categor
     """
     shown = np.array([min(len(drawing), MOST_STROKES) for drawing in drawings])
     beginnings = [drawing[:k] for drawing, most in zip(drawings, shown, strict=True) for k in range(1, most + 1)]
-    hits = recognised(describe_drawings(beginnings, loaded).logits, loaded.classes, category)
+    hits = recognised(describe_drawings(beginnings, loaded, group).logits, loaded.classes, category)
     first = np.concatenate([[0], np.cumsum(shown)[:-1]])
     columns = np.minimum(np.arange(MOST_STROKES), shown[:, None] - 1)
     result: NDArray[np.bool_] = hits[first[:, None] + columns]
@@ -121,16 +132,18 @@ def reference_of(
     training: Sequence[Drawing] | None = None,
     source: str = "real drawings as strokes",
     seed: int = 0,
+    group: Group = ALONE,
 ) -> Reference:
     """Return the reference that drawings at hand make; `training` are drawings that a model learned from."""
+    independent = independent_strokes(real, max(len(real), NUM_INDEPENDENT), seed)
     return Reference(
         source=source,
-        real=describe_drawings(real, loaded),
-        independent=describe_drawings(independent_strokes(real, max(len(real), NUM_INDEPENDENT), seed), loaded),
+        real=describe_drawings(real, loaded, group),
+        independent=describe_drawings(independent, loaded, group),
         strokes_source=source,
         statistics=describe_strokes(real),
-        recognised=recognised_after(real, loaded, category),
-        training=describe_drawings(training, loaded).features if training else None,
+        recognised=recognised_after(real, loaded, category, group),
+        training=describe_drawings(training, loaded, group).features if training else None,
         num_learned_from=len(training or ()),
     )
 

@@ -372,15 +372,19 @@ def readme_table(results_json_path: Path) -> str:
 
 
 def update_readme(readme: Path, results_json_path: Path) -> None:
-    """Replace what stands between the README's two markers by ``readme_table``, whole or not at all.
+    """Replace what stands between the README's two markers by ``readme_table``, as ``replace_between`` does."""
+    replace_between(readme, README_MARKERS, lambda: readme_table(results_json_path))
+
+
+def replace_between(page: Path, markers: tuple[str, str], text: Callable[[], str]) -> None:
+    """Replace what stands between two markers of a Markdown page by `text()`, whole or not at all.
 
     Raises FileNotFoundError, or ValueError when there is not one marker of each kind, in this order.
     """
-    if not readme.is_file():
-        raise FileNotFoundError(f"{readme}: no such file")
-    text = readme.read_text(encoding="utf-8")
-    start, end = README_MARKERS
-    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
-        raise ValueError(f"{readme}: needs one '{start}' and below it one '{end}'")
-    whole = f"{text[: text.index(start)]}{start}\n{readme_table(results_json_path)}{text[text.index(end) :]}"
-    write_atomically(readme, whole)
+    if not page.is_file():
+        raise FileNotFoundError(f"{page}: no such file")
+    before = page.read_text(encoding="utf-8")
+    start, end = markers
+    if before.count(start) != 1 or before.count(end) != 1 or before.index(start) > before.index(end):
+        raise ValueError(f"{page}: needs one '{start}' and below it one '{end}'")
+    write_atomically(page, f"{before[: before.index(start)]}{start}\n{text()}{before[before.index(end) :]}")

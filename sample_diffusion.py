@@ -2,6 +2,7 @@
 
     python sample_diffusion.py --category cat --n 64 --seed 0 --out samples/cat
     python sample_diffusion.py --category rabbit --prefix unfinished.ndjson --keep-strokes 2 --out samples/continued
+    torchrun --nproc-per-node 2 -- sample_diffusion.py --category cat --n 1000     # the same drawings, by two processes
 
 Writes into the folder: drawings.ndjson (the official Quick, Draw! form), grid.png, sheet.svg and the first drawings
 as .svg, animation.gif (drawn point by point), denoising.gif (strokes emerging from noise), conditions.json.
@@ -11,8 +12,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
+import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +32,7 @@ from config import (
     add_device_argument,
     check_folder,
     config_from_arguments,
+    is_first_process,
     resolve_category,
     run_script,
     script_parser,
@@ -35,14 +40,26 @@ from config import (
 from weights_header import WeightsHeader, check_guide, guide_path, read_weights_header, sampling_of
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
+    import numpy as np
+    from numpy.typing import NDArray
+
     from checkpoint import TrainedModel
-    from generation import Drawing
+    from generation import Drawing, Generated
+    from processes import Group
 
 NOT_CATEGORIES = ("base", "sketch_features", "reference_features")
 SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
 EMERGING_STATES = 24
+COUNTED = ("cut_at_longest", "ended_not_finite", "clipped_points")
+"""What is counted of drawings on the way; see ``generation.Generated`` and ``generation.official_form``."""
+
+
+def tell(text: str) -> None:
+    """Print a line; of several processes that torchrun has started the first alone prints it."""
+    if is_first_process():
+        print(text)
 
 
 def shipped_checkpoint(category: str) -> Path:
@@ -69,12 +86,12 @@ def read_prefixes(path: Path, keep_strokes: int | None, count: int | None) -> li
     if counts.raw_drawings:
         raise ValueError(f"{path}: holds {counts.raw_drawings} raw drawings, a prefix must be in the simplified form")
     if losses := counts.describe_losses():
-        print(f"{path}: {losses}")
+        tell(f"{path}: {losses}")
     drawings = list(packed)
     if keep_strokes is not None:
         kept = [drawing[:keep_strokes] for drawing in drawings if len(drawing) >= keep_strokes]
         if len(kept) < len(drawings):
-            print(f"{path}: left out {len(drawings) - len(kept)} drawings of fewer than {keep_strokes} strokes")
+            tell(f"{path}: left out {len(drawings) - len(kept)} drawings of fewer than {keep_strokes} strokes")
         drawings = kept
     if not drawings:
         raise ValueError(f"{path}: holds no drawing to continue ({counts.describe()})")
@@ -138,46 +155,147 @@ def sample(
     category: str,
     config: SampleConfig,
     prefix: list[Drawing] | None = None,
+    group: Group | None = None,
 ) -> Sampled:
-    """Return `config.n` drawings of `category` (as many as `prefix`, where given), with a progress bar."""
-    from tqdm import tqdm
+    """Return `config.n` drawings of `category` (as many as `prefix`, where given), with a progress bar.
 
-    from devices import autocast_for
-    from generation import generate_drawings, official_form
+    The processes of `group` share the drawings, and each of them has them all in the end. Raises RunFailed where no
+    drawing has a stroke, and ValueError where the processes have other weights, settings or prefixes.
+    """
+    from processes import ALONE
 
+    group = group or ALONE
     config = as_tuned(config, trained)
+    if group.size > 1:
+        group.require_same(digest_of(trained, category, config, prefix))
     count = len(prefix) if prefix else config.n
+    turns = own_turns(count, config.batch_size, group)
     began = time.perf_counter()
-    autocast = autocast_for(config.precision, trained.model.position.device)
-    with tqdm(total=count, unit="drawing", desc=category, disable=None) as bar, autocast():
-        generated = generate_drawings(
-            trained, category, range(count), seed=config.seed, sampler=config.sampler, steps=config.steps,
-            eta=config.eta, guidance=config.guidance, prefix=prefix, batch_size=config.batch_size,
-            progress=bar.update,
-        )  # fmt: skip
+    made = draw_together(trained, category, config, prefix, group, turns)
     seconds = time.perf_counter() - began
-    kept = [len(drawing) for drawing in prefix] if prefix else [0] * count
-    finished = [official_form(drawing, k) for drawing, k in zip(generated.drawings, kept, strict=True) if drawing]
-    if not finished:
+    drawings, counted = finish_together(made, prefix, group, turns)
+    if not drawings:
         raise RunFailed(f"none of {count} drawings has a finite stroke; is the checkpoint of a training that diverged?")
     ancestral = config.sampler == "ancestral"
     steps = len(trained.model.time_table) if ancestral else config.steps
     conditions = dataclasses.asdict(config) | {
-        "n": len(finished),
+        "n": len(drawings),
         "steps": steps,
         "category": category,
         "guide": guide_name(trained) if config.guidance != 1.0 else None,
         "evaluations_per_stroke": steps * (1 if config.guidance == 1.0 else 2),
         "continued": prefix is not None,
-        "empty": count - len(finished),
-        "cut_at_longest": generated.unfinished,
-        "ended_not_finite": generated.not_finite,
-        "clipped_points": sum(clipped for _, clipped in finished),
+        "empty": count - len(drawings),
+        **dict(zip(COUNTED, counted.tolist(), strict=True)),
+        "processes": group.size,
         "drawings_per_second": round(count / seconds, 1),
         "model": trained.conditions,
         "attribution": ATTRIBUTION,
     }
-    return Sampled([drawing for drawing, _ in finished], conditions)
+    return Sampled(drawings, conditions)
+
+
+def own_turns(count: int, batch_size: int, group: Group) -> list[range]:
+    """Return which of `count` drawings this process draws in each turn: in a turn every process draws a batch.
+
+    Where there are no more batches than processes some draw nothing.
+    """
+    turns = [
+        range(count)[first : first + group.size * batch_size] for first in range(0, count, group.size * batch_size)
+    ]
+    return [turn[group.own_slice(len(turn), batch_size)] for turn in turns]
+
+
+def draw_together(
+    trained: TrainedModel,
+    category: str,
+    config: SampleConfig,
+    prefix: list[Drawing] | None,
+    group: Group,
+    turns: list[range],
+) -> list[Generated]:
+    """Return what this process draws in its `turns`.
+
+    After each turn all wait for each other: so none has to be patient for longer than a batch takes, and the bar, which
+    the first process shows, counts the drawings of all.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    from devices import autocast_for
+    from generation import generate_drawings
+
+    made = []
+    title = category if group.size == 1 else f"{category}, by {group.size} processes"
+    silent = None if group.rank == 0 else True  # None: where there is no terminal
+    total = len(prefix) if prefix else config.n
+    autocast = autocast_for(config.precision, trained.model.position.device)
+    with tqdm(total=total, unit="drawing", desc=title, disable=silent) as bar, autocast():
+        for own in turns:
+            generated = generate_drawings(
+                trained, category, own, seed=config.seed, sampler=config.sampler, steps=config.steps, eta=config.eta,
+                guidance=config.guidance, prefix=prefix[own.start : own.stop] if prefix else None,
+                batch_size=config.batch_size, progress=bar.update,
+            )  # fmt: skip
+            made.append(generated)
+            bar.update(int(group.concatenated(np.array([len(own)])).sum()) - len(own))
+    return made
+
+
+def finish_together(
+    made: list[Generated], prefix: list[Drawing] | None, group: Group, turns: list[range]
+) -> tuple[list[Drawing], NDArray[np.int64]]:
+    """Return the drawings of all processes in order, in the official form, and what was COUNTED of them, int64 (3,).
+
+    `made` is what this process drew in its `turns`. Drawings without a stroke are left out.
+    """
+    import numpy as np
+
+    from generation import official_form
+
+    drawings: list[Drawing] = []
+    counted = np.zeros(len(COUNTED), np.int64)
+    for own, generated in zip(turns, made, strict=True):
+        kept = [len(prefix[i]) if prefix else 0 for i in own]
+        finished = [official_form(drawing, k) for drawing, k in zip(generated.drawings, kept, strict=True) if drawing]
+        drawings += everyones_drawings([drawing for drawing, _ in finished], group)
+        counted += [generated.unfinished, generated.not_finite, sum(clipped for _, clipped in finished)]
+    return drawings, group.concatenated(counted[None]).sum(axis=0)
+
+
+def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
+    """Return the drawings of all processes, in the official form, in the order of the processes."""
+    import numpy as np
+
+    from packed_drawings import PackedDrawings
+
+    if group.size == 1:
+        return own
+    packed = PackedDrawings.from_drawings(own)
+    points_of_strokes = group.concatenated(np.diff(packed.stroke_offsets))
+    strokes_of_drawings = group.concatenated(packed.num_strokes)
+    return list(
+        PackedDrawings(
+            group.concatenated(packed.points),
+            np.cumsum([0, *points_of_strokes]),
+            np.cumsum([0, *strokes_of_drawings]),
+            np.arange(len(strokes_of_drawings)),
+        )
+    )
+
+
+def digest_of(trained: TrainedModel, category: str, config: SampleConfig, prefix: list[Drawing] | None) -> bytes:
+    """Return a hash of all that drawings depend on: of weights, guide, category, settings and prefixes."""
+    import numpy as np
+
+    from feature_network import tensor_hash
+
+    weights = [tensor_hash(each.model.state_dict()) for each in (trained, trained.guide) if each]
+    digest = hashlib.sha256(json.dumps([category, dataclasses.asdict(config), weights]).encode())
+    for drawing in prefix or ():
+        for stroke in drawing:
+            digest.update(f"{len(drawing)} {len(stroke)} ".encode() + np.ascontiguousarray(stroke).tobytes())
+    return digest.digest()
 
 
 def emerging_strokes(
@@ -262,15 +380,22 @@ def main(argv: list[str] | None = None) -> Sampled:
     check_folder(out)
 
     from checkpoint import sha256_of
+    from devices import best_device
+    from processes import joined_processes
 
-    with locked_folder(out):
+    device = best_device(arguments.device)
+    with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():
         trained = load_model(path, config.guide, arguments.device)
-        sampled = sample(trained, category, config, prefix)
+        batches = math.ceil((len(prefix) if prefix else config.n) / config.batch_size)
+        if batches < group.size:
+            tell(f"{batches} of {group.size} processes have a batch to draw; a smaller --batch-size gives more of them")
+        sampled = sample(trained, category, config, prefix, group)
         sampled.conditions |= {"checkpoint": path.name, "checkpoint_sha256": sha256_of(path)}
-        write_results(sampled, trained, category, config, out, prefix)
-    print(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
+        if group.rank == 0:
+            write_results(sampled, trained, category, config, out, prefix)
+    tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
     if odd := what_was_odd(sampled.conditions):
-        print(f"of {sampled.conditions['n'] + sampled.conditions['empty']} drawings {odd}")
+        tell(f"of {sampled.conditions['n'] + sampled.conditions['empty']} drawings {odd}")
     return sampled
 
 
@@ -295,7 +420,7 @@ def checked_input(arguments: argparse.Namespace, config: SampleConfig) -> tuple[
     if too_long and not most:
         raise ValueError(f"{path}: draws single strokes, it cannot continue {arguments.prefix}")
     if too_long:
-        print(f"{arguments.prefix}: cut {too_long} prefixes to {most} strokes, the most that {path.name} can continue")
+        tell(f"{arguments.prefix}: cut {too_long} prefixes to {most} strokes, the most that {path.name} can continue")
     return path, category, [drawing[:most] for drawing in prefix]
 
 

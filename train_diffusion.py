@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_config_arguments(parser.add_argument_group("model"), ModelConfig)  # type: ignore[arg-type]
     parser.add_argument("--init", help="weights to start from (fine-tuning)")
     parser.add_argument("--out", help="folder of the run (default runs/<category>)")
-    parser.add_argument("--data-dir", help="folder of <category>.ndjson files, or 'embedded'")
+    parser.add_argument("--data-dir", help="folder of <category>.ndjson files or shards, or 'embedded'")
     parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings train (default auto)")
     parser.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                         help="train on recognized drawings only")  # fmt: skip

@@ -47,14 +47,14 @@ from devices import autocast_for, best_device
 from diffusion_model import StrokeDiffusionModel
 from diffusion_process import cosine_alpha_bar
 from generation import generate_drawings
-from processes import Group, ProcessLost
+from processes import ALONE, Group, ProcessLost
 from rendering import grid_image, save_image
 from stroke_tokens import Whitening
 from training_data import (
     Batch,
     DataChoice,
     TrainingData,
-    drawing_weights,
+    category_weights,
     load_training_data,
     random_affine,
     training_batches,
@@ -68,7 +68,6 @@ CURVE_ROWS = 40
 LOG_EVERY = 50
 """Updates behind a row of metrics.jsonl."""
 LOG_FILE = "metrics.jsonl"
-ALONE = Group()
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
@@ -137,7 +136,7 @@ class Run:
         )
         self.autocast = autocast_for(config.precision, device)
         share = config.companion_share if config.companions else 0.0
-        self.weights = drawing_weights(data.train, data.targets, share, config.balance)
+        self.weights = category_weights(data.train, data.targets, share, config.balance)
         self.step, self.drawings, self.seconds, self.bad_steps, self.skipped = 0, 0, 0.0, 0, 0
         self.saved_step: int | None = None
         self.lineage: list[dict[str, Any]] = start.conditions["lineage"]
@@ -149,7 +148,7 @@ class Run:
         # evenly over the whole held-out set, which is sorted by category
         chosen = np.unique(np.linspace(0, len(held_out) - 1, min(len(held_out), VALIDATION_DRAWINGS)).round())
         chosen = chosen.astype(np.int64)
-        chosen = chosen[np.argsort(held_out.num_strokes[chosen], kind="stable")]
+        chosen = chosen[np.argsort(held_out.num_strokes(chosen), kind="stable")]
         parts = np.array_split(chosen, max(1, len(chosen) // 64))
         return [held_out.batch(part).to(self.device) for part in parts]
 
@@ -409,7 +408,7 @@ def prepare(
     start: dict[str, Any] = {"model": dataclasses.asdict(model_config), "init_sha256": None}
     model = StrokeDiffusionModel(model_config, len(data.categories))
     if initial is None or init is None:
-        whitening = Whitening.fit(data.train.vectors, components=model_config.whitening == "components")
+        whitening = Whitening.fit(data.train.sample_vectors(), components=model_config.whitening == "components")
     else:
         start |= {"init": init.name, "init_sha256": sha256_of(init)}
         model.load_state_dict(initial.model.state_dict())

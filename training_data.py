@@ -1,10 +1,13 @@
 """From drawings to training batches: what a run learns from, batches of drawings of like length, random affine changes.
 
-Everything random is a function of (seed, round) or (seed, step), so that resuming needs no saved generator.
+Everything random is a function of (seed, round) or (seed, step), so that resuming needs no saved generator. Drawings
+stay packed, in memory or mapped from shards, and become stroke vectors when they are in a batch: of every drawing only
+its number is held, 4 bytes.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,45 +19,97 @@ from tqdm import tqdm
 
 from config import ModelConfig, TrainConfig
 from dataset_utils import PackedDrawings, category_list, load_category
+from packed_drawings import ranges, running_sums
 from stroke_tokens import points_to_vectors, resample_strokes
 
 ROUND_DRAWINGS = 16_384
 """Drawings chosen and sorted by length at a time: enough that a batch is of one length, few enough to stay random."""
 AUGMENTED_SHARE = 0.5
 """The other drawings stay as they are, so that what is sampled, a drawing without a change, is trained most."""
+SAMPLE_STROKES = 1 << 20
+"""The most strokes that the whitening is fitted to: of more, these are spread evenly over all."""
+BLOCK_STROKES = 1 << 16
+"""Strokes of the sample that are resampled at once."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class StrokeSet:
-    """Drawings of one or more categories as stroke vectors `vectors` (S, D) in -1 ... 1.
+    """Drawings of C categories, numbered through, which become stroke vectors in -1 ... 1 as batches ask for them.
 
-    Drawing i is vectors[offsets[i] : offsets[i + 1]] of category `category[i]`; `too_long` drawings were left out.
+    Category c has the id `category[c]` and the drawings `drawings[c]` at `rows[c]`; `too_long` others were left out.
     """
 
-    vectors: Tensor
-    offsets: np.ndarray
-    category: np.ndarray
+    drawings: tuple[PackedDrawings, ...]
+    rows: tuple[np.ndarray, ...]  # int32
+    category: np.ndarray  # int64 (C,)
+    num_points: int
+    spacing: str
     too_long: int
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return int(self.starts[-1])
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """The number of each category's first drawing, and that of all drawings, int64 (C + 1,)."""
+        return running_sums([len(rows) for rows in self.rows])
 
     @property
-    def num_strokes(self) -> np.ndarray:
-        """Strokes per drawing, int64 (N,)."""
-        return np.diff(self.offsets)
+    def sizes(self) -> np.ndarray:
+        """Drawings per category, int64 (C,)."""
+        return np.diff(self.starts)
+
+    def entries(self, indices: np.ndarray) -> np.ndarray:
+        """Return at which of the C categories drawings are, int64 (k,)."""
+        return np.searchsorted(self.starts, indices, side="right") - 1
+
+    def num_strokes(self, indices: np.ndarray) -> np.ndarray:
+        """Return how many strokes drawings have, int64 (k,)."""
+        entries, counts = self.entries(indices), np.empty(len(indices), dtype=np.int64)
+        for entry in np.unique(entries):
+            here = entries == entry
+            offsets, rows = self.drawings[entry].drawing_offsets, self.rows[entry][indices[here] - self.starts[entry]]
+            counts[here] = offsets[rows + 1] - offsets[rows]
+        return counts
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """Return the drawings `indices` as one batch, padded to the longest of them."""
-        lengths = self.num_strokes[indices]
-        position = np.arange(lengths.max())
-        rows = np.minimum(self.offsets[indices][:, None] + position, len(self.vectors) - 1)
-        return Batch(
-            self.vectors[torch.from_numpy(rows)],
-            torch.from_numpy(lengths),
-            torch.from_numpy(self.category[indices]),
+        """Return the drawings `indices` as one batch, padded with zeros to the longest of them."""
+        entries = self.entries(indices)
+        points, ends, lengths = [], [], []
+        for entry, place in zip(entries.tolist(), (indices - self.starts[entries]).tolist(), strict=True):
+            packed, row = self.drawings[entry], int(self.rows[entry][place])
+            first, last = packed.drawing_offsets[row : row + 2]
+            offsets = packed.stroke_offsets[first : last + 1]
+            points.append(packed.points[offsets[0] : offsets[-1]])  # a drawing's strokes lie end to end
+            ends.append(np.diff(offsets))
+            lengths.append(len(ends[-1]))
+        own = self._vectors(np.concatenate(points), running_sums(np.concatenate(ends)))
+        batch = Batch(
+            torch.zeros(len(indices), max(lengths), own.shape[1]),
+            torch.tensor(lengths),
+            torch.from_numpy(self.category[entries]),
             torch.zeros(len(indices), 4),
         )
+        batch.vectors[batch.mask] = own
+        return batch
+
+    def sample_vectors(self, count: int = SAMPLE_STROKES) -> Tensor:
+        """Return the vectors of all strokes, or of `count` spread evenly over them where there are more, (S, D)."""
+        both = list(zip(self.drawings, self.rows, strict=True))
+        ends = running_sums([packed.num_strokes[rows].sum() for packed, rows in both])
+        wanted = np.arange(min(count, ends[-1])) * ends[-1] // min(count, ends[-1])
+        blocks = []
+        for number, (packed, rows) in enumerate(both):
+            first, last = np.searchsorted(wanted, ends[number : number + 2])
+            strokes = ranges(packed.drawing_offsets, rows)[wanted[first:last] - ends[number]]
+            for start in range(0, len(strokes), BLOCK_STROKES):
+                block = strokes[start : start + BLOCK_STROKES]
+                offsets = running_sums(packed.stroke_offsets[block + 1] - packed.stroke_offsets[block])
+                blocks.append(self._vectors(packed.points[ranges(packed.stroke_offsets, block)], offsets))
+        return torch.cat(blocks)
+
+    def _vectors(self, points: np.ndarray, offsets: np.ndarray) -> Tensor:
+        return points_to_vectors(resample_strokes(points, offsets, self.num_points, self.spacing))
 
 
 @dataclass
@@ -93,22 +148,15 @@ def stroke_set(
     max_strokes: int,
     spacing: str = "fitted",
 ) -> StrokeSet:
-    """Return the stroke vectors of packed drawings, one entry per category; longer ones are left out and counted.
+    """Return packed drawings, one entry per category, as what batches are made from; longer ones are left out, counted.
 
     Raises ValueError where nothing is left.
     """
-    vectors, lengths, categories, too_long = [], [], [], 0
-    for packed, category_id in zip(drawings, category_ids, strict=True):
-        fits = np.flatnonzero(packed.num_strokes <= max_strokes)
-        too_long += len(packed) - len(fits)
-        packed = packed.select(fits) if len(fits) < len(packed) else packed
-        vectors.append(points_to_vectors(resample_strokes(packed.points, packed.stroke_offsets, num_points, spacing)))
-        lengths.append(packed.num_strokes)
-        categories.append(np.full(len(packed), category_id, dtype=np.int64))
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    if len(offsets) < 2:
+    rows = tuple(np.flatnonzero(packed.num_strokes <= max_strokes).astype(np.int32) for packed in drawings)
+    if not any(map(len, rows)):
         raise ValueError(f"no drawing of at most {max_strokes} strokes is left to train on")
-    return StrokeSet(torch.cat(vectors), offsets, np.concatenate(categories), too_long)
+    too_long = sum(map(len, drawings)) - sum(map(len, rows))
+    return StrokeSet(tuple(drawings), rows, np.array(category_ids, dtype=np.int64), num_points, spacing, too_long)
 
 
 @dataclass
@@ -167,19 +215,17 @@ def load_training_data(
     return TrainingData(train, held_out, categories, ids[own], source, description)
 
 
-def drawing_weights(data: StrokeSet, targets: Sequence[int], companion_share: float, balance: float) -> np.ndarray:
-    """Return the probability of each drawing, float64 (N,).
+def category_weights(data: StrokeSet, targets: Sequence[int], companion_share: float, balance: float) -> np.ndarray:
+    """Return the probability that a drawing is of each category of `data`, float64 (C,).
 
     Within targets and within companions a category's weight is its size to the power `balance` (1: as they come,
     0: every category alike); companions together get `companion_share`.
     """
-    sizes = np.bincount(data.category, minlength=int(data.category.max()) + 1).astype(np.float64)
-    per_category = np.where(sizes > 0, np.maximum(sizes, 1) ** balance, 0.0)
-    is_target = np.isin(np.arange(len(sizes)), list(targets))
+    weights = np.where(data.sizes > 0, np.maximum(data.sizes, 1.0) ** balance, 0.0)
+    is_target = np.isin(data.category, list(targets))
     for group, share in ((is_target, 1 - companion_share), (~is_target, companion_share)):
-        total = per_category[group].sum()
-        per_category[group] *= share / total if total > 0 else 0.0
-    weights: np.ndarray = (per_category / np.maximum(sizes, 1))[data.category]
+        total = weights[group].sum()
+        weights[group] *= share / total if total > 0 else 0.0
     return weights / weights.sum()
 
 
@@ -188,16 +234,19 @@ def batches_of_round(
 ) -> list[np.ndarray]:
     """Return the batches of one round as arrays of drawing indices, a function of (seed, round_number) alone.
 
-    ROUND_DRAWINGS drawings are drawn with replacement by `weights`, sorted by length, and cut into batches of at most
-    `batch_strokes` stroke tokens, padding included; the batches come in random order.
+    ROUND_DRAWINGS drawings are drawn with replacement, each a category by `weights` (C,) and then any drawing of it,
+    sorted by length, and cut into batches of at most `batch_strokes` stroke tokens, padding included; the batches come
+    in random order.
     """
     rng = np.random.default_rng([seed, round_number, 1])
-    chosen = rng.choice(len(data), size=ROUND_DRAWINGS, p=weights)
-    chosen = chosen[np.argsort(-data.num_strokes[chosen], kind="stable")]
+    entries = rng.choice(len(weights), size=ROUND_DRAWINGS, p=weights)
+    chosen = data.starts[entries] + rng.integers(0, data.sizes[entries])
+    num_strokes = data.num_strokes(chosen)
+    order = np.argsort(-num_strokes, kind="stable")
     batches, first = [], 0
-    while first < len(chosen):
-        size = max(1, batch_strokes // int(data.num_strokes[chosen[first]]))
-        batches.append(chosen[first : first + size])
+    while first < len(order):
+        size = max(1, batch_strokes // int(num_strokes[order[first]]))
+        batches.append(chosen[order[first : first + size]])
         first += size
     rng.shuffle(batches)
     return batches

@@ -21,7 +21,7 @@ import tracemalloc
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -231,8 +231,9 @@ BYTES_PUT_IN = [b"", b"\0", BOM, b"\xff", b"\xed\xa0\x80", b"true", b"]", b"[", 
                 b"-", b".", b"9", b"\r", b"\n", b"\x0b", None, None, None]  # fmt: skip
 DAMAGE = st.tuples(st.integers(0, 400), st.integers(0, 3), st.sampled_from(BYTES_PUT_IN))
 LINES = st.builds(
-    lambda fields, key, shape, faults: b"{" + b",".join(
-        [*fields[:1], key + b":" + drawing_of(shape, faults), *fields[1:]]) + b"}",
+    lambda fields, key, shape, faults: (
+        b"{" + b",".join([*fields[:1], key + b":" + drawing_of(shape, faults), *fields[1:]]) + b"}"
+    ),
     fields=st.lists(st.sampled_from(PLAIN_FIELDS[:8] * 20 + PLAIN_FIELDS), max_size=2),
     key=st.sampled_from(KEYS),
     shape=st.binary(min_size=3, max_size=24),
@@ -476,9 +477,9 @@ def test_a_giant_split_file_is_refused_unread_with_size_and_limit(tmp_path: Path
 # --- caches ------------------------------------------------------------------------------------------------------
 
 
-def cache_of(packed: PackedDrawings, conditions: str) -> bytes:
+def cache_of(sides: Sequence[PackedDrawings], conditions: str) -> bytes:
     file = io.BytesIO()
-    save_packed(file, packed, conditions)
+    save_packed(file, sides, conditions)
     return file.getvalue()
 
 
@@ -505,18 +506,18 @@ MEMBERS = st.one_of(
 
 
 @st.composite
-def cache_files(draw: st.DrawFn, packed: PackedDrawings) -> bytes:
-    """Return the bytes of a cache that holds `packed`, or nearly so."""
+def cache_files(draw: st.DrawFn, sides: Sequence[PackedDrawings]) -> bytes:
+    """Return the bytes of a cache that holds `sides`, or nearly so."""
     kind = draw(st.integers(0, 5))
     conditions = draw(st.sampled_from(["{}", "", "[" * 5000, "\ud800", '{"counts":{}}', "x" * 3000]))
-    whole = cache_of(packed, conditions)
+    whole = cache_of(sides, conditions)
     if kind <= 1:
         put = draw(st.sampled_from(BYTES_PUT_IN) | st.binary(max_size=8))
         return damaged(whole, draw(st.integers(0, 20_000)), len(put or b""), put)
     if kind == 2:
         names = draw(st.lists(st.sampled_from(["stroke_offsets", "drawing_offsets", "lines"]), min_size=1, max_size=2))
         arrays = {name: draw(OFFSETS) for name in names}
-        return cache_of(dataclasses.replace(packed, **arrays), "{}")
+        return cache_of([dataclasses.replace(sides[0], **arrays), *sides[1:]], "{}")
     file = io.BytesIO()
     method = draw(st.sampled_from([zipfile.ZIP_STORED] * 8 + [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]))
     changed = draw(st.dictionaries(st.sampled_from(sorted(FORMS)), st.none() | MEMBERS, max_size=2))
@@ -531,11 +532,12 @@ def cache_files(draw: st.DrawFn, packed: PackedDrawings) -> bytes:
     return content
 
 
-def test_every_cache_is_drawings_or_one_line_with_its_name(tmp_path: Path, long_form: bool) -> None:
+@pytest.mark.parametrize("mapped", [False, True])
+def test_every_cache_is_drawings_or_one_line_with_its_name(tmp_path: Path, long_form: bool, mapped: bool) -> None:
     packed = PackedDrawings.from_drawings(embedded_drawings("cat", 3))
     path = tmp_path / "cat.npz"
     seen: Counter[bool] = Counter()
-    whole = cache_of(packed, "{}")
+    whole = cache_of([packed], "{}")
     size = whole.rindex(b"PK\1\2") + 20  # what zip says that the last member takes in the file
     without_first_stroke = np.where(packed.stroke_offsets == packed.stroke_offsets[1], 0, packed.stroke_offsets)
     declaring_a_gigabyte = whole[:size] + struct.pack("<I", 1 << 30) + whole[size + 4 :]
@@ -544,31 +546,34 @@ def test_every_cache_is_drawings_or_one_line_with_its_name(tmp_path: Path, long_
     @example(content=b"PK\5\6" + b"\0" * 18)
     @example(content=npy(NPY_HEADERS[0] + b"\n", b""))
     @example(content=declaring_a_gigabyte)
-    @example(content=cache_of(dataclasses.replace(packed, stroke_offsets=without_first_stroke), "{}"))
-    @example(content=cache_of(packed, "{}"))
+    @example(content=cache_of([dataclasses.replace(packed, stroke_offsets=without_first_stroke)], "{}"))
+    @example(content=cache_of([packed], "{}"))
+    @example(content=cache_of([packed, packed], "{}"))
+    @example(content=cache_of([packed] * 3, "{}"))
     def law(content: bytes) -> None:
         path.write_bytes(content)
-        found: list[tuple[PackedDrawings, str]] = []
+        found: list[tuple[list[PackedDrawings], str]] = []
         with bounded(len(content)):
-            message = message_of(lambda: found.append(load_packed(path)))
+            message = message_of(lambda: found.append(load_packed(path, mapped=mapped)))
         seen[message is None] += 1
         if message is not None:
             assert message.startswith(f"{path}: damaged ("), message
             return
-        again, conditions = found[0]
+        sides, conditions = found[0]
         assert type(conditions) is str
-        assert again.points.dtype == np.uint8
-        assert sum(len(stroke) for drawing in again for stroke in drawing) == len(again.points)
-        assert all(len(drawing) and all(len(stroke) for stroke in drawing) for drawing in again)
+        for again in sides:
+            assert again.points.dtype == np.uint8
+            assert sum(len(stroke) for drawing in again for stroke in drawing) == len(again.points)
+            assert all(len(drawing) and all(len(stroke) for stroke in drawing) for drawing in again)
 
-    fuzz(law, 15_000 if long_form else 500, content=cache_files(packed))
+    fuzz(law, 15_000 if long_form else 500, content=cache_files([packed]) | cache_files([packed, packed]))
     assert min(seen[False], seen[True]) > 50
 
 
 @pytest.mark.parametrize("shape", [b"(1000000000000,)", b"(2,)"])
 def test_an_array_of_another_size_than_it_declares_is_refused_before_it_is_made(tmp_path: Path, shape: bytes) -> None:
     path = tmp_path / "cat.npz"
-    whole = cache_of(PackedDrawings.from_drawings(embedded_drawings("cat", 3)), "{}")
+    whole = cache_of([PackedDrawings.from_drawings(embedded_drawings("cat", 3))], "{}")
     header = b"{'descr': '<i8', 'fortran_order': False, 'shape': %s, }\n" % shape
     with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(path, "w") as target:
         for name in FORMS:
@@ -582,7 +587,7 @@ def test_an_array_of_another_size_than_it_declares_is_refused_before_it_is_made(
 
 def test_a_text_longer_than_numpy_can_declare_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cat.npz"
-    whole = cache_of(PackedDrawings.from_drawings(embedded_drawings("cat", 3)), "{}")
+    whole = cache_of([PackedDrawings.from_drawings(embedded_drawings("cat", 3))], "{}")
     with zipfile.ZipFile(io.BytesIO(whole)) as source, zipfile.ZipFile(path, "w") as target:
         for name in FORMS:
             content = npy(NPY_HEADERS[8] + b"\n", b"") if name == "conditions" else source.read(f"{name}.npy")
@@ -595,14 +600,14 @@ def test_a_damaged_cache_never_changes_what_is_loaded(tmp_path: Path, long_form:
     options: dict[str, Any] = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}
     right = load_category("cat", **options)
     (path,) = (tmp_path / "cache").iterdir()
-    packed, conditions = load_packed(path)
+    sides, conditions = load_packed(path)
     counts = [{"drawings": 30.0}, {"drawings": -1}, {}, None, [], {"drawings": "30"}, {"drawings": 30, "x": 1},
               {"drawings": 31}, {"drawings": True}]  # fmt: skip
     texts = [json.dumps({**json.loads(conditions), "counts": value}) for value in counts]
     texts += ["", "[]", "{", "5", "[" * 5000, conditions.replace('"local"', '"official"'), conditions]
 
     def law(content: bytes | str) -> None:
-        path.write_bytes(content if isinstance(content, bytes) else cache_of(packed, content))
+        path.write_bytes(content if isinstance(content, bytes) else cache_of(sides, content))
         found = load_category("cat", **options)
         assert found.counts == right.counts
         assert [s.tolist() for d in found.train for s in d] == [s.tolist() for d in right.train for s in d]
@@ -615,7 +620,7 @@ def test_a_damaged_cache_never_changes_what_is_loaded(tmp_path: Path, long_form:
     whole = path.read_bytes()
     for text in texts:
         law(text)
-    fuzz(law, 5_000 if long_form else 150, content=cache_files(packed) | st.sampled_from(texts))
+    fuzz(law, 5_000 if long_form else 150, content=cache_files(sides) | st.sampled_from(texts))
 
 
 # --- the word of a file, and whole folders -----------------------------------------------------------------------

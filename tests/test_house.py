@@ -15,17 +15,18 @@ LAYERS = (
     ("atomic_files", "config", "devices", "diffusion_process", "distances", "embedded_drawings", "official_data",
      "packed_drawings", "stroke_simplification", "stroke_tokens", "tensor_files"),
     ("dataset_utils", "diffusion_model", "drawing_statistics", "feature_network", "inception", "processes", "rendering",
-     "weights_header"),
+     "rival_samplers", "weights_header"),
     ("checkpoint", "gallery", "official_metrics", "reference", "training_data"),
     ("generation", "metrics", "results_tables", "training_losses"),
-    ("checkpoint_history", "training"),
-    ("make_splits", "model_card", "report", "sample_diffusion", "train_diffusion", "train_features"),
-    ("ablations", "tune_sampling"),
-    ("run_all",),
+    ("checkpoint_history", "performance_tables", "training"),
+    ("benchmark_limits", "make_splits", "model_card", "pack_drawings", "report", "sample_diffusion", "train_diffusion",
+     "train_features"),
+    ("ablations", "benchmark_growth", "tune_sampling"),
+    ("benchmark", "run_all"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-SCRIPTS = ("ablations", "make_splits", "metrics", "model_card", "run_all", "sample_diffusion", "train_diffusion",
-           "train_features", "tune_sampling")  # fmt: skip
+SCRIPTS = ("ablations", "benchmark", "make_splits", "metrics", "model_card", "pack_drawings", "run_all",
+           "sample_diffusion", "train_diffusion", "train_features", "tune_sampling")  # fmt: skip
 MODULES = sorted(path.stem for path in ROOT.glob("*.py"))
 
 each_module = pytest.mark.parametrize("name", MODULES)

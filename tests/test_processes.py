@@ -1,4 +1,4 @@
-"""Laws of training by several processes: the model is that of one process, and none waits for one that has died."""
+"""Laws of several processes: model, drawings and figures are those of one, and none waits for one that has died."""
 
 from __future__ import annotations
 
@@ -19,21 +19,29 @@ import torch
 from conftest import wait_until
 from test_interrupted_training import ENVIRONMENT, ROOT, STATE, TINY, assert_same_figures, assert_same_tables
 
+import metrics
+import sample_diffusion
 import train_diffusion
 import training
-from checkpoint import load_state
-from config import ModelConfig, TrainConfig
-from processes import Group
+from checkpoint import TrainedModel, load_state
+from config import SETTINGS_FILE, ModelConfig, SampleConfig, TrainConfig
+from dataset_utils import write_ndjson
+from embedded_drawings import embedded_drawings
+from generation import generate_drawings, official_form
+from processes import ALONE, Group
 from training_data import Batch, DataChoice
 
 MODEL = ModelConfig(num_points=8, width=32, num_layers=1, num_heads=2, denoiser_layers=1)
 
 
+def launched(script: str, *arguments: str, processes: int = 2) -> list[str]:
+    """The command line of a script under torchrun, or without it for one process."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "--"]
+    return [sys.executable, *(launcher if processes > 1 else []), str(ROOT / script), *arguments]
+
+
 def torchrun(out: Path, *more: str, processes: int = 2) -> list[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    if processes == 1:
-        launcher = [sys.executable]
-    return [*launcher, str(ROOT / "train_diffusion.py"), *TINY, "--out", str(out), *more]
+    return launched("train_diffusion.py", *TINY, "--out", str(out), *more, processes=processes)
 
 
 Start = Callable[[list[str]], "subprocess.Popen[str]"]
@@ -132,8 +140,10 @@ def test_when_a_process_dies_the_others_end_with_a_message_and_one_process_goes_
     assert state is not None
     if victim == 1:
         assert f"goes on from step {state['counters']['step']}, also with another number" in told[0]
+    settings = tmp_path / "run" / SETTINGS_FILE
+    before = settings.stat().st_mtime_ns
     one = started(torchrun(tmp_path / "run", *steps, processes=1))
-    time.sleep(6)
+    wait_until(lambda: settings.stat().st_mtime_ns != before, one)  # written anew when it goes on
     one.send_signal(signal.SIGTERM)
     _, out, _ = finished(one, seconds=60)
     assert f"Resuming cat from step {state['counters']['step']}" in out
@@ -218,19 +228,115 @@ def test_a_batch_of_fewer_drawings_than_parts_trains(tmp_path: Path) -> None:
     assert all(0 < row["loss"] < 10 for row in rows if "loss" in row)
 
 
-def test_processes_that_do_not_train_the_same_say_so(tmp_path: Path) -> None:
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads here as in the processes of ENVIRONMENT."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("processes", "batch_size", "continued"),
+    [(2, 3, False), (3, 8, True)],
+    ids=["in turns", "continued, one without drawings"],
+)
+def test_several_processes_draw_the_drawings_of_one(
+    tiny_weights: Path, tmp_path: Path, started: Start, one_thread: None, capsys: pytest.CaptureFixture[str],
+    processes: int, batch_size: int, continued: bool,
+) -> None:  # fmt: skip
+    command = f"--category cat --checkpoint {tiny_weights} --steps 2 --batch-size {batch_size} --n 14".split()
+    if continued:  # some have a single stroke and are left out
+        write_ndjson(tmp_path / "unfinished.ndjson", embedded_drawings("cat", 12, seed=9), word="cat")
+        command += ["--prefix", str(tmp_path / "unfinished.ndjson"), "--keep-strokes", "2"]
+    one, many = tmp_path / "one", tmp_path / "many"
+    sample_diffusion.main([*command, "--out", str(one)])
+    arguments = [*command, "--out", str(many)]
+    code, told, errors = finished(started(launched("sample_diffusion.py", *arguments, processes=processes)))
+    assert code == 0, errors
+    idle = "2 of 3 processes have a batch to draw; a smaller --batch-size gives more of them\n"
+    assert told.replace(idle, "") == capsys.readouterr().out.replace(str(one), str(many))
+    assert (idle in told) == (processes == 3)
+    conditions = [json.loads((out / "conditions.json").read_text()) for out in (one, many)]
+    assert [each.pop("processes") for each in conditions] == [1, processes]
+    assert [each.pop("drawings_per_second") > 0 for each in conditions] == [True, True]
+    assert conditions[0] == conditions[1]
+    names = sorted(path.name for path in one.iterdir() if path.name != "conditions.json")
+    assert names == sorted(path.name for path in many.iterdir() if path.name != "conditions.json")
+    assert [name for name in names if (one / name).read_bytes() != (many / name).read_bytes()] == []
+
+
+@pytest.mark.parametrize("kept", [0, 2])
+def test_drawing_in_turns_draws_what_one_call_does(tiny_model: TrainedModel, kept: int) -> None:
+    prefix = [drawing[:kept] for drawing in embedded_drawings("cat", 20) if len(drawing) >= kept][:7] if kept else None
+    config = SampleConfig(n=7, steps=2, batch_size=3, guidance=1.0)
+    drawings = sample_diffusion.sample(tiny_model, "cat", config, prefix).drawings
+    whole = generate_drawings(tiny_model, "cat", range(7), seed=0, steps=2, prefix=prefix, batch_size=3).drawings
+    assert len(drawings) == 7
+    for drawing, smooth in zip(drawings, whole, strict=True):
+        for stroke, other in zip(drawing, official_form(smooth, kept)[0], strict=True):
+            np.testing.assert_array_equal(stroke, other)
+
+
+def test_two_processes_score_as_one(tmp_path: Path, started: Start, one_thread: None) -> None:
+    generated, real, out = (tmp_path / name for name in ("generated.ndjson", "real.ndjson", "two.json"))
+    drawings = [drawing[:6] for drawing in embedded_drawings("cat", 300, seed=1)]
+    write_ndjson(generated, drawings[:270], word="cat")  # more than one batch of pictures
+    write_ndjson(real, drawings[270:], word="cat")
+    command = ["score", "--generated", str(generated), "--real", str(real), "--training", str(generated)]
+    one = metrics.main(command)
+    code, told, errors = finished(started(launched("metrics.py", *command, "--out", str(out))))
+    assert code == 0, errors
+    assert told == out.read_text() == json.dumps(one, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_process_dies_in_drawing_the_others_end_with_a_message(
+    tiny_weights: Path, tmp_path: Path, started: Start, victim: int
+) -> None:
+    command = ["--category", "cat", "--checkpoint", str(tiny_weights), "--n", "1000000", "--out", str(tmp_path / "out")]
+    launcher = started(launched("sample_diffusion.py", *command))
+    wait_until((tmp_path / "out/.lock").exists, launcher)
+    time.sleep(1)
+    os.kill(ranks(launcher)[victim], signal.SIGKILL)
+    killed = time.time()
+    code, told, errors = finished(launcher, seconds=60)
+    assert time.time() - killed < 20
+    assert (code, told) == (1, "")
+    said = [line for line in errors.splitlines() if line.startswith("sample_diffusion.py: ")]
+    assert len(said) == 1
+    assert "another of the 2 processes has ended" in said[0]
+    assert not (tmp_path / "out/drawings.ndjson").exists()
+
+
+def test_processes_take_whole_batches_and_together_all_of_them() -> None:
+    def shares(count: int, batch_size: int, size: int) -> list[list[int]]:
+        return [list(range(count))[Group(rank, size).own_slice(count, batch_size)] for rank in range(size)]
+
+    assert shares(10, 4, 1) == [list(range(10))]
+    assert shares(10, 4, 3) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert shares(10, 4, 2) == [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9]]
+    assert shares(5, 4, 4) == [[0, 1, 2, 3], [4], [], []]
+    assert shares(0, 4, 2) == [[], []]
+    rows = np.arange(6).reshape(3, 2)
+    assert ALONE.concatenated(rows) is rows
+
+
+TRAINING = ["train_diffusion.py", *TINY, "--steps", "3"]
+DRAWING = ["sample_diffusion.py", "--category", "cat", "--steps", "2", "--n", "4"]
+
+
+@pytest.mark.parametrize("command", [TRAINING, DRAWING], ids=["training", "drawing"])
+def test_processes_that_do_not_do_the_same_say_so(tmp_path: Path, started: Start, command: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
+    script, *arguments = command
     workers = []
     for rank in range(2):
         place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        arguments = [*TINY, "--out", str(tmp_path), "--steps", "3", "--seed", str(rank)]
-        workers.append(
-            subprocess.Popen(
-                [sys.executable, str(ROOT / "train_diffusion.py"), *arguments], env=ENVIRONMENT | place, cwd=ROOT,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )
-        )  # fmt: skip
+        line = launched(script, *arguments, "--out", str(tmp_path), "--seed", str(rank), processes=1)
+        workers.append(started(["env", *(f"{name}={value}" for name, value in place.items()), *line]))
     for worker in workers:
         code, _, errors = finished(worker, seconds=120)
         assert code == 2
