@@ -95,10 +95,11 @@ def over_drawings(lines: list[bytes], folder: Path, most: int) -> list[Curve]:
     curves.append(Curve("pictures for features", "drawings", "s", fewest, [
         seconds_of(lambda n=n: rendering.feature_rasters([packed[-1].drawing(i) for i in range(n)])) for n in fewest  # type: ignore[misc]
     ]))  # fmt: skip
-    features = np.random.default_rng(0).normal(size=(2, fewest[-1], 256))
-    curves.append(Curve("FID and KID", "drawings a side", "s", fewest, [
+    sides = powers(max(4, most // 10_000), max(8, most // 20), 10**0.5)  # beyond the size from which KID takes subsets
+    features = np.random.default_rng(0).normal(size=(2, sides[-1], 256))
+    curves.append(Curve("FID and KID", "drawings a side", "s", sides, [
         seconds_of(lambda n=n: (frechet_distance(*features[:, :n]), kernel_distance(*features[:, :n])), 1)  # type: ignore[misc]
-        for n in fewest
+        for n in sides
     ]))  # fmt: skip
     trained = shipped("cat")
     few = powers(max(2, most // 100_000), max(4, most // 4_000), 2)

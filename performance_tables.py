@@ -63,13 +63,13 @@ def side_by_side_table(rows: list[Found]) -> str:
 
 
 def plan(measured: Mapping[str, float]) -> dict[str, float]:
-    """Return hours, bytes and rates of packing and training on the whole dataset, from constants that were measured."""
+    """Return minutes, bytes and rates of packing and training on the whole dataset, from what was measured."""
     operations = measured["operations_per_drawing"]
     return {
-        "packing_hours": DRAWINGS / measured["packed_drawings_per_second"] / CORES / 3600,
+        "packing_minutes": DRAWINGS / measured["packed_drawings_per_second"] / CORES / 60,
         "json_gigabytes": DRAWINGS * measured["json_bytes_per_drawing"] / 1e9,
         "packed_gigabytes": DRAWINGS * measured["packed_bytes_per_drawing"] / 1e9,
-        "training_hours": DRAWINGS * PASSES * operations / (GPUS * GPU_OPERATIONS) / 3600,
+        "training_minutes": DRAWINGS * PASSES * operations / (GPUS * GPU_OPERATIONS) / 60,
         "gpu_drawings_per_second": GPU_OPERATIONS / operations,
         "core_drawings_per_second": measured["batched_drawings_per_second"],
         "exchanged_megabytes": 4 * measured["parameters"] / 1e6,
@@ -81,14 +81,14 @@ def plan_table(measured: Mapping[str, float]) -> str:
     planned = plan(measured)
     index = DRAWINGS * 4 / 1e6
     cells = [
-        ["packing, once", f"{60 * planned['packing_hours']:.1f} minutes on {CORES} cores",
+        ["packing, once", f"{planned['packing_minutes']:.1f} minutes on {CORES} cores",
          f"{number(measured['packed_drawings_per_second'])} drawings/s a core"],
         ["ndjson", f"{planned['json_gigabytes']:.0f} GB",
          f"{number(measured['json_bytes_per_drawing'])} bytes a drawing"],
         ["shards", f"{planned['packed_gigabytes']:.1f} GB, mapped",
          f"{number(measured['packed_bytes_per_drawing'])} bytes a drawing"],
         ["memory of a process", f"{index:.0f} MB and what the system keeps of the shards", "4 bytes a drawing"],
-        ["training", f"{planned['training_hours']:.1f} hours on {GPUS} GPUs, {PASSES} passes",
+        ["training", f"{planned['training_minutes']:.1f} minutes on {GPUS} GPUs for {PASSES} passes, batches allowing",
          f"{measured['operations_per_drawing'] / 1e9:.2f} GFLOP a drawing; {GPU_OPERATIONS / 1e12:.0f} TFLOP/s a GPU, "
          "assumed"],
         ["a GPU takes", f"{number(planned['gpu_drawings_per_second'])} drawings/s", "from the line above"],
