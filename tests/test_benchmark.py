@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_readme import commands, parse
 
 import benchmark
 import benchmark_growth
@@ -115,6 +116,13 @@ def test_the_page_shows_the_committed_figures() -> None:
     page = (ROOT / "PERFORMANCE.md").read_text(encoding="utf-8")
     between = page.split(start)[1].split(end)[0]
     assert between.strip() == performance_tables.tables(json.loads(PUBLISHED.read_text(encoding="utf-8"))).strip()
+
+
+def test_every_command_of_the_page_parses() -> None:
+    found = commands((ROOT / "PERFORMANCE.md").read_text(encoding="utf-8"), "python")
+    assert {words[0] for words in found} == {"benchmark.py", "pack_drawings.py", "train_diffusion.py"}
+    for words in found:
+        parse(words)
 
 
 def test_committed_figures_are_whole_and_nothing_grows_worse_than_drawings() -> None:
