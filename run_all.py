@@ -11,6 +11,7 @@ an earlier call has trained is used again; --retrain starts anew. Data: Quick, D
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import platform
 import shutil
@@ -38,7 +39,7 @@ from config import (
     script_parser,
 )
 from sample_diffusion import check_model, known_categories
-from weights_header import network_categories, reference_categories
+from weights_header import network_categories, read_weights_header, reference_categories
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from numpy.typing import NDArray
@@ -92,9 +93,10 @@ def draws_shipped(category: str, profile: Profile, arguments: argparse.Namespace
 def check_files(categories: list[str], profile: Profile, arguments: argparse.Namespace) -> None:
     """Refuse, without torch, shipped files that are missing or damaged: before anything is drawn or trained."""
     network_categories(NETWORK_PATH)
+    read = functools.cache(read_weights_header)  # the guide is the same for all
     for category in categories:
         if draws_shipped(category, profile, arguments):
-            check_model(CHECKPOINTS / f"{category}.safetensors", category, SampleConfig())
+            check_model(CHECKPOINTS / f"{category}.safetensors", category, SampleConfig(), read)
 
 
 def check_device(profile: Profile, arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,12 +123,15 @@ def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> Traine
     return trained
 
 
-def check_model(path: Path, name: str, config: SampleConfig) -> tuple[WeightsHeader, str]:
+def check_model(
+    path: Path, name: str, config: SampleConfig, read: Callable[[Path], WeightsHeader] = read_weights_header
+) -> tuple[WeightsHeader, str]:
     """Refuse, without torch, weights and a guide that cannot draw what `name` calls as `config` says.
 
-    Returns what the weights file declares and the category. Raises FileNotFoundError or ValueError naming the file.
+    Returns what the weights file declares and the category. Who checks several models that share a guide lets `read`
+    remember it: reading hashes the whole file. Raises FileNotFoundError or ValueError naming the file.
     """
-    header = read_weights_header(path)
+    header = read(path)
     try:
         category = resolve_category(name, header.categories)
         header.category_id(category)
@@ -136,7 +140,7 @@ def check_model(path: Path, name: str, config: SampleConfig) -> tuple[WeightsHea
     used = (sampling_of(header)["guidance"] if config.guidance == AS_TUNED else config.guidance) != 1.0
     guide = guide_path(header) if config.guide == "tuned" else None if config.guide == "null" else Path(config.guide)
     if guide is not None:
-        weaker = read_weights_header(guide)
+        weaker = read(guide)
         if used:
             check_guide(header, weaker, category)
     return header, category
