@@ -155,7 +155,7 @@ def memory(lines: list[bytes], folder: Path, scale: float) -> Row:
     """Measure the resident memory that loading a category takes, in a process of its own, against its arrays."""
     (folder / "memory").mkdir()
     repeated_file(folder / "memory" / "cat.ndjson", lines, num_bytes=93e6 * scale, num_drawings=166_000 * scale)
-    peak, packed = loading_memory(folder / "memory")
+    peak, packed, _ = loading(folder / "memory")
     over = (peak - packed) / 1e6
     return Row("memory of loading", peak / 1e6, "MB", packed / 1e6, "the packed arrays", packed / peak,
                "≤ arrays + 300 MB", over <= 300, "at least 166,000 drawings and 93 MB, peak over the imports, "
@@ -176,15 +176,9 @@ print(json.dumps([max(peak() - before, 4096), size, seconds]))
 """
 
 
-def loading_memory(folder: Path, cache: Path | None = None) -> tuple[float, float]:
-    """Return peak memory over the imports and the size of the arrays, in bytes, of loading cat.ndjson of a folder."""
-    peak, packed, _ = loading(folder, cache)
-    return peak, packed
-
-
-def loading(folder: Path, cache: Path | None = None) -> tuple[float, float, float]:
+def loading(folder: Path) -> tuple[float, float, float]:
     """Return peak memory, size of the arrays and seconds of loading cat.ndjson of a folder, in a fresh process."""
-    command = [sys.executable, "-c", LOADING, str(folder), str(cache or folder / "cache")]
+    command = [sys.executable, "-c", LOADING, str(folder), str(folder / "cache")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     peak, packed, seconds = json.loads(done.stdout)
     return peak, packed, seconds
