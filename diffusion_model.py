@@ -268,7 +268,9 @@ class StrokeDiffusionModel(nn.Module):
         `context` (B, K, W) is c_0 ... c_{K-1}: the k-th stroke sees c_0 ... c_{k-1}, the strokes before it.
         """
         num_strokes, copies = x_t.shape[1:3]
-        modulation = self._modulation_by_time(self.time_table)[t] + self.context_modulation(context)[:, :, None]
+        # as an embedding, since the gradient of indexing adds up in whatever order the threads come
+        by_time = F.embedding(t, self._modulation_by_time(self.time_table))
+        modulation = by_time + self.context_modulation(context)[:, :, None]
         parts = modulation.flatten(1, 2).chunk(6, dim=-1)
         stroke = torch.arange(num_strokes, device=x_t.device)
         mask = (stroke[:, None] >= stroke[None, :]).repeat_interleave(copies, dim=0)

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -352,6 +351,8 @@ def save_image(path: AnyPath, image: Picture, *, few_colors: bool = False) -> No
         indexed.save(content, "PNG", optimize=True)
         write_atomically(path, content.getvalue())
     else:
+        import imageio.v3 as iio  # only here and for GIFs: it takes a tenth of the time to say what is wrong
+
         write_atomically(path, iio.imwrite("<bytes>", image, extension=".png", plugin="pillow", optimize=True))
 
 
@@ -427,6 +428,8 @@ def _palette_indices(picture: Picture) -> Picture:
 
 def _write_gif(path: AnyPath, frames: Iterable[tuple[Picture, int]]) -> None:
     """Write pairs of an (H, W, 3) picture and its ms, a multiple of 10, as a GIF that loops for ever."""
+    import imageio.v3 as iio
+
     indices, durations = [], []
     for picture, milliseconds in frames:
         indices.append(_palette_indices(picture))
