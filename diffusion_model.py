@@ -257,10 +257,14 @@ class StrokeDiffusionModel(nn.Module):
     def _modulation_by_time(self, table: Tensor) -> Tensor:
         return self.time_modulation(F.silu(self.time_hidden(table)))
 
+    def time_modulations(self, t: Tensor) -> Tensor:
+        """Return what all strokes share of the denoiser's modulation at times `t` (S,), (S, layers, 6, 1, W)."""
+        by_time = self._modulation_by_time(self.time_table[t]).unflatten(-1, (6, 1, -1))
+        return torch.stack([block.own_modulation()[:, None] + by_time for block in self._denoiser_blocks()], dim=1)
+
     def time_modulation_at(self, t: int) -> Tensor:
-        """Return the part of the denoiser's modulation that all strokes share at time `t`, (layers, 6, 1, W)."""
-        by_time = self._modulation_by_time(self.time_table[t]).unflatten(0, (6, 1, -1))
-        return torch.stack([block.own_modulation()[:, None] + by_time for block in self._denoiser_blocks()])
+        """Return ``time_modulations`` of one time, (layers, 6, 1, W)."""
+        return self.time_modulations(torch.tensor([t], device=self.time_table.device))[0]
 
     def denoise_all(self, x_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """Return v_hat (B, K, M, D) for M noisy copies `x_t` (B, K, M, D) of every stroke, at times `t` (B, K, M).
@@ -298,13 +302,21 @@ class StrokeDiffusionModel(nn.Module):
         length = len(state.history[0][0])
         if length > self.config.max_strokes:
             raise ValueError(f"a drawing has at most {self.config.max_strokes} strokes")
-        x, history = self.read_stroke(token) + self.category(category) + self.position[length], []
-        for block, cache in zip(self._history_blocks(), state.history, strict=True):
-            x, longer = block.extend(x, cache)
-            history.append(longer)
+        x = self.read_stroke(token) + self.category(category) + self.position[length]
+        return self.extend(x, category, state.history, state.denoiser)
+
+    def extend(self, x: Tensor, category: Tensor, history: list[Cache], denoiser: list[Cache]) -> HistoryState:
+        """Return the state after one more input `x` (B, W) of the transformer, given the caches of those before it.
+
+        With empty caches and the category as `x` that is what ``start`` returns for a drawing without strokes.
+        """
+        longer = []
+        for block, cache in zip(self._history_blocks(), history, strict=True):
+            x, more = block.extend(x, cache)
+            longer.append(more)
         context = self._told_category(self.history_norm(x)[:, None], category)[:, 0]
-        blocks = zip(self._denoiser_blocks(), state.denoiser, strict=True)
-        return self._state(context, history, [_longer(cache, block.keys_values(context)) for block, cache in blocks])
+        blocks = zip(self._denoiser_blocks(), denoiser, strict=True)
+        return self._state(context, longer, [_longer(cache, block.keys_values(context)) for block, cache in blocks])
 
     def _state(self, last: Tensor, history: list[Cache], denoiser: list[Cache]) -> HistoryState:
         modulation = torch.stack(self.context_modulation(last).chunk(6, dim=-1))

@@ -51,7 +51,7 @@ def _running_sums(num_points: int, spacing: str) -> np.ndarray:
     m ... n - 1 lie on one straight segment, s_j = a + b j, they add a (S_n - S_m) + b (T_n - T_m) to it. S_j, the sum
     of M's columns before j, is row 2 j, and T_j, that of the columns times their numbers, is row 2 j + 1.
     """
-    matrix = _polyline_fit(num_points) if spacing == "fitted" and num_points > 2 else np.eye(num_points)
+    matrix = polyline_fit(num_points) if spacing == "fitted" and num_points > 2 else np.eye(num_points)
     columns = matrix.T
     sums = np.zeros((len(columns) + 1, 2, num_points))
     sums[1:, 0] = np.cumsum(columns, axis=0)
@@ -60,7 +60,7 @@ def _running_sums(num_points: int, spacing: str) -> np.ndarray:
 
 
 @functools.cache
-def _polyline_fit(num_points: int) -> np.ndarray:
+def polyline_fit(num_points: int) -> np.ndarray:
     """Return the matrix (num_points, K) that fits a polyline, its ends held, to K points of a stroke.
 
     The polyline is a linear spline of uniform knots; K = (num_points - 1) FIT_SAMPLES + 1.

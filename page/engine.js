@@ -1,0 +1,72 @@
+// What the page knows of the models: asks the worker and hands its answers on.
+
+export { officialPoints } from "./simplify.js";
+
+/** The models, in a worker. A stroke is {points: [[x, y], ...] in 0 ... 255, by: "you" or "model", token?, official?}. */
+export class Engine {
+  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  #waiting = new Map(); // id -> {resolve, reject, tell}
+  #ids = 0;
+
+  constructor() {
+    this.#worker.onmessage = ({ data: { id, event, result, error } }) => {
+      const waiting = this.#waiting.get(id);
+      if (!waiting) return;
+      if (event !== undefined) {
+        waiting.tell(event);
+        return;
+      }
+      this.#waiting.delete(id);
+      if (error !== undefined) waiting.reject(new Error(error));
+      else waiting.resolve(result);
+    };
+    this.#worker.onerror = (event) => {
+      for (const { reject } of this.#waiting.values()) reject(new Error(event.message || "the worker did not start"));
+      this.#waiting.clear();
+    };
+  }
+
+  #ask(task, body = {}, tell = () => {}) {
+    const id = ++this.#ids;
+    const done = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject, tell }));
+    this.#worker.postMessage({ id, task, body: { job: id, ...body } });
+    return { id, done };
+  }
+
+  /** Promise the contents of site.json. */
+  site() {
+    return this.#ask("site").done;
+  }
+
+  /** Promise that the networks of `category` are ready; `progress` is told {loaded, total} in bytes. */
+  load(category, progress) {
+    return this.#ask("load", { category }, progress).done;
+  }
+
+  /** Read the strokes in advance, so that the model's first one comes sooner. */
+  prepare({ category, strokes }) {
+    return this.#ask("prepare", { category, strokes }).done.catch(() => {});
+  }
+
+  /**
+   * Draw on from `strokes`; `tell` gets {type: "noise" | "stroke" | "end", ending, ...}. Returns {done, cancel}.
+   *
+   * Each of the `endings` takes the seeds from `seed` on, or the random numbers `randomness[ending][stroke]`
+   * {uniform, normal} themselves, to compare with another program.
+   */
+  draw({ category, strokes, endings = 1, limit = Infinity, temperature = 1, steps = 20, seed = 0, watch = false, randomness }, tell) {
+    let live = true;
+    const body = { category, strokes, endings, limit, temperature, steps, seed, watch, randomness };
+    const { id, done } = this.#ask("draw", body, (event) => live && tell(event));
+    const cancel = () => {
+      live = false;
+      this.#worker.postMessage({ task: "cancel", body: { job: id } });
+    };
+    return { done, cancel };
+  }
+
+  /** Promise {top: [{name, probability}] of three, own: probability of `category`} of a drawing. */
+  recognise(strokes, category) {
+    return this.#ask("recognise", { strokes, category }).done;
+  }
+}

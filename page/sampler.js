@@ -1,0 +1,50 @@
+// DPM-Solver++(2M) over one stroke (Lu et al. 2022, arXiv:2211.01095, algorithm 2), written to be read beside
+// diffusion_process.py. Rows of a batch lie end to end in one Float32Array.
+
+/** Return `steps` falling times that begin at T - 1: the trailing spacing of Lin et al. 2024, table 2. */
+export function trailingTimesteps(steps, total) {
+  return Array.from({ length: steps }, (_, i) => roundedToEven(total - (i * total) / steps) - 1);
+}
+
+/** Round halves to the even neighbour, as Python does. */
+function roundedToEven(value) {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest < 0.5 || (rest === 0.5 && floor % 2 === 0) ? floor : floor + 1;
+}
+
+/** v_hat guided away from a weaker network's (Karras et al. 2024, arXiv:2406.02507, eq. 3), in place in `weaker`. */
+export function guided(v, weaker, guidance) {
+  return weaker.map((w, i) => w + guidance * (v[i] - w));
+}
+
+/**
+ * Denoise `noise` to a stroke in `steps` steps.
+ *
+ * `velocity(x, t)` promises v_hat; `alphaBar` is the schedule (T). After every step `watch(x, step)` is awaited: what
+ * it returns as false ends the sampling, and then the result is null.
+ */
+export async function dpmSolver(velocity, noise, alphaBar, steps, watch) {
+  const times = trailingTimesteps(steps, alphaBar.length);
+  const logSnr = times.map((t) => (alphaBar[t] > 0 ? 0.5 * Math.log(alphaBar[t] / (1 - alphaBar[t])) : -Infinity));
+  let x = Float32Array.from(noise), previous = null;
+  for (let i = 0; i < steps; i++) {
+    const now = alphaBar[times[i]];
+    const v = await velocity(x, times[i]);
+    const [signal, noisy] = [Math.sqrt(now), Math.sqrt(1 - now)];
+    const x0 = x.map((value, j) => signal * value - noisy * v[j]);
+    if (i === steps - 1) {
+      x = x0;
+    } else {
+      const after = alphaBar[times[i + 1]];
+      const h = logSnr[i + 1] - logSnr[i];
+      // the first step is of first order, and so is the second, whose ratio of step lengths is infinite
+      const correction = previous ? h / (2 * (logSnr[i] - logSnr[i - 1])) : 0;
+      const [keep, move] = [Math.sqrt((1 - after) / (1 - now)), -Math.sqrt(after) * Math.expm1(-h)];
+      x = x.map((value, j) => keep * value + move * (x0[j] + (previous ? correction * (x0[j] - previous[j]) : 0)));
+      previous = x0;
+    }
+    if ((await watch(x, i)) === false) return null;
+  }
+  return x;
+}

@@ -1,0 +1,43 @@
+/** The line under the paper that says what happens. */
+
+import { say } from "./words.js";
+
+const SPOKEN_MS = 1500; // between two reports of progress, which screen readers read out
+
+/** Remembers what it says, so that it can say it in another language. */
+export class Status {
+  #line;
+  #bar;
+  #key = "";
+  #values = () => ({});
+  #spoken = -Infinity;
+
+  /** `line` gets the text, `bar` is a progress element. */
+  constructor(line, bar) {
+    this.#line = line;
+    this.#bar = bar;
+  }
+
+  /** Say the text `key`; `values` returns what is put into it, in the language of the moment. */
+  tell(key, values = () => ({})) {
+    this.#key = key;
+    this.#values = values;
+    this.#bar.hidden = true;
+    this.show();
+  }
+
+  /** Show progress from 0 to 1, and say the text `key` from time to time. */
+  progress(share, key, values) {
+    if (key !== this.#key || performance.now() - this.#spoken > SPOKEN_MS) {
+      this.tell(key, values);
+      this.#spoken = performance.now();
+    }
+    this.#bar.hidden = false;
+    this.#bar.value = share;
+  }
+
+  /** Say it again, in the language in use. */
+  show() {
+    this.#line.textContent = this.#key ? say(this.#key, this.#values()) : "";
+  }
+}

@@ -1,0 +1,62 @@
+/** What is known of a stroke, a list of points [x, y] in the box 0..255: its length, its beginning, its path. */
+
+/** Side of the box that drawings live in. */
+export const BOX = 255;
+
+const PEN_SPEED = 600; // units of the box a second
+const SHORTEST_MS = 120; // even a dot takes a moment
+
+/** Pause in ms while the pen moves from one stroke to the next. */
+export const PEN_LIFT_MS = 80;
+
+/** Return the length of the path up to each of the points, beginning with 0. */
+export function lengthsAlong(points) {
+  const along = [0];
+  for (let i = 1; i < points.length; i++) {
+    along.push(along[i - 1] + Math.hypot(points[i][0] - points[i - 1][0], points[i][1] - points[i - 1][1]));
+  }
+  return along;
+}
+
+/** Return the points of the first `share` (0..1) of a stroke by arc length, given what `lengthsAlong` returned. */
+export function beginning(points, along, share) {
+  const wanted = along.at(-1) * share;
+  if (share >= 1) return points;
+  let next = 1;
+  while (next < points.length && along[next] <= wanted) next++;
+  const kept = points.slice(0, next);
+  if (next < points.length && along[next] > along[next - 1]) {
+    const part = (wanted - along[next - 1]) / (along[next] - along[next - 1]);
+    kept.push([0, 1].map((axis) => points[next - 1][axis] + part * (points[next][axis] - points[next - 1][axis])));
+  }
+  return kept;
+}
+
+/** Return how many ms a hand takes for a stroke of this length. */
+export const drawingTime = (length) => Math.max(SHORTEST_MS, (length / PEN_SPEED) * 1000);
+
+/** Trace a stroke as the path of a 2D context; one without extent becomes a dot under a round pen. */
+export function trace(context, points) {
+  context.beginPath();
+  context.moveTo(points[0][0], points[0][1]);
+  if (isDot(points)) {
+    context.lineTo(points[0][0] + 0.01, points[0][1]); // browsers draw nothing for a line of no length
+    return;
+  }
+  for (let i = 1; i < points.length; i++) context.lineTo(points[i][0], points[i][1]);
+}
+
+/** Tell whether all points of a stroke are the same. */
+export const isDot = (points) => points.every(([x, y]) => x === points[0][0] && y === points[0][1]);
+
+/** Return the smallest rectangle [left, top, right, bottom] around points. */
+export function bounds(points) {
+  const box = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const [x, y] of points) {
+    box[0] = Math.min(box[0], x);
+    box[1] = Math.min(box[1], y);
+    box[2] = Math.max(box[2], x);
+    box[3] = Math.max(box[3], y);
+  }
+  return box;
+}

@@ -1,0 +1,262 @@
+/** All texts of the page, in English and Turkish. A text is a string, or a function of values where it has any. */
+
+import { TURKISH_NAMES } from "./names.js";
+
+const several = (count, one, many) => `${count} ${count === 1 ? one : many}`;
+const article = (name) => (/^[aeiou]/i.test(name) ? `an ${name}` : `a ${name}`);
+
+const ENGLISH = {
+  title: "Draw with me",
+  lead: ({ name }) => `Begin ${article(name)}. The model finishes it, stroke by stroke.`,
+  language: "Türkçe",
+  otherLanguage: "Türkçe: show this page in Turkish",
+  otherTheme: "Switch between light and dark",
+  category: "What to draw",
+  paperArea: "Drawing",
+  paper: "Drawing paper",
+  paperHelp:
+    "Draw with mouse, pen or finger. With the keyboard: the arrow keys move a pen, with Shift by small steps; " +
+    "D or Space puts it down and lifts it again; Enter lets the model finish the drawing; Escape stops the model.",
+  hint: ({ name }) => `Begin ${article(name)} here.\nTwo strokes are enough. Use the whole sheet.`,
+  byYou: "you",
+  byModelNew: "the model, new",
+  byModel: "the model, earlier",
+  actions: "Drawing tools",
+  finish: "Finish it",
+  stop: "Stop",
+  one: "One stroke",
+  another: "Another ending",
+  undo: "Undo (Ctrl+Z)",
+  redo: "Redo (Ctrl+Shift+Z)",
+  clear: "Clear the paper",
+  endings: "Four endings to choose from",
+  ending: ({ number }) => `Ending ${number}`,
+  endingReady: ({ number, count }) => `Ending ${number}, ${several(count, "stroke", "strokes")}: put it on the paper`,
+  endingsClose: "Back to my drawing",
+  sureTitle: "How sure the recogniser is",
+  sureEmpty: "A second network, which knows 345 things, says after every stroke what it sees.",
+  sureUnread: "The recogniser is looking…",
+  sureCaption: ({ name }) => `sure that this is ${article(name)}`,
+  sureChart: ({ name, percent, count }) =>
+    `Probability of “${name}” after each stroke. After stroke ${count}: ${percent}.`,
+  stroke: ({ number, percent }) => `Stroke ${number}: ${percent}`,
+  settings: "Settings",
+  temperature: "Temperature",
+  temperatureHelp: "Low draws the typical, high the daring.",
+  steps: "Denoising steps",
+  stepsHelp: "More steps take longer and draw a little finer.",
+  seed: "Seed",
+  seedHelp: "The same seed draws the same strokes again.",
+  roll: "Roll another",
+  watch: "Watch strokes emerge from noise",
+  auto: "Go on by itself when I lift the pen",
+  files: "Save and open",
+  saveSvg: "Save as SVG",
+  savePng: "Save as PNG",
+  saveGif: "Save as animated GIF",
+  saveNdjson: "Save as ndjson, the form of Quick, Draw!",
+  open: "Open an ndjson drawing",
+  openHelp: "Or drop a file on the page. Its first line is used.",
+  howTitle: "How it works",
+  how:
+    "The model draws as people do, one pen stroke after another. Every stroke begins as random noise; a small network " +
+    "takes the noise away in a few steps, guided by the strokes that are already on the paper. After each stroke the " +
+    "model decides whether the drawing is finished. The seed fixes the noise, and so the whole drawing. " +
+    "Another network, trained to name sketches, only watches and says how sure it is of what it sees.",
+  private: "Everything runs in your browser; nothing is sent anywhere.",
+  source: "Models trained on Quick, Draw! (Google, CC BY 4.0)",
+
+  starting: "Starting…",
+  loading: ({ name, loaded, total }) => `Fetching the ${name} model: ${loaded} of ${total} MB`,
+  preparing: ({ name }) => `Preparing the ${name} model…`,
+  ready: "Ready. Draw a stroke or two, then press “Finish it”.",
+  readyWithDrawing: "Ready.",
+  drawing: "The model is drawing…",
+  oneMore: "The model is drawing one stroke…",
+  drawingEndings: "The model is drawing four endings…",
+  finished: ({ count }) => `The model has finished, with ${several(count, "stroke", "strokes")}.`,
+  nothing: "The model takes this for finished: nothing to add.",
+  longest: ({ most }) => `The model has stopped: a drawing has at most ${most} strokes.`,
+  full: ({ most }) => `A drawing has at most ${most} strokes: nothing to add.`,
+  added: "The model has added a stroke.",
+  stopped: "Stopped.",
+  chooseEnding: "Four endings. Choose one.",
+  endingUnfinished: ({ number }) => `Ending ${number} is still being drawn.`,
+  adopted: ({ number }) => `Ending ${number} is on the paper.`,
+  penDown: "Pen down.",
+  penUp: ({ count }) => `Pen up. ${several(count, "stroke", "strokes")} on the paper.`,
+  undone: ({ count }) => `Undone. ${several(count, "stroke", "strokes")} on the paper.`,
+  redone: ({ count }) => `Redone. ${several(count, "stroke", "strokes")} on the paper.`,
+  cleared: "The paper is empty. Undo brings the drawing back.",
+  saving: ({ file }) => `Making ${file}…`,
+  saved: ({ file }) => `Saved as ${file}.`,
+  nothingToSave: "There is nothing on the paper to save.",
+  opened: ({ file, count }) => `${file} opened: ${several(count, "stroke", "strokes")}.`,
+  openedCut: ({ file, count, strokes, points }) =>
+    `${file} opened and cut to ${several(count, "stroke", "strokes")}: ` +
+    `at most ${strokes} strokes and ${points} points are read.`,
+  failed: ({ message }) => `That did not work: ${message}`,
+  loadFailed: ({ name, message }) => `The ${name} model could not be loaded: ${message}`,
+
+  fileUnreadable: ({ file }) => `${file} cannot be read.`,
+  fileEmpty: ({ file }) => `${file} is empty.`,
+  fileLong: ({ file }) => `The first line of ${file} is too long for a drawing.`,
+  fileNotJson: ({ file }) => `The first line of ${file} is not JSON.`,
+  fileNoDrawing: ({ file }) => `${file} has no list of strokes under “drawing”.`,
+  fileStroke: ({ file, stroke }) => `${file}: stroke ${stroke} is not [[x …], [y …]] with equal lengths.`,
+  fileNumber: ({ file, stroke }) => `${file}: stroke ${stroke} has a coordinate that is not a number from 0 to 255.`,
+  fileRawNumber: ({ file, stroke }) => `${file}: stroke ${stroke} has a value that is not a number.`,
+  fileNoPoints: ({ file }) => `The drawing in ${file} has no points.`,
+};
+
+const TURKISH = {
+  title: "Birlikte çizelim",
+  lead: ({ name }) => `Siz bir ${name} çizmeye başlayın, model çizgi çizgi tamamlasın.`,
+  language: "English",
+  otherLanguage: "English: sayfayı İngilizce göster",
+  otherTheme: "Açık ve koyu görünüm arasında geçiş yap",
+  category: "Ne çizilsin?",
+  paperArea: "Çizim",
+  paper: "Çizim kâğıdı",
+  paperHelp:
+    "Fare, kalem veya parmakla çizin. Klavyeyle: ok tuşları kalemi yürütür, Shift ile birlikte küçük adımlarla; " +
+    "D veya boşluk tuşu kalemi indirir ve kaldırır; Enter çizimi modele tamamlatır; Escape modeli durdurur.",
+  hint: ({ name }) => `Bir ${name} çizmeye buradan başlayın.\nİki çizgi yeter. Kâğıdın tamamını kullanın.`,
+  byYou: "siz",
+  byModelNew: "model, yeni",
+  byModel: "model, önceki",
+  actions: "Çizim araçları",
+  finish: "Tamamla",
+  stop: "Durdur",
+  one: "Tek çizgi",
+  another: "Başka sonlar",
+  undo: "Geri al (Ctrl+Z)",
+  redo: "Yinele (Ctrl+Shift+Z)",
+  clear: "Kâğıdı temizle",
+  endings: "Seçilebilecek dört son",
+  ending: ({ number }) => `${number}. son`,
+  endingReady: ({ number, count }) => `${number}. son, ${count} çizgi: kâğıda geçir`,
+  endingsClose: "Çizimime dön",
+  sureTitle: "Tanıyıcı ne kadar emin?",
+  sureEmpty: "345 şeyi tanıyan ikinci bir ağ, her çizgiden sonra ne gördüğünü söyler.",
+  sureUnread: "Tanıyıcı bakıyor…",
+  sureCaption: ({ name }) => `olasılıkla bu bir ${name}`,
+  sureChart: ({ name, percent, count }) =>
+    `Her çizgiden sonra “${name}” olasılığı. ${count}. çizgiden sonra: ${percent}.`,
+  stroke: ({ number, percent }) => `${number}. çizgi: ${percent}`,
+  settings: "Ayarlar",
+  temperature: "Sıcaklık",
+  temperatureHelp: "Düşükken alışıldık, yüksekken cüretkâr çizer.",
+  steps: "Gürültü giderme adımı",
+  stepsHelp: "Adım arttıkça çizim uzun sürer, biraz daha incelir.",
+  seed: "Tohum",
+  seedHelp: "Aynı tohum aynı çizgileri yeniden çizer.",
+  roll: "Yeni tohum",
+  watch: "Çizgilerin gürültüden doğuşunu izle",
+  auto: "Kalemi kaldırınca model kendiliğinden sürdürsün",
+  files: "Kaydet ve aç",
+  saveSvg: "SVG olarak kaydet",
+  savePng: "PNG olarak kaydet",
+  saveGif: "Hareketli GIF olarak kaydet",
+  saveNdjson: "Quick, Draw! biçiminde, ndjson olarak kaydet",
+  open: "ndjson çizimi aç",
+  openHelp: "Dosyayı sayfaya da bırakabilirsiniz. İlk satırı okunur.",
+  howTitle: "Nasıl çalışır?",
+  how:
+    "Model de insanlar gibi, kalemi her indirişte bir çizgi çeker. Her çizgi rastgele gürültü olarak başlar; küçük bir " +
+    "ağ, kâğıtta duran çizgilere bakarak bu gürültüyü birkaç adımda giderir. Her çizgiden sonra model, çizimin bitip " +
+    "bitmediğine karar verir. Gürültüyü, dolayısıyla bütün çizimi, tohum belirler. Çizimleri adlandırmak için " +
+    "eğitilmiş başka bir ağ ise yalnızca izler ve gördüğünden ne kadar emin olduğunu söyler.",
+  private: "Her şey tarayıcınızda çalışır; hiçbir yere hiçbir şey gönderilmez.",
+  source: "Modeller Quick, Draw! ile eğitildi (Google, CC BY 4.0)",
+
+  starting: "Başlıyor…",
+  loading: ({ name, loaded, total }) => `Model yükleniyor (${name}): ${loaded} / ${total} MB`,
+  preparing: ({ name }) => `Model hazırlanıyor (${name})…`,
+  ready: "Hazır. Bir iki çizgi çekin, sonra “Tamamla”ya basın.",
+  readyWithDrawing: "Hazır.",
+  drawing: "Model çiziyor…",
+  oneMore: "Model bir çizgi çekiyor…",
+  drawingEndings: "Model dört ayrı son çiziyor…",
+  finished: ({ count }) => `Model çizimi ${count} çizgiyle tamamladı.`,
+  nothing: "Model bu çizimi bitmiş sayıyor: eklenecek bir şey yok.",
+  longest: ({ most }) => `Model durdu: bir çizimde en çok ${most} çizgi olur.`,
+  full: ({ most }) => `Bir çizimde en çok ${most} çizgi olur: eklenecek bir şey yok.`,
+  added: "Model bir çizgi ekledi.",
+  stopped: "Durduruldu.",
+  chooseEnding: "Dört son hazır. Birini seçin.",
+  endingUnfinished: ({ number }) => `${number}. son henüz çiziliyor.`,
+  adopted: ({ number }) => `${number}. son kâğıtta.`,
+  penDown: "Kalem indi.",
+  penUp: ({ count }) => `Kalem kalktı. Kâğıtta ${count} çizgi var.`,
+  undone: ({ count }) => `Geri alındı. Kâğıtta ${count} çizgi var.`,
+  redone: ({ count }) => `Yinelendi. Kâğıtta ${count} çizgi var.`,
+  cleared: "Kâğıt boş. “Geri al” çizimi geri getirir.",
+  saving: ({ file }) => `${file} hazırlanıyor…`,
+  saved: ({ file }) => `${file} olarak kaydedildi.`,
+  nothingToSave: "Kâğıtta kaydedilecek bir şey yok.",
+  opened: ({ file, count }) => `${file} açıldı: ${count} çizgi.`,
+  openedCut: ({ file, count, strokes, points }) =>
+    `${file} açıldı, ${count} çizgide kesildi: en çok ${strokes} çizgi ve ${points} nokta okunur.`,
+  failed: ({ message }) => `Olmadı: ${message}`,
+  loadFailed: ({ name, message }) => `Model yüklenemedi (${name}): ${message}`,
+
+  fileUnreadable: ({ file }) => `${file} okunamıyor.`,
+  fileEmpty: ({ file }) => `${file} boş.`,
+  fileLong: ({ file }) => `${file} dosyasının ilk satırı bir çizim için fazla uzun.`,
+  fileNotJson: ({ file }) => `${file} dosyasının ilk satırı JSON değil.`,
+  fileNoDrawing: ({ file }) => `${file} dosyasında “drawing” altında bir çizgi listesi yok.`,
+  fileStroke: ({ file, stroke }) => `${file}: ${stroke}. çizgi, eşit uzunlukta [[x …], [y …]] biçiminde değil.`,
+  fileNumber: ({ file, stroke }) => `${file}: ${stroke}. çizgide 0 ile 255 arasında sayı olmayan bir koordinat var.`,
+  fileRawNumber: ({ file, stroke }) => `${file}: ${stroke}. çizgide sayı olmayan bir değer var.`,
+  fileNoPoints: ({ file }) => `${file} dosyasındaki çizimde hiç nokta yok.`,
+};
+
+const TEXTS = { en: ENGLISH, tr: TURKISH };
+let language = "en";
+
+/** The languages that the page can speak. */
+export const LANGUAGES = Object.keys(TEXTS);
+
+/** Return the language in use, "en" or "tr". */
+export const currentLanguage = () => language;
+
+/** Speak `wanted` from now on; an unknown language is English. */
+export function setLanguage(wanted) {
+  language = wanted in TEXTS ? wanted : "en";
+}
+
+/** Return the text `key` in the language in use, with `values` put into it. */
+export function say(key, values = {}) {
+  const text = TEXTS[language][key];
+  return typeof text === "function" ? text(values) : (text ?? key);
+}
+
+/** Return what a category of Quick, Draw! is called in the language in use. */
+export function nameOf(category) {
+  return language === "tr" ? (TURKISH_NAMES[category] ?? category) : category;
+}
+
+/** Return a probability as a percentage in the language in use, such as 87% or %87. */
+export function percent(probability) {
+  const digits = probability > 0 && probability < 0.0095 ? 1 : 0;
+  const form = { style: "percent", maximumFractionDigits: digits };
+  return new Intl.NumberFormat(language, form).format(probability);
+}
+
+/** Return a number with a fixed count of decimals in the language in use. */
+export function decimal(value, digits) {
+  const form = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return new Intl.NumberFormat(language, form).format(value);
+}
+
+/** Put the texts of the language in use into every element that asks for one by `data-text` or `data-label`. */
+export function applyWords(root = document) {
+  document.documentElement.lang = language;
+  document.title = say("title");
+  for (const element of root.querySelectorAll("[data-text]")) element.textContent = say(element.dataset.text);
+  for (const element of root.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", say(element.dataset.label));
+    if (element.tagName === "BUTTON") element.title = say(element.dataset.label);
+  }
+}
