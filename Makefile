@@ -1,15 +1,23 @@
-# Two commands do everything: `make run` draws and scores, `make test` checks. Both make .venv on first use.
+# Three commands do everything: `make run` draws and scores, `make draw` opens the page where the model finishes your
+# drawing, `make test` checks. Each makes .venv on first use.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run smoke full table test test-long lint models clean
+.PHONY: run draw page smoke full table test test-long lint models clean
 
 run: $(VENV)/runtime
 	$(PY) run_all.py
 
 smoke full: $(VENV)/runtime
 	$(PY) run_all.py --profile $@
+
+# Python, npm and a browser are all it takes; `make page` ends with site/, a folder for any web host.
+draw: $(VENV)/page
+	$(PY) draw_with_me.py
+
+page: $(VENV)/page
+	$(PY) draw_with_me.py --build-only
 
 # The figures and animations of the README: mean and deviation over three seeds.
 table: $(VENV)/runtime
@@ -37,7 +45,11 @@ $(VENV)/runtime: $(VENV)/created requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/development: $(VENV)/runtime requirements-dev.txt requirements-agreement.txt
+$(VENV)/page: $(VENV)/runtime requirements-page.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-page.txt
+	@touch $@
+
+$(VENV)/development: $(VENV)/runtime requirements-page.txt requirements-dev.txt requirements-agreement.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/cross-checks -r requirements-agreement.txt
 	@touch $@
@@ -63,4 +75,4 @@ models: $(VENV)/runtime
 	for name in cat bus rabbit car; do $(PY) tune_sampling.py --data-dir "$(DRAWINGS)" --category $$name --checkpoint runs/$$name/weights.safetensors --out checkpoints/$$name.safetensors; done
 
 clean:
-	rm -rf $(VENV) data/cache runs samples
+	rm -rf $(VENV) data/cache runs samples site

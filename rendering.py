@@ -593,3 +593,35 @@ def svg_sheet(
 def drawing_svg(drawing: Drawing, size: int = 256, *, animated: bool = False, color_by_order: bool = False) -> str:
     """Return one drawing as a size x size px SVG document: ``svg_sheet`` of one."""
     return svg_sheet([drawing], 1, size, animated=animated, color_by_order=color_by_order)
+
+
+def replay_svg(drawing: Drawing, size: int = 256) -> str:
+    """Return one drawing, whole, as a size x size px SVG of some KB that a page can draw again, stroke by stroke.
+
+    Each ``<path>`` says when its turn comes and how long it takes, by CSS that has no effect until ``REPLAY_CSS`` runs
+    the animations. Points are rounded to whole px, colours are by order of strokes.
+    """
+    strokes = [stroke.round() for stroke in _fit(drawing, size)]
+    track = _Track(strokes, size)
+    frame = min(FRAME_MS / 1000, MAX_SECONDS / max(1.0, track.total))  # seconds
+    paths = []
+    for stroke, color, start, end in zip(strokes, _order_colors(len(strokes)), track.starts, track.ends, strict=True):
+        is_dot = not np.ptp(stroke, axis=0).any()  # which has no length to sweep
+        turn = f"animation-delay:{start * frame:.2f}s;animation-duration:{(end - start) * frame:.2f}s"
+        kind = ' class="dot"' if is_dot else ' pathLength="1"'
+        paths.append(f'<path d="{_svg_line(stroke)}" stroke="{color}"{kind} style="{turn}"/>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" viewBox="0 0 {size} {size}">'
+        f'<g fill="none" stroke-width="{_pen_width(size):g}" stroke-linecap="round" stroke-linejoin="round">'
+        f"{''.join(paths)}</g></svg>"
+    )
+
+
+REPLAY_CSS = """
+@keyframes sweep { from { stroke-dasharray: 1; stroke-dashoffset: 1; visibility: hidden }
+  to { stroke-dasharray: 1; stroke-dashoffset: 0; visibility: visible } }
+@keyframes appear { from { visibility: hidden } to { visibility: visible } }
+@media screen and (prefers-reduced-motion: no-preference) {
+  .replaying path { animation: sweep 0s linear backwards } .replaying path.dot { animation-name: appear } }
+"""
+"""Draws each SVG of ``replay_svg`` in an element of class `replaying`, but not on paper or where motion is unwanted."""

@@ -1,8 +1,8 @@
 """Write report.html, one page that shows a whole run: drawings, how they were made, and their figures.
 
 The page is one file that opens anywhere and asks no server for anything: drawings and charts are inline SVG, GIFs and
-PNGs are data URIs, there is no script. It is well-formed XML too, with every text escaped, which is how the tests read
-it.
+PNGs are data URIs, and a script of some lines draws a drawing again when it is clicked on. It is well-formed XML too,
+with every text escaped, which is how the tests read it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from config import ATTRIBUTION
 from drawing_statistics import ink_length
 from gallery import PAGE_CELL, PAGE_COLUMNS, PAGE_DRAWINGS, RealDrawings
 from metrics import over_seeds
-from rendering import INK, RULE, svg_sheet
+from rendering import INK, REPLAY_CSS, RULE, replay_svg, svg_sheet
 from results_tables import (
     MISSING,
     NOT_APPLICABLE,
@@ -40,7 +40,7 @@ from results_tables import (
 Drawing = list[NDArray[Any]]
 Points = NDArray[np.float64]
 
-MOVING = 8  # drawings of a category that draw themselves
+REPLAYED = 8  # drawings of a category that are drawn again on a click
 IMAGE_BYTES = 400_000  # of one GIF or PNG; larger ones stay beside the page
 ALL_IMAGE_BYTES = 6_000_000  # of all of them, before base64 adds a third
 TOP_SHARE = 99.0  # percentile where the last bin of a histogram begins to hold everything longer
@@ -120,6 +120,18 @@ def _sheet(drawings: Sequence[Drawing], columns: int, alt: str, *, cell: int = 1
     svg = svg_sheet(drawings, columns, cell, animated=animated, color_by_order=animated)
     named = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
     return f'<div class="sheet{" moving" if animated else ""}">{named}</div>'
+
+
+def _replays(drawings: Sequence[Drawing], category: str) -> str:
+    """Return a row of drawings as buttons, each of which draws its drawing again, stroke by stroke."""
+
+    def button(number: int, drawing: Drawing) -> str:
+        strokes = f"{len(drawing)} stroke{'s' if len(drawing) > 1 else ''}"
+        label = escape(f"{category} {number} of {len(drawings)}, {strokes}: draw it again")
+        svg = replay_svg(drawing).replace("<svg ", '<svg aria-hidden="true" ', 1)
+        return f'<button type="button" class="replay" aria-label="{label}">{svg}</button>'
+
+    return f'<div class="row">{"".join(button(*pair) for pair in enumerate(drawings, 1))}</div>'
 
 
 def _figure_tag(content: str, caption: str) -> str:
@@ -273,9 +285,10 @@ def _category(result: CategoryResult, image_limit: int) -> str:
     wide = _images(result.gallery, image_limit)
     more = f'<h3>Best, worst, continued</h3><div class="wide">{wide}</div>' if wide else ""
     if generated:
-        strip = _sheet(generated[:MOVING], 4, f"{result.category}: drawings that draw themselves", animated=True)
-        order = "In the order of the model, from violet, drawn first, to green, drawn last."
-        moving = _figure_tag(strip, f"<b>Stroke by stroke.</b> {order}") + moving
+        click = '<span class="hint">Click on a drawing, and it is drawn again.</span>'
+        order = f"In the order of the model, from violet, drawn first, to green, drawn last. {click}"
+        row = _replays(generated[:REPLAYED], result.category)
+        moving = _figure_tag(row, f"<b>Stroke by stroke.</b> {order}") + moving
     return (
         f'<section id="{name}"><h2>{name}</h2>{_conditions(result)}'
         f"<h3>{result.real_name.capitalize() + ' beside generated' if real.page else 'Generated'}</h3>{alone}"
@@ -300,8 +313,9 @@ def write_report(path: Path, results: Sequence[CategoryResult], run: Mapping[str
     links = "".join(f'<a href="#{escape(r.category)}">{escape(r.category)}</a>' for r in results)
     summary = _table(*pictures_by_category({r.category: r.scores for r in results}, list(results[0].seeds)))
     page = PAGE.format(
-        css=CSS, names=escape(names), links=links, hero=hero, run=_facts(run), summary=summary,
-        sections="".join(_category(result, image_limit) for result in results), attribution=escape(ATTRIBUTION),
+        css=CSS + REPLAY_CSS, script=SCRIPT, names=escape(names), links=links, hero=hero, run=_facts(run),
+        summary=summary, sections="".join(_category(result, image_limit) for result in results),
+        attribution=escape(ATTRIBUTION),
     )  # fmt: skip
     write_atomically(path, page)
 
@@ -315,7 +329,7 @@ CSS = """
   :root { --page: #121317; --card: #1b1d23; --ink: #e9e9ec; --soft: #a2a7b2; --rule: #30333b;
     --accent: #ff7a5c; --real: #93a9d1 }
   img { filter: invert(.89) hue-rotate(180deg); border-color: #fff0 }
-  .moving g:last-child { filter: invert(1) hue-rotate(180deg) } }
+  .moving g:last-child, .replay g { filter: invert(1) hue-rotate(180deg) } }
 * { box-sizing: border-box } body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 var(--font) }
 html { -webkit-text-size-adjust: 100% }
 main { max-width: 1120px; margin: 0 auto; padding: 3rem 1.5rem 4rem }
@@ -336,7 +350,10 @@ svg, img { display: block; width: 100%; height: auto } .sheet { overflow: hidden
 .sheet path[stroke="INK"] { stroke: var(--ink) } .sheet g[stroke="RULE"] { stroke: var(--rule) }
 .pair, .wide { display: grid; gap: 1.2rem } .pair { grid-template-columns: 1fr 1fr } .wide { max-width: 980px }
 .motion { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start }
-.motion figure { max-width: 258px } .motion figure:first-child { flex: 1 1 480px; max-width: 660px }
+.motion figure { max-width: 258px } .motion figure:first-child { flex: 1 1 100%; max-width: none }
+.row { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)) }
+.replay { padding: 0; border: 1px solid var(--rule); border-radius: 12px; background: var(--card); cursor: pointer }
+.replay:hover, .replay:focus-visible { border-color: var(--accent); outline: 1px solid var(--accent) }
 dl { display: flex; flex-wrap: wrap; gap: .7rem 2rem; margin: 0 0 .8rem } dd { margin: 0; overflow-wrap: anywhere }
 dt { color: var(--soft); font-size: .76rem; line-height: 1.3 }
 code, pre { font: .86em/1.5 ui-monospace, Menlo, Consolas, monospace }
@@ -355,8 +372,16 @@ polyline.line { fill: none } .legend { list-style: "■ "; margin: .5rem 0 0; pa
 .prose { columns: 2 24rem; column-gap: 3rem } .prose p { margin: 0 0 1rem; break-inside: avoid }
 @media (max-width: 640px) { main { padding: 1.8rem 1rem 3rem } .pair { grid-template-columns: 1fr }
   th, td { padding: .5rem .7rem } tbody th { white-space: normal; min-width: 6.5rem } }
-@media (prefers-reduced-motion: reduce) { .moving, .moving + figcaption { display: none } }
+@media (prefers-reduced-motion: reduce) { .moving, .hint { display: none } } @media print { .hint { display: none } }
 """.replace("INK", INK).replace("RULE", RULE)
+
+SCRIPT = """
+for (const drawing of document.querySelectorAll(".replay")) drawing.addEventListener("click", () => {
+  drawing.classList.remove("replaying")
+  drawing.getBoundingClientRect()  // so that the browser sees it without, and begins anew
+  drawing.classList.add("replaying")
+})
+"""
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>
@@ -400,5 +425,5 @@ that no training saw: the ratio of medians is far below 1, or many more than 1 %
 <li>Copies are looked for as whole pictures, by features: a single copied stroke goes unnoticed.</li>
 <li>Order is compared by four places on the canvas, direction of strokes only by where they start.</li></ul></section>
 <section><p class="note">Real drawings, and the data behind the models: {attribution}.</p></section>
-</main></body></html>
+</main><script>{script}</script></body></html>
 """

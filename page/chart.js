@@ -4,7 +4,7 @@ import { nameOf, percent, say } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LAST = 48; // strokes in the chart
-const WIDTH = 384, LEFT = 34, TOP = 8, BASE = 94; // of its viewBox
+const WIDTH = 384, LEFT = 40, TOP = 8, BASE = 94; // of its viewBox
 const WIDEST = 26; // of a bar and its gap
 
 const element = (name, attributes) => {
@@ -16,8 +16,26 @@ const element = (name, attributes) => {
 /** Return the strokes that the chart shows: the last ones of a drawing. */
 export const charted = (strokes) => strokes.slice(-LAST);
 
+/** Show what the recogniser has said of `strokes` and of the drawings that they were on the way. */
+export function showOpinion(strokes, category, recognition) {
+  const $ = (id) => document.getElementById(id);
+  $("sure-empty").hidden = strokes.length > 0;
+  $("sure-known").hidden = !strokes.length;
+  if (!strokes.length) return;
+  const bars = charted(strokes).map((stroke) => {
+    return { tone: stroke.by, probability: recognition.of(stroke, category)?.own };
+  });
+  drawChart($("chart"), bars, strokes.length, category);
+  const guesses = recognition.of(strokes.at(-1), category);
+  $("sure-known").classList.toggle("waiting", !guesses); // what was said before stays until there is news
+  $("sure-caption").textContent = say("sureCaption", { name: nameOf(category) });
+  if (!guesses) return;
+  $("sure-value").textContent = percent(guesses.own);
+  listGuesses($("guesses"), guesses.top, category);
+}
+
 /** Draw into `chart` one bar for each of `bars` {tone, probability or undefined}; the last belongs to stroke `count`. */
-export function drawChart(chart, bars, count, category) {
+function drawChart(chart, bars, count, category) {
   const height = (share) => BASE - share * (BASE - TOP);
   const marks = [];
   for (const share of [0, 0.5, 1]) {
@@ -49,7 +67,7 @@ export function drawChart(chart, bars, count, category) {
 }
 
 /** List in `list` the three likeliest names [{name, probability}] of the drawing as it stands. */
-export function listGuesses(list, top, category) {
+function listGuesses(list, top, category) {
   const rows = top.map(({ name, probability }) => {
     const row = document.createElement("li");
     row.classList.toggle("own", name === category);

@@ -2,9 +2,8 @@
 
 import { officialPoints } from "./engine.js";
 import { film } from "./film.js";
-import { bounds, BOX, isDot, trace } from "./strokes.js";
+import { bounds, BOX, isDot, MARGIN, PEN, trace } from "./strokes.js";
 
-const MARGIN = 8, PEN = 3; // in units
 const PNG_SIDE = 512, GIF_SIDE = 300;
 const COLOURS = { you: [26, 28, 33], model: [232, 77, 41] }; // as in the pictures of the project, on white
 

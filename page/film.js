@@ -1,27 +1,19 @@
 /** Turns a drawing into an animated GIF: its strokes one after another, at the pen's speed. */
 
 import { GifWriter } from "./gif.js";
-import { beginning, bounds, BOX, drawingTime, lengthsAlong, PEN_LIFT_MS, trace } from "./strokes.js";
+import { beginning, bounds, BOX, drawingTime, lengthsAlong, MARGIN, PEN, PEN_LIFT_MS, trace } from "./strokes.js";
 
 const FRAME_MS = 40;
 const MOST_FRAMES = 400; // of long drawings, which are drawn faster
-const HOLD_MS = 1600; // at the end, before it begins again
-const MARGIN = 8, PEN = 3; // in units
+const REST_MS = 400, HOLD_MS = 1600; // of white paper at the beginning, of the drawing at the end
+const NOTHING = [0, 0, 0, 0];
 const SHADES = 8; // from paper to pen, for smooth edges
 const BREATH = 20; // frames after which the page may react
 
 /** Promise `strokes` as a GIF of `side` pixels; `colours` are those of the strokes by whom they are, as [r, g, b]. */
 export async function film(strokes, side, colours) {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = side;
-  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const done = sheet(side), shown = sheet(side); // with the strokes that are complete; with the one under the pen, too
   const scale = side / (BOX + 2 * MARGIN);
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, side, side);
-  context.setTransform(scale, 0, 0, scale, MARGIN * scale, MARGIN * scale);
-  context.lineCap = context.lineJoin = "round";
-  context.lineWidth = PEN;
-
   const tones = Object.keys(colours);
   const palette = [[255, 255, 255]];
   for (const tone of tones) {
@@ -31,52 +23,68 @@ export async function film(strokes, side, colours) {
   }
   const nearest = nearestColour(palette);
   const gif = new GifWriter(side, side, palette);
-  const everything = { left: 0, top: 0, width: side, height: side };
   let count = 0;
 
-  /** Add what has changed within a box of the drawing. */
-  const shoot = ([left, top, right, bottom], milliseconds) => {
-    const pixel = (value, extra) => Math.min(Math.max(Math.floor((value + MARGIN) * scale) + extra, 0), side);
+  /** Add what has changed within a box of the drawing; `partial` are the points of the stroke under the pen. */
+  const shoot = ([left, top, right, bottom], milliseconds, partial = null, by = null) => {
+    const pixel = (value, extra) => Math.min(Math.max(Math.floor((value + MARGIN) * scale) + extra, 0), side - 1);
     const around = Math.ceil((PEN / 2) * scale) + 1;
-    const from = [pixel(left, -around), pixel(top, -around)];
-    const to = [pixel(right, around + 1), pixel(bottom, around + 1)];
-    const [width, height] = [Math.max(to[0] - from[0], 1), Math.max(to[1] - from[1], 1)];
-    const { data } = context.getImageData(from[0], from[1], width, height);
-    gif.frame({ left: from[0], top: from[1], width, height, indices: nearest(data), milliseconds });
+    const [fromX, fromY] = [pixel(left, -around), pixel(top, -around)];
+    const [width, height] = [pixel(right, around) - fromX + 1, pixel(bottom, around) - fromY + 1];
+    shown.setTransform(1, 0, 0, 1, 0, 0);
+    shown.drawImage(done.canvas, 0, 0);
+    if (partial) draw(shown, scale, partial, colours[by]);
+    const { data } = shown.getImageData(fromX, fromY, width, height);
+    gif.frame({ left: fromX, top: fromY, width, height, indices: nearest(data), milliseconds });
     count++;
   };
 
-  gif.frame({ ...everything, indices: new Uint8Array(side * side), milliseconds: 10 * FRAME_MS });
+  gif.frame({ left: 0, top: 0, width: side, height: side, indices: new Uint8Array(side * side), milliseconds: REST_MS });
   const plan = strokes.map(({ points, by }) => {
     const along = lengthsAlong(points);
     return { points, along, by, ms: drawingTime(along.at(-1)) };
   });
   const whole = plan.reduce((sum, { ms }) => sum + ms + PEN_LIFT_MS, 0);
   const speed = Math.max(1, whole / (MOST_FRAMES * FRAME_MS)); // ms of drawing in one ms of film
-  let clock = 0, shown = 0, changed = null; // clock and shown in ms of film
+  let clock = 0, last = 0, changed = null; // the stroke's begin and the last frame, in ms of film; what is new since
   for (const { points, along, by, ms } of plan) {
-    context.strokeStyle = `rgb(${colours[by].join(" ")})`;
-    let done = 0; // points of the stroke that frames before have shown
     const duration = ms / speed;
-    const draw = (share) => {
-      const part = beginning(points, along, share);
-      const fresh = part.slice(Math.max(0, done - 1));
-      done = share < 1 ? Math.max(part.length - 1, 1) : part.length;
-      trace(context, fresh);
-      context.stroke();
-      changed = joined(changed, bounds(fresh));
+    let known = 0; // points of the stroke that frames before have shown
+    const change = (part) => {
+      changed = joined(changed, bounds(part.slice(Math.max(0, known - 1))));
+      known = Math.max(part.length - 1, 1);
     };
-    for (let time = shown + FRAME_MS; time < clock + duration; time += FRAME_MS) {
-      if (time > clock) draw((time - clock) / duration);
-      if (changed) shoot(changed, FRAME_MS);
-      [shown, changed] = [time, null];
+    for (let time = last + FRAME_MS; time < clock + duration; time += FRAME_MS) {
+      const part = time > clock ? beginning(points, along, (time - clock) / duration) : null;
+      if (part) change(part);
+      shoot(changed ?? NOTHING, FRAME_MS, part, by);
+      [last, changed] = [time, null];
       if (count % BREATH === 0) await new Promise((resolve) => setTimeout(resolve));
     }
-    draw(1);
+    change(points);
+    draw(done, scale, points, colours[by]);
     clock += duration + PEN_LIFT_MS / speed;
   }
-  shoot(changed ?? [0, 0, 0, 0], HOLD_MS);
+  shoot(changed ?? NOTHING, HOLD_MS);
   return gif.finish();
+}
+
+function sheet(side) {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = side;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, side, side);
+  return context;
+}
+
+function draw(context, scale, points, colour) {
+  context.setTransform(scale, 0, 0, scale, MARGIN * scale, MARGIN * scale);
+  context.lineCap = context.lineJoin = "round";
+  context.lineWidth = PEN;
+  context.strokeStyle = `rgb(${colour.join(",")})`;
+  trace(context, points);
+  context.stroke();
 }
 
 const joined = (a, b) =>

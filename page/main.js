@@ -13,12 +13,13 @@
  */
 
 import { Player } from "./animation.js";
-import { charted, drawChart, listGuesses } from "./chart.js";
+import { charted, showOpinion } from "./chart.js";
 import { Endings } from "./endings.js";
 import { Engine } from "./engine.js";
 import { FileFault, MOST_POINTS, MOST_STROKES, readDrawing, save, toGif, toNdjson, toPng, toSvg } from "./files.js";
 import { Drawing } from "./history.js";
 import { keepOffline } from "./offline.js";
+import { Models } from "./models.js";
 import { Pad } from "./pad.js";
 import { Paper } from "./paper.js";
 import { beginTheme, preferredLanguage, rememberLanguage, switchTheme } from "./preferences.js";
@@ -26,7 +27,7 @@ import { Recognition } from "./recognition.js";
 import { Settings } from "./settings.js";
 import { Status } from "./status.js";
 import { Turn } from "./turn.js";
-import { applyWords, currentLanguage, decimal, nameOf, percent, say, setLanguage } from "./words.js";
+import { applyWords, currentLanguage, decimal, nameOf, say, setLanguage } from "./words.js";
 
 const NUM_ENDINGS = 4;
 const AUTO_MS = 450; // of rest, after which the model goes on by itself
@@ -40,7 +41,8 @@ const drawing = new Drawing();
 const fresh = new Set(); // the strokes of the model's last turn
 const status = new Status($("status"), $("progress"));
 const settings = new Settings();
-let engine, site;
+let engine, site, begun;
+const opening = new Promise((resolve) => (begun = resolve)); // of the engine
 let category = "cat";
 let turn = null; // the model's, while it has one
 let finished = []; // strokes that one press on "Finish it" or an ending put at the end of the drawing
@@ -49,7 +51,13 @@ let autoTimer;
 
 const toneOf = (stroke) => (stroke.by === "you" ? "you" : fresh.has(stroke) ? "fresh" : "model");
 const paper = new Paper($("pad"), () => drawing.strokes.map((stroke) => [stroke, toneOf(stroke)]));
-const recognition = new Recognition((strokes, name) => engine.recognise(strokes, name), showSure);
+const recognition = new Recognition(async (strokes, name) => (await opening).recognise(strokes, name), () => showSure());
+const models = new Models(async (...wanted) => (await opening).load(...wanted), (wanted, { loaded, total }) => {
+  if (wanted !== category) return;
+  const megabytes = (bytes) => decimal(bytes / 1e6, 1);
+  const texts = () => ({ name: nameOf(wanted), loaded: megabytes(loaded), total: megabytes(total) });
+  status.progress(loaded / total, loaded < total ? "loading" : "preparing", texts);
+});
 const endings = new Endings($("endings"), {
   choose: adopt,
   unfinished: (number) => status.tell("endingUnfinished", () => ({ number })),
@@ -136,58 +144,23 @@ function showPaper() {
 // not "disabled", which would throw the keyboard's focus out of the button that was just pressed
 const able = (id, can) => $(id).setAttribute("aria-disabled", String(!can));
 
-function showSure() {
-  const { strokes } = drawing;
-  $("sure-empty").hidden = strokes.length > 0;
-  $("sure-known").hidden = !strokes.length;
-  if (!strokes.length) return;
-  const bars = charted(strokes).map((stroke) => {
-    return { tone: stroke.by, probability: recognition.of(stroke, category)?.own };
-  });
-  drawChart($("chart"), bars, strokes.length, category);
-  const guesses = recognition.of(strokes.at(-1), category);
-  $("sure-known").classList.toggle("waiting", !guesses); // what was said before stays until there is news
-  $("sure-value").textContent = guesses ? percent(guesses.own) : $("sure-value").textContent || "…";
-  $("sure-caption").textContent = say("sureCaption", { name: nameOf(category) });
-  if (guesses) listGuesses($("guesses"), guesses.top, category);
-}
+const showSure = () => showOpinion(drawing.strokes, category, recognition);
 
 // ------------------------------------------------------------------ the model
 
-const loads = new Map(); // category -> promise
-const loaded = new Set();
-
-/** Promise that the model of a category is there, fetching it if need be. */
-function load(wanted) {
-  if (loads.has(wanted)) return loads.get(wanted);
-  const progress = ({ loaded: bytes, total }) => {
-    if (wanted !== category) return;
-    const megabytes = (value) => decimal(value / 1e6, 1);
-    const texts = () => ({ name: nameOf(wanted), loaded: megabytes(bytes), total: megabytes(total) });
-    if (bytes < total) status.progress(bytes / total, "loading", texts);
-    else status.progress(1, "preparing", texts);
-  };
-  const promise = engine.load(wanted, progress).then(
-    () => loaded.add(wanted),
-    (error) => {
-      loads.delete(wanted); // another try later
-      throw error;
-    },
-  );
-  loads.set(wanted, promise);
-  return promise;
-}
-
 /** Fetch the chosen model ahead of its first turn. */
 async function loadAhead() {
-  if (loaded.has(category)) return;
   const wanted = category;
+  status.endProgress();
+  if (models.has(wanted)) return;
+  status.tell("preparing", () => ({ name: nameOf(wanted) }));
   try {
-    status.tell("preparing", () => ({ name: nameOf(wanted) }));
-    await load(wanted);
-    if (wanted === category && !turn) status.tell(drawing.strokes.length ? "readyWithDrawing" : "ready");
+    await models.load(wanted);
+    if (wanted === category) status.endProgress(drawing.strokes.length ? "readyWithDrawing" : "ready");
   } catch ({ message }) {
-    if (wanted === category) status.tell("loadFailed", () => ({ name: nameOf(wanted), message }));
+    if (wanted !== category) return;
+    status.endProgress();
+    status.tell("loadFailed", () => ({ name: nameOf(wanted), message }));
   }
 }
 
@@ -195,8 +168,8 @@ async function loadAhead() {
 async function play(players, key, request, tell) {
   const mine = (turn = new Turn(players));
   showTurn();
-  if (loaded.has(category)) status.tell(key);
-  const ready = load(category).then(() => turn === mine && status.tell(key));
+  status.tell(models.has(category) ? key : "starting"); // which progress may replace
+  const ready = models.load(category).then(() => turn === mine && status.tell(key));
   const { temperature, steps, seed, watch } = settings;
   try {
     return await mine.run(engine, ready, { category, temperature, steps, seed, watch, ...request }, (event) => {
@@ -204,7 +177,10 @@ async function play(players, key, request, tell) {
       tell?.(event);
     });
   } catch ({ message }) {
-    if (turn === mine) status.tell("failed", () => ({ message }));
+    if (turn === mine) {
+      endings.hide();
+      status.tell("failed", () => ({ message }));
+    }
     return null;
   } finally {
     if (turn === mine) turn = null;
@@ -214,8 +190,9 @@ async function play(players, key, request, tell) {
 
 /** Draw on the paper itself; `limit` strokes at most. */
 async function drawOn(key, limit) {
+  await opening;
   leave();
-  if (!engine || isFull()) return;
+  if (isFull()) return;
   settle();
   const before = drawing.strokes.length;
   const mine = [];
@@ -237,9 +214,9 @@ const finish = () => drawOn("drawing", Infinity);
 
 /** Show several endings of what was there before the model finished it. */
 async function drawEndings() {
+  await opening;
   const again = endings.open;
   leave();
-  if (!engine) return;
   const strokes = drawing.strokes.slice(0, drawing.strokes.length - surplus());
   if (isFull(strokes)) return;
   if (again) settings.seed += NUM_ENDINGS; // those of this seed have been seen
@@ -298,14 +275,14 @@ function showTurn() {
 
 // ------------------------------------------------------------------ category, words, files
 
-function showCategories() {
+function offerCategories() {
   const choices = site.categories.map((name) => {
     const label = document.createElement("label");
     const input = document.createElement("input");
     Object.assign(input, { type: "radio", name: "category", id: `category-${name}`, value: name, checked: name === category });
     input.addEventListener("change", () => choose(name));
     const text = document.createElement("span");
-    text.textContent = nameOf(name);
+    text.dataset.category = name;
     label.append(input, text);
     return label;
   });
@@ -333,7 +310,6 @@ function speak() {
   $("hint").textContent = say("hint", { name });
   $("language").textContent = say("language");
   $("language").lang = currentLanguage() === "tr" ? "en" : "tr";
-  if (site) showCategories();
   settings.show();
   status.show();
   endings.applyWords();
@@ -381,7 +357,7 @@ async function open(file) {
 function listen() {
   const pressed = {
     finish,
-    stop,
+    stop: ({ detail: clicks }) => clicks > 1 || stop(), // a double click on "Finish it" ends here
     one: () => drawOn("oneMore", 1),
     another: drawEndings,
     undo: () => back(() => drawing.undo(), "undone"),
@@ -431,7 +407,6 @@ function repaintAll() {
 async function begin() {
   beginTheme(repaintAll);
   settings.listen();
-  if (matchMedia("(min-width: 60rem)").matches) $("settings").open = true;
   speak();
   listen();
   status.tell("starting");
@@ -440,13 +415,14 @@ async function begin() {
     const made = new Engine();
     site = await made.site();
     engine = made;
+    begun(engine);
   } catch ({ message }) {
     status.tell("failed", () => ({ message }));
     return;
   }
   if (!site.categories.includes(category)) category = site.categories[0];
+  offerCategories();
   speak();
-  recognition.want(drawing.strokes, category); // of what was drawn meanwhile
   loadAhead();
 }
 
@@ -455,7 +431,7 @@ window.drawing = {
     return drawing.strokes;
   },
   get state() {
-    return !loaded.has(category) ? "loading" : turn ? "drawing" : "ready";
+    return !models.has(category) ? "loading" : turn ? "drawing" : "ready";
   },
   get latency() {
     return latency;

@@ -1,9 +1,7 @@
 /** Paper: a canvas that shows strokes. What is finished is kept as a picture, so that a frame costs one copy of it. */
 
-import { BOX, trace } from "./strokes.js";
+import { BOX, MARGIN, PEN, trace } from "./strokes.js";
 
-const MARGIN = 9; // units around the box, for the width of the pen and a little air
-const PEN = 3; // width of the pen in units
 const SPAN = BOX + 2 * MARGIN;
 const TONES = { you: "--ink", fresh: "--accent", model: "--second", noise: "--noise", cursor: "--cursor" };
 

@@ -1,25 +1,39 @@
-// The picture that the recogniser looks at; the twin of rendering.feature_rasters: bounding box to 236 of 256 px at
-// (10, 10), lines 3 px wide, averaged 4 x 4. Python's lines are Pillow's polygons. These are the pixels whose centre is
-// within 1.4 px of the line: as much ink, one pixel in six of it elsewhere by one, which the averaging all but hides.
+// The picture that the recogniser looks at; the twin of rendering.feature_rasters, pixel by pixel: bounding box to 236 of
+// 256 px at (10, 10), lines 3 px wide and not antialiased, averaged 4 x 4.
 
 const CANVAS = 256, BOX = 236, CORNER = 10, SIDE = 64;
-const HALF_WIDTH = 1.4, BEYOND_ENDS = 0.5;
 
-function drawSegment(ink, [x0, y0], [x1, y1]) {
+const halfUp = (value) => Math.floor(value + 0.5);
+const halfDown = (value) => Math.ceil(value - 0.5);
+const halfOut = (value) => Math.sign(value) * halfUp(Math.abs(value));
+
+/**
+ * Put a line between two pixels, as wide as its neighbours on both sides, as Pillow does: four corners, one pixel beside
+ * each end, and on every row the pixels between the sides.
+ */
+function drawLine(ink, [x0, y0], [x1, y1]) {
   const [dx, dy] = [x1 - x0, y1 - y0];
   const length = Math.hypot(dx, dy);
   if (length === 0) {
     ink[y0 * CANVAS + x0] = 1;
     return;
   }
-  const [left, right] = [Math.max(Math.min(x0, x1) - 2, 0), Math.min(Math.max(x0, x1) + 2, CANVAS - 1)];
-  const [top, bottom] = [Math.max(Math.min(y0, y1) - 2, 0), Math.min(Math.max(y0, y1) + 2, CANVAS - 1)];
-  for (let y = top; y <= bottom; y++) {
-    for (let x = left; x <= right; x++) {
-      const along = ((x - x0) * dx + (y - y0) * dy) / length;
-      const across = Math.abs((x - x0) * dy - (y - y0) * dx) / length;
-      if (across <= HALF_WIDTH && along >= -BEYOND_ENDS && along <= length + BEYOND_ENDS) ink[y * CANVAS + x] = 1;
-    }
+  const [sideX, sideY] = [halfOut(dy / length), halfOut(dx / length)];
+  const corners = [
+    [x0 - sideX, y0 + sideY], [x1 - sideX, y1 + sideY], [x1 + sideX, y1 - sideY], [x0 + sideX, y0 - sideY],
+  ];
+  const rows = corners.map(([, y]) => y);
+  for (let y = Math.min(...rows); y <= Math.max(...rows); y++) {
+    let [left, right] = [Infinity, -Infinity];
+    corners.forEach(([ax, ay], i) => {
+      const [bx, by] = corners[(i + 1) % 4];
+      if (y < Math.min(ay, by) || y > Math.max(ay, by)) return;
+      for (const x of ay === by ? [ax, bx] : [ax + ((y - ay) * (bx - ax)) / (by - ay)]) {
+        left = Math.min(left, x);
+        right = Math.max(right, x);
+      }
+    });
+    for (let x = halfUp(left); x <= halfDown(right); x++) ink[y * CANVAS + x] = 1;
   }
 }
 
@@ -39,8 +53,8 @@ export function picture(strokes) {
   const scale = extent > 0 ? BOX / extent : 1;
   for (const points of strokes) {
     const pixels = points.map((point) => point.map((value, axis) => Math.floor((value - bounds[axis]) * scale + CORNER)));
-    if (pixels.length === 1) drawSegment(ink, pixels[0], pixels[0]);
-    for (let i = 1; i < pixels.length; i++) drawSegment(ink, pixels[i - 1], pixels[i]);
+    if (pixels.length === 1) drawLine(ink, pixels[0], pixels[0]);
+    for (let i = 1; i < pixels.length; i++) drawLine(ink, pixels[i - 1], pixels[i]);
   }
   const block = CANVAS / SIDE;
   const grey = new Float32Array(SIDE * SIDE);

@@ -3,6 +3,7 @@
 import { say } from "./words.js";
 
 const SPOKEN_MS = 1500; // between two reports of progress, which screen readers read out
+const PROGRESS = ["", "starting", "loading", "preparing"]; // texts that progress may replace; others are news
 
 /** Remembers what it says, so that it can say it in another language. */
 export class Status {
@@ -22,18 +23,23 @@ export class Status {
   tell(key, values = () => ({})) {
     this.#key = key;
     this.#values = values;
-    this.#bar.hidden = true;
     this.show();
   }
 
   /** Show progress from 0 to 1, and say the text `key` from time to time. */
   progress(share, key, values) {
-    if (key !== this.#key || performance.now() - this.#spoken > SPOKEN_MS) {
-      this.tell(key, values);
-      this.#spoken = performance.now();
-    }
     this.#bar.hidden = false;
     this.#bar.value = share;
+    if (!PROGRESS.includes(this.#key)) return;
+    if (key === this.#key && performance.now() - this.#spoken < SPOKEN_MS) return;
+    this.#spoken = performance.now();
+    this.tell(key, values);
+  }
+
+  /** Take the bar away, and say the text `key`, if any, unless there is other news. */
+  endProgress(key) {
+    this.#bar.hidden = true;
+    if (key && PROGRESS.includes(this.#key)) this.tell(key);
   }
 
   /** Say it again, in the language in use. */

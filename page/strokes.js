@@ -3,6 +3,9 @@
 /** Side of the box that drawings live in. */
 export const BOX = 255;
 
+/** Width of the pen, and the air around the box in every picture, in units of the box. */
+export const PEN = 2.6, MARGIN = 9;
+
 const PEN_SPEED = 600; // units of the box a second
 const SHORTEST_MS = 120; // even a dot takes a moment
 

@@ -2,7 +2,7 @@
 
 import { TURKISH_NAMES } from "./names.js";
 
-const several = (count, one, many) => `${count} ${count === 1 ? one : many}`;
+const several = (count, one, many) => `${decimal(count, 0)} ${count === 1 ? one : many}`;
 const article = (name) => (/^[aeiou]/i.test(name) ? `an ${name}` : `a ${name}`);
 
 const ENGLISH = {
@@ -17,10 +17,10 @@ const ENGLISH = {
   paperHelp:
     "Draw with mouse, pen or finger. With the keyboard: the arrow keys move a pen, with Shift by small steps; " +
     "D or Space puts it down and lifts it again; Enter lets the model finish the drawing; Escape stops the model.",
-  hint: ({ name }) => `Begin ${article(name)} here.\nTwo strokes are enough. Use the whole sheet.`,
+  hint: ({ name }) => `Begin ${article(name)} here: two strokes are enough.\nDraw large, from the top left corner.`,
   byYou: "you",
-  byModelNew: "the model, new",
-  byModel: "the model, earlier",
+  byModelNew: "model, new",
+  byModel: "model, earlier",
   actions: "Drawing tools",
   finish: "Finish it",
   stop: "Stop",
@@ -121,7 +121,7 @@ const TURKISH = {
   paperHelp:
     "Fare, kalem veya parmakla çizin. Klavyeyle: ok tuşları kalemi yürütür, Shift ile birlikte küçük adımlarla; " +
     "D veya boşluk tuşu kalemi indirir ve kaldırır; Enter çizimi modele tamamlatır; Escape modeli durdurur.",
-  hint: ({ name }) => `Bir ${name} çizmeye buradan başlayın.\nİki çizgi yeter. Kâğıdın tamamını kullanın.`,
+  hint: ({ name }) => `Bir ${name} çizmeye başlayın; iki çizgi yeter.\nSol üst köşeden başlayarak büyükçe çizin.`,
   byYou: "siz",
   byModelNew: "model, yeni",
   byModel: "model, önceki",
@@ -197,7 +197,7 @@ const TURKISH = {
   nothingToSave: "Kâğıtta kaydedilecek bir şey yok.",
   opened: ({ file, count }) => `${file} açıldı: ${count} çizgi.`,
   openedCut: ({ file, count, strokes, points }) =>
-    `${file} açıldı, ${count} çizgide kesildi: en çok ${strokes} çizgi ve ${points} nokta okunur.`,
+    `${file} açıldı, ${decimal(count, 0)} çizgide kesildi: en çok ${strokes} çizgi ve ${points} nokta okunur.`,
   failed: ({ message }) => `Olmadı: ${message}`,
   loadFailed: ({ name, message }) => `Model yüklenemedi (${name}): ${message}`,
 
@@ -250,11 +250,12 @@ export function decimal(value, digits) {
   return new Intl.NumberFormat(language, form).format(value);
 }
 
-/** Put the texts of the language in use into every element that asks for one by `data-text` or `data-label`. */
+/** Put the texts of the language in use into every element that asks for one by `data-text`, `data-label` or `data-category`. */
 export function applyWords(root = document) {
   document.documentElement.lang = language;
   document.title = say("title");
   for (const element of root.querySelectorAll("[data-text]")) element.textContent = say(element.dataset.text);
+  for (const element of root.querySelectorAll("[data-category]")) element.textContent = nameOf(element.dataset.category);
   for (const element of root.querySelectorAll("[data-label]")) {
     element.setAttribute("aria-label", say(element.dataset.label));
     if (element.tagName === "BUTTON") element.title = say(element.dataset.label);

@@ -64,14 +64,21 @@ async function loaded(category, progress) {
   const table = JSON.parse(new TextDecoder().decode(await content(numbers, told)));
   const tokens = new Tokens({ fit: table.fit, ...table.whitening[category] });
   const ready = { tokens, own, guide, guidance: entry.guidance, alphaBar: table.alpha_bar, chain: [] };
-  // what every drawing needs, and one step, so that nothing is computed or laid out for the first time while one waits
-  const times = trailingTimesteps(USUAL_STEPS, table.alpha_bar.length);
-  const begun = await stateAfter(ready, []);
-  for (const [i, network] of [own, guide].filter(Boolean).entries()) {
-    await network.prepareTimes(times);
-    await network.velocity(new Float32Array(tokens.dim), times[0], begun[i]);
-  }
+  await warmUp(ready);
   return ready;
+}
+
+/** Draw a stroke that nobody sees: the browser compiles for speed only what has run for a while. */
+async function warmUp({ tokens, own, guide, alphaBar, chain }) {
+  const times = trailingTimesteps(USUAL_STEPS, alphaBar.length);
+  const networks = [own, guide].filter(Boolean);
+  const states = await statesAfter({ tokens, own, guide, chain }, []);
+  for (const [i, network] of networks.entries()) {
+    await network.prepareTimes(times);
+    await network.append(states[i], new Float32Array(tokens.dim));
+    const velocity = (x, t) => network.velocity(x, t, states[i]);
+    await dpmSolver(velocity, new Float32Array(tokens.dim), alphaBar, USUAL_STEPS, breathe);
+  }
 }
 
 /** Let messages in, such as that a job is cancelled. */
@@ -89,7 +96,7 @@ const equal = (a, b) => a.length === b.length && a.every((value, i) => value ===
  *
  * The states after each stroke are kept as a chain, so that what is drawn on, undone or asked again is not read anew.
  */
-async function stateAfter(loadedModel, strokes) {
+async function statesAfter(loadedModel, strokes) {
   const { tokens, own, guide, chain } = loadedModel;
   const wanted = strokes.map((stroke) => stroke.token ?? tokens.encode(officialPoints(stroke)));
   let known = 1;
@@ -120,7 +127,7 @@ async function draw({ job, category, strokes, endings, limit, temperature, steps
   const networks = [own, guide].filter(Boolean);
   const times = trailingTimesteps(steps, alphaBar.length);
   for (const network of networks) await network.prepareTimes(times);
-  const begun = await stateAfter(loadedModel, strokes);
+  const begun = await statesAfter(loadedModel, strokes);
   let states = networks.map((network, i) => network.repeat(begun[i], endings));
   const velocity = async (x, t) => {
     const v = await networks[0].velocity(x, t, states[0]);
@@ -180,7 +187,7 @@ const TASKS = {
   load: ({ category }, tell) => model(category, tell).then(() => true),
   prepare: async ({ category, strokes }) => {
     const { max_strokes: longest } = await site;
-    if (strokes.length < longest) await stateAfter(await model(category), strokes);
+    if (strokes.length < longest) await statesAfter(await model(category), strokes);
   },
   draw,
   recognise,

@@ -212,6 +212,9 @@ QUICK = (
     ("model_card.py --checkpoints F", "bomb.safetensors: damaged"),
     ("model_card.py --published F/text.pth", "text.pth: damaged, or not results"),
     ("model_card.py --out F", "is a folder, --out must name a file"),
+    ("draw_with_me.py --port 65536 --build-only", "--port is 65536, must lie in 0 ... 65535"),
+    ("draw_with_me.py --site F/one.ndjson --port 0", "one.ndjson: cannot be written into (File exists); choose"),
+    ("draw_with_me.py --site F/data --build-only", "data: holds other files than a page; choose another --site"),
     ("make_splits.py --check --out F/nothing", "nothing/cat/indices.json: missing"),
     ("train_diffusion.py --steps 0", "--steps is 0, must lie in 1"),
 )  # fmt: skip

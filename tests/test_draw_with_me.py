@@ -82,9 +82,9 @@ def ask(port: int, path: str, method: str = "GET", body: bytes | None = None, **
     return whole
 
 
-def connect(port: int, text: str) -> socket.socket:
+def connect(port: int, sent: str | bytes) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), timeout=20)
-    connection.sendall(text.replace("PORT", str(port)).encode())
+    connection.sendall(sent if isinstance(sent, bytes) else sent.replace("PORT", str(port)).encode())
     return connection
 
 
@@ -94,9 +94,9 @@ def ask_raw(port: int, text: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def status_of(port: int, head: str, more: bytes = b"") -> int:
-    answer = ask_raw(port, head.replace("PORT", str(port)).encode("latin-1").replace(b"\n", b"\r\n") + b"\r\n" + more)
-    return int(answer.split()[1])
+def status_of(port: int, head: str) -> int:
+    lines = f"{head}\n".replace("PORT", str(port)).replace("\n", "\r\n")
+    return int(ask_raw(port, lines.encode("latin-1")).split()[1])
 
 
 LARGE = "/models/large.onnx"
@@ -421,8 +421,8 @@ def test_a_folder_that_is_not_current_is_made_and_one_that_is_left_alone(
     draw_with_me.main(["--build-only", "--site", str(site)])
     assert capsys.readouterr().out == f"current: {site}, 1 files of 2.5 MB in all\n"
     assert built == [site]
+    built.clear()
     with pytest.raises(ValueError, match="holds other files than a page"):
-        built.clear()
         draw_with_me.main(["--build-only", "--site", str(tmp_path / "new")])
     assert built == []
 

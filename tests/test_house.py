@@ -21,12 +21,12 @@ LAYERS = (
     ("checkpoint_history", "performance_tables", "training"),
     ("benchmark_limits", "make_splits", "model_card", "pack_drawings", "report", "sample_diffusion", "train_diffusion",
      "train_features"),
-    ("ablations", "benchmark_growth", "tune_sampling"),
+    ("ablations", "benchmark_growth", "draw_with_me", "tune_sampling"),
     ("benchmark", "run_all"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-SCRIPTS = ("ablations", "benchmark", "make_splits", "metrics", "model_card", "pack_drawings", "run_all",
-           "sample_diffusion", "train_diffusion", "train_features", "tune_sampling")  # fmt: skip
+SCRIPTS = ("ablations", "benchmark", "draw_with_me", "make_splits", "metrics", "model_card", "pack_drawings",
+           "run_all", "sample_diffusion", "train_diffusion", "train_features", "tune_sampling")  # fmt: skip
 MODULES = sorted(path.stem for path in ROOT.glob("*.py"))
 
 each_module = pytest.mark.parametrize("name", MODULES)

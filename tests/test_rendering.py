@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import stat
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 import rendering
 from rendering import (
+    MAX_SECONDS,
     boxed_raster,
     comparison_image,
     continuations_image,
@@ -27,6 +29,7 @@ from rendering import (
     grid_image,
     official_raster,
     pool_raster,
+    replay_svg,
     save_image,
     sheet_animation,
     svg_sheet,
@@ -526,6 +529,35 @@ def test_svg_sheet_has_every_stroke_of_every_drawing(drawings):
     assert len(strokes) == sum(len(drawing) for drawing in drawings[:10])
 
 
+def test_a_replay_is_the_whole_drawing_until_its_animations_are_run(drawings):
+    for drawing in [*drawings, [stroke((0, 0)), stroke((9, 9), (9, 9))], []]:
+        text = replay_svg(drawing)
+        assert len(text.encode()) <= 6_000
+        paths = ElementTree.fromstring(text).findall(f".//{SVG}path")
+        assert len(paths) == len(drawing)
+        for path, points in zip(paths, drawing, strict=True):
+            # no dash, not hidden, no animation: only what an animation would take
+            assert set(path.attrib) - {"class", "pathLength"} == {"d", "stroke", "style"}
+            assert re.fullmatch(r"animation-delay:[\d.]+s;animation-duration:[\d.]+s", path.get("style"))
+            numbers = np.array(path.get("d").translate(str.maketrans("MLh", "   ")).split(), dtype=float)
+            placed = numbers[: 2 * len(points)].reshape(-1, 2)
+            np.testing.assert_allclose(placed - placed[0], (points - points[0]) * (256 * 0.84 / 255), atol=1.01)
+            kind = ("dot", None) if (placed == placed[0]).all() else (None, "1")
+            assert (path.get("class"), path.get("pathLength")) == kind
+
+
+def test_a_replay_draws_strokes_one_after_another_within_its_time(drawings):
+    giant = [np.random.default_rng(i).integers(0, 256, (500, 2), dtype=np.uint8) for i in range(20)]
+    for drawing in (*drawings[:20], giant):
+        times = [
+            [float(number) for number in re.findall(r":([\d.]+)s", path.get("style"))]
+            for path in ElementTree.fromstring(replay_svg(drawing)).iter(f"{SVG}path")
+        ]
+        assert times[0][0] == 0
+        assert all(start + length <= after[0] + 0.01 for (start, length), after in itertools.pairwise(times))
+        assert sum(times[-1]) <= MAX_SECONDS + 0.01
+
+
 # ---------------------------------------------------------------- the same bytes again
 
 
@@ -547,7 +579,7 @@ def test_drawing_does_not_change_its_input(drawings):
     before = [points.copy() for points in drawings[0]]
     for points in drawings[0]:
         points.setflags(write=False)
-    for draw in (official_raster, boxed_raster, lambda d: grid_image([d]), drawing_svg):
+    for draw in (official_raster, boxed_raster, lambda d: grid_image([d]), drawing_svg, replay_svg):
         draw(drawings[0])
     for points, copy in zip(drawings[0], before, strict=True):
         np.testing.assert_array_equal(points, copy)

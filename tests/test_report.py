@@ -72,8 +72,8 @@ def test_page_shows_every_category_with_all_its_drawings_and_is_small(tmp_path: 
     assert set(CATEGORIES) <= set(ids)
     assert len(ids) == len(set(ids))
     for section in (element for element in tree.iter("section") if element.get("id") in CATEGORIES):
-        # real and generated still, generated moving; recognised, strokes, ink and learning curve
-        assert len(section.findall(f".//{SVG}")) == 3
+        # real, generated, and eight to draw again; recognised, strokes, ink and learning curve
+        assert len(section.findall(f".//{SVG}")) == 2 + report.REPLAYED
         assert len(section.findall(".//svg")) == 4
         still = section.findall(f".//{SVG}")[1]
         paths = [p for g in still if g.get("fill") == "none" for p in g]
@@ -83,7 +83,7 @@ def test_page_shows_every_category_with_all_its_drawings_and_is_small(tmp_path: 
     assert len(text.encode()) < 4_000_000
 
 
-def test_page_asks_no_server_for_anything_and_runs_nothing(tmp_path: Path) -> None:
+def test_page_asks_no_server_for_anything_and_runs_only_its_few_lines(tmp_path: Path) -> None:
     gif, png = tmp_path / "denoising.gif", tmp_path / "closest.png"
     denoising_animation([[np.array([[0.0, 0.0], [9.0, 9.0]])]], gif, size=64)
     save_image(png, grid_image(embedded_drawings("cat", 4), columns=2, cell=64))
@@ -95,13 +95,34 @@ def test_page_asks_no_server_for_anything_and_runs_nothing(tmp_path: Path) -> No
     }
     assert base64.b64decode(images["from noise"][1]) == gif.read_bytes()
     assert base64.b64decode(images["nearest"][1]) == png.read_bytes()
+    assert [(script.attrib, script.text) for script in tree.iter("script")] == [({}, report.SCRIPT)]
+    assert not re.search(r"fetch|XMLHttp|import|eval|innerHTML|write|cookie|Storage|location|[<&]", report.SCRIPT)
     for element in tree.iter():
-        assert element.tag not in ("script", "link", "iframe", "object", "embed")
+        assert element.tag not in ("link", "iframe", "object", "embed")
         for name, value in element.attrib.items():
             assert not name.startswith("on")
             assert name not in ("src", "href") or value.startswith(("#", "data:image/"))
     assert not re.search(r"url\(|@import", text)
     assert re.findall(r"https?://[^\s\"<]+", text.replace("http://www.w3.org/2000/svg", "")) == []
+
+
+def test_eight_drawings_of_a_category_are_buttons_that_draw_them_again(tmp_path: Path) -> None:
+    text, tree = write(tmp_path, result("cat"), result("bus", generated=embedded_drawings("bus", 3)))
+    for category, count in (("cat", report.REPLAYED), ("bus", 3)):
+        drawings = embedded_drawings(category, 12)[:count]
+        buttons = [each for each in section_of(tree, category).iter("button") if each.get("class") == "replay"]
+        # a button is reached by the tab key, and takes Enter and the space bar for a click
+        assert [(button.get("type"), button.get("tabindex")) for button in buttons] == [("button", None)] * count
+        for number, (button, drawing) in enumerate(zip(buttons, drawings, strict=True), 1):
+            assert (button.get("aria-label") or "").startswith(f"{category} {number} of {count}, {len(drawing)} stroke")
+            (svg,) = button
+            assert (svg.tag, svg.get("aria-hidden")) == (SVG, "true")
+            assert len(svg.findall(f".//{SVG[:-3]}path")) == len(drawing)
+    css = "".join(style.text or "" for style in tree.iter("style"))
+    assert css.count("animation:") == 1
+    motion = css[css.index("@media screen and (prefers-reduced-motion: no-preference) {") :]
+    assert ".replaying path { animation:" in motion
+    assert 'classList.add("replaying")' in text
 
 
 def test_the_page_has_a_hundred_a_side_and_says_what_fills_it_up(tmp_path: Path) -> None:
