@@ -26,49 +26,75 @@ NPM_SECONDS = 300
 
 
 def version_of_sources() -> str:
-    """Return 12 hex digits that change with anything the page is made of: sources, weights, code that exports them."""
+    """Return 12 hex digits that change with anything the page is made of: its sources and its networks."""
+    return _digest(version_of_networks().encode(), _source_files())
+
+
+def version_of_networks() -> str:
+    """Return 12 hex digits that change with the networks of the page: weights, the code that exports them, runtime."""
     here = Path(__file__).resolve().parent
     weights = [CHECKPOINTS / f"{name}.safetensors" for name in (*CATEGORIES, "base")]
     code = [here / name for name in ("page_folder.py", "page_models.py", "diffusion_model.py", "feature_network.py")]
-    digest = hashlib.sha256(RUNTIME_SHA512.encode())
-    for path in [*code, *_source_files(), *weights, NETWORK_PATH]:
-        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-        digest.update(path.read_bytes())
+    return _digest(RUNTIME_SHA512.encode(), [*code, *weights, NETWORK_PATH])
+
+
+def _digest(begin: bytes, files: list[Path]) -> str:
+    digest = hashlib.sha256(begin)
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:12]
 
 
 def is_current(out: Path) -> bool:
     """Tell whether the folder `out` holds the page as it would be made now."""
+    return bool(_site(out).get("version") == version_of_sources())
+
+
+def _site(out: Path) -> dict[str, Any]:
+    """Return what a folder says of itself, nothing where it is no page."""
     try:
-        return bool(json.loads((out / SITE_FILE).read_text(encoding="utf-8"))["version"] == version_of_sources())
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        found = json.loads((out / SITE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def build_site(out: Path, say: Callable[[str], object] = print) -> None:
     """Put the page together in the folder `out`, which any web host can serve as it is.
 
-    The weights of each category and of their guide become ONNX files, whose names carry a hash of their content.
-    Raises ValueError, in one line, without the packages of requirements-page.txt, without npm or the network.
+    The weights of each category and of their guide become ONNX files, whose names carry a hash of their content; where
+    only other sources have changed, those that are there stay. Raises ValueError, in one line, without the packages of
+    requirements-page.txt, without npm or the network.
     """
-    for name in ("onnx", "onnxscript"):
-        if importlib.util.find_spec(name) is None:
-            raise ValueError(f"{name} is not installed, which the page's networks are written with: "
-                             "pip install -r requirements-page.txt")  # fmt: skip
+    before, networks_version = _site(out), version_of_networks()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".page-") as name:
         folder = Path(name) / "site"
         shutil.copytree(SOURCES, folder)
-        say(f"fetching {RUNTIME} from the npm registry")
-        _fetch_runtime(folder / "ort")
-        (folder / "models").mkdir()
-        say("writing the networks as ONNX, about a minute")
-        site = _write_networks(folder / "models")
-        small = [path.relative_to(SOURCES).as_posix() for path in _source_files()]
-        site |= {
+        if before.get("networks_version") == networks_version:
+            networks = before["networks"]
+            for part in ("ort", "models"):
+                shutil.copytree(out / part, folder / part)
+        else:
+            for package in ("onnx", "onnxscript"):
+                if importlib.util.find_spec(package) is None:
+                    raise ValueError(f"{package} is not installed, which the page's networks are written with: "
+                                     "pip install -r requirements-page.txt")  # fmt: skip
+            say(f"fetching {RUNTIME} from the npm registry")
+            _fetch_runtime(folder / "ort")
+            (folder / "models").mkdir()
+            say("writing the networks as ONNX, about a minute")
+            networks = _write_networks(folder / "models")
+        written = sorted(path for part in ("ort", "models") for path in (folder / part).iterdir())
+        site = {
             "version": version_of_sources(),
-            "files": small,
-            "total_bytes": {_name(path, folder): path.stat().st_size for path in sorted((folder / "models").iterdir())},
+            "networks_version": networks_version,
+            "networks": networks,
+            "files": [_name(path, SOURCES) for path in _source_files()],
+            "total_bytes": {_name(path, folder): path.stat().st_size for path in written},
+            "categories": list(CATEGORIES),
+            "max_strokes": networks["max_strokes"],
             "attribution": ATTRIBUTION,
         }
         write_atomically(folder / SITE_FILE, json.dumps(site, indent=1) + "\n")
@@ -112,7 +138,7 @@ def _fetch_runtime(folder: Path) -> None:
 
 
 def _write_networks(folder: Path) -> dict[str, Any]:
-    """Write networks and numbers into `folder` and return what site.json tells of them."""
+    """Write networks and numbers into `folder` and return what site.json tells of them under `networks`."""
     # here, so that whether a folder is current is known without torch
     from checkpoint import load_with_guide
     from diffusion_process import cosine_alpha_bar
@@ -151,11 +177,10 @@ def _write_networks(folder: Path) -> dict[str, Any]:
     }
     recogniser = load_feature_network(NETWORK_PATH)
     return {
-        "categories": list(CATEGORIES),
         "max_strokes": config.max_strokes,
         "sizes": {"layers": config.num_layers, "denoiser_layers": config.denoiser_layers, "width": config.width,
                   "dim": first.model.token_dim},
-        "networks": {name: entry(name) for name in CATEGORIES},
+        "models": {name: entry(name) for name in CATEGORIES},
         "numbers": written("numbers", "json", json.dumps(numbers).encode()),
         "recogniser": written("recogniser", "onnx", export_recogniser(recogniser.network)),
         "names": recogniser.classes,

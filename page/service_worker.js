@@ -1,13 +1,14 @@
-/** Keeps the page for when there is no network: models for good, everything else as it was last seen. */
+/** Keeps the page for when there is no network: models for as long as they are in use, the rest as it was last seen. */
 
 const VERSION = new URL(location.href).searchParams.get("version") ?? "";
 const PAGE = `page-${VERSION}`;
-const MODELS = "models"; // of all versions: a model's name changes with its content
-const LASTING = ["models/", "ort/"];
+const LASTING = "models"; // of all versions: a model's name changes with its content
+const HEAVY = ["models/", "ort/"]; // what is fetched once, by folder
 
 const scope = self.registration.scope;
 const pathOf = (url) => (url.startsWith(scope) ? url.slice(scope.length).split(/[?#]/)[0] : null);
-const isLasting = (path) => LASTING.some((folder) => path.startsWith(folder));
+const isHeavy = (path) => HEAVY.some((folder) => path.startsWith(folder));
+const anew = (file) => new Request(file, { cache: "no-cache" }); // asks whether it has changed
 
 self.addEventListener("install", (event) => event.waitUntil(keepPage().then(() => self.skipWaiting())));
 
@@ -17,16 +18,24 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const path = pathOf(request.url);
   if (request.method !== "GET" || path === null || request.headers.has("range")) return;
-  event.respondWith(isLasting(path) ? fromCacheFirst(request) : fromNetworkFirst(request));
+  event.respondWith(isHeavy(path) ? fromCacheFirst(request) : fromNetworkFirst(request));
 });
 
 async function keepPage() {
-  const site = await fetch("./site.json", { cache: "no-cache" });
+  const site = await fetch(anew("./site.json"));
   const cache = await caches.open(PAGE);
   await cache.put("./site.json", site.clone());
   const { files } = await site.json();
-  const small = new Set(["./", ...files.filter((file) => !isLasting(file))]);
-  await cache.addAll([...small].map((file) => new Request(file, { cache: "no-cache" })));
+  const small = new Set(["./", ...files.filter((file) => !isHeavy(file))]);
+  await cache.addAll([...small].map(anew));
+  await renewRuntime();
+}
+
+/** Fetch again, if they have changed, the files in use whose names do not change with their content. */
+async function renewRuntime() {
+  const lasting = await caches.open(LASTING);
+  const inUse = (await lasting.keys()).filter(({ url }) => pathOf(url)?.startsWith("ort/"));
+  await Promise.allSettled(inUse.map(({ url }) => lasting.add(anew(url))));
 }
 
 /** Delete the pages of other versions, and the models that this version has no use for. */
@@ -36,7 +45,7 @@ async function dropOld() {
   }
   const site = await (await caches.open(PAGE)).match("./site.json");
   const named = site ? await site.text() : "";
-  const models = await caches.open(MODELS);
+  const models = await caches.open(LASTING);
   for (const request of await models.keys()) {
     const file = pathOf(request.url)?.split("/").at(-1);
     if (!file || !named.includes(file)) await models.delete(request);
@@ -44,7 +53,7 @@ async function dropOld() {
 }
 
 async function fromCacheFirst(request) {
-  const cache = await caches.open(MODELS);
+  const cache = await caches.open(LASTING);
   const kept = await cache.match(request.url);
   if (kept) return kept;
   const answer = await fetch(request);

@@ -48,8 +48,9 @@ async function model(category, progress = () => {}) {
 }
 
 async function loaded(category, progress) {
-  const { networks, sizes, total_bytes: bytes, numbers } = await site;
-  const entry = networks[category];
+  const { networks, total_bytes: bytes } = await site;
+  const { sizes, numbers, models: entries } = networks;
+  const entry = entries[category];
   const files = [entry.own, entry.guide].filter(Boolean).flatMap((network) => Object.values(network.files));
   const total = [...files, numbers].reduce((sum, file) => sum + bytes[file], 0);
   let sum = 0;
@@ -173,7 +174,7 @@ async function draw({ job, category, strokes, endings, limit, temperature, steps
 }
 
 async function recognise({ strokes, category }) {
-  const { recogniser, names } = await site;
+  const { recogniser, names } = (await site).networks;
   const given = await probabilities(await sessionOf(recogniser, () => {}), picture(strokes.map(({ points }) => points)));
   const order = [...given.keys()].sort((a, b) => given[b] - given[a]).slice(0, 3);
   return {

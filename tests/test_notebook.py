@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,9 @@ import pytest
 import ablations
 import results_tables
 import train_diffusion
+from config import CATEGORIES, SampleConfig
 from drawing_statistics import STATISTICS
+from embedded_drawings import embedded_drawings
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = json.loads((ROOT / "Technical_Assignment.ipynb").read_text(encoding="utf-8"))
@@ -186,6 +189,29 @@ def test_ablations_are_shown_as_far_as_they_are_measured(
         best, worst = next(line.name for line in ablations.LINES if line.group == "tokens"), "base model, 3"
         least, most = text.index("least KID"), text.index("most KID")
         assert least < text.index(best, least) < most < text.index(worst, most)
+    plt.close("all")
+
+
+def test_continued_drawings_stand_beside_their_original_and_what_was_given_is_told_by_its_colour() -> None:
+    (source,) = (source for source in sources("code") if source.startswith("fig") and "prefix=" in source)
+    new = np.array([[0, 0], [9, 9]])
+
+    def sample(model: str, category: str, config: SampleConfig, prefix: list[list[np.ndarray]]) -> SimpleNamespace:
+        return SimpleNamespace(drawings=[[*given, new] for given in prefix])
+
+    wholes = {name: embedded_drawings(name, 40) for name in CATEGORIES}
+    known = {"np": np, "plt": plt, "CATEGORIES": CATEGORIES, "SampleConfig": SampleConfig, "sample": sample}
+    known |= {"held_out": wholes, "drawings": wholes, "kind": "real", "models": dict.fromkeys(CATEGORIES)}
+    plt.close("all")
+    plt.switch_backend("Agg")
+    exec(compile(source, "continued", "exec"), known | {"ACCENT": "red", "HISTORY": "grey"})
+    axes = plt.gcf().axes
+    assert len(axes) == 9 * len(CATEGORIES)
+    for row, category in zip((axes[i : i + 9] for i in range(0, len(axes), 9)), CATEGORIES, strict=True):
+        (ink, *_), *_ = colors = [[line.get_color() for line in axis.lines] for axis in row]
+        whole = next(drawing for drawing in wholes[category] if len(drawing) > 5)
+        assert colors == [[ink] * 2 + ["grey"] * (len(whole) - 2), [ink] * 2, *[[ink] * 2 + ["red"]] * 7]
+        assert ink not in ("red", "grey")
     plt.close("all")
 
 

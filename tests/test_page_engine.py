@@ -102,7 +102,7 @@ def test_tokens_are_those_of_python(engine: Page, real: list[list[np.ndarray]]) 
     program = """async (all) => {
         const { Tokens } = await import('./tokens.js');
         const site = await (await fetch('./site.json')).json();
-        const table = await (await fetch(site.numbers)).json();
+        const table = await (await fetch(site.networks.numbers)).json();
         const tokens = new Tokens({ fit: table.fit, ...table.whitening.cat });
         return all.map((points) => { const token = tokens.encode(points); return [[...token], tokens.decode(token)]; });
     }"""
