@@ -142,7 +142,8 @@ function check(stroke, number, rows) {
   const [least, most] = rows === 3 ? [-FARTHEST, FARTHEST] : [0, BOX];
   const inside = (value) => Number.isFinite(value) && value >= least && value <= most;
   const [xs, ys, times = []] = stroke;
-  if (!(xs.every(inside) && ys.every(inside) && times.every(Number.isFinite))) throw new FileFault(rows === 3 ? "fileRawNumber" : "fileNumber", { stroke: number });
+  const sound = xs.every(inside) && ys.every(inside) && times.every(Number.isFinite);
+  if (!sound) throw new FileFault(rows === 3 ? "fileRawNumber" : "fileNumber", { stroke: number });
 }
 
 function withinLimits(strokes) {

@@ -62,7 +62,9 @@ DRAW = """async ([category, prefix, randomness, steps]) => {
 }"""
 
 
-@pytest.mark.parametrize(("category", "kept", "steps"), [("cat", 0, 20), ("cat", 2, 20), ("bus", 2, 20), ("rabbit", 3, 7)])
+@pytest.mark.parametrize(
+    ("category", "kept", "steps"), [("cat", 0, 20), ("cat", 2, 20), ("bus", 2, 20), ("rabbit", 3, 7)]
+)
 def test_from_the_same_noise_it_draws_the_strokes_of_python(
     engine: Page, category: str, kept: int, steps: int
 ) -> None:
@@ -145,7 +147,10 @@ def test_the_times_of_the_steps_are_those_of_python(engine: Page) -> None:
 def test_its_own_random_numbers_are_normal_uniform_and_repeated_by_the_seed(engine: Page) -> None:
     program = """async () => {
         const { StrokeRandomness } = await import('./random.js');
-        const take = (seed, stroke) => { const r = new StrokeRandomness(seed, stroke); return [r.uniform(), ...r.normal(64)]; };
+        const take = (seed, stroke) => {
+            const random = new StrokeRandomness(seed, stroke);
+            return [random.uniform(), ...random.normal(64)];
+        };
         return [Array.from({ length: 2000 }, (_, i) => take(i, i % 5)), take(3, 3), take(3, 4), take(2 ** 32 + 3, 3)];
     }"""
     many, same, other_stroke, other_seed = engine.evaluate(program)
@@ -192,7 +197,8 @@ def test_a_job_that_is_cancelled_ends_and_a_full_drawing_is_not_drawn_on(engine:
         const dot = { points: [[9, 9]], by: "you" };
         const full = [];
         for (const count of [24, 10000]) {
-            await engine.draw({ category: "cat", strokes: Array(count).fill(dot) }, (event) => full.push(event.reason)).done;
+            const strokes = Array(count).fill(dot);
+            await engine.draw({ category: "cat", strokes }, (event) => full.push(event.reason)).done;
         }
         return [events, full];
     }"""
