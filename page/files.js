@@ -127,8 +127,9 @@ export function parseDrawing(line) {
   if (!all.length) throw new FileFault("fileNoPoints");
   const { kept, cut } = withinLimits(all);
   const placed = rows === 3 ? fitted(kept) : kept;
+  const official = (points) => rows === 2 && points.every((point) => point.every(Number.isInteger));
   return {
-    strokes: placed.map((points) => ({ points, by: "you" })),
+    strokes: placed.map((points) => ({ points, by: "you", official: official(points) })),
     word: typeof record.word === "string" ? record.word : "",
     cut,
   };

@@ -212,7 +212,7 @@ const TURKISH = {
   fileNoPoints: ({ file }) => `${file} dosyasındaki çizimde hiç nokta yok.`,
 };
 
-const TEXTS = { en: ENGLISH, tr: TURKISH };
+export const TEXTS = { en: ENGLISH, tr: TURKISH };
 let language = "en";
 
 /** The languages that the page can speak. */
