@@ -11,11 +11,11 @@ import shutil
 import statistics
 import threading
 
+from conftest import BROWSER_OPTIONS, BROWSERS
 from playwright.sync_api import sync_playwright
 
 import draw_with_me
 
-BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 PROGRAM = """async () => {
     const { Engine } = await import("./engine.js");
     const engine = new Engine();
@@ -39,13 +39,17 @@ PROGRAM = """async () => {
 }"""
 
 
+def browser_path(names: tuple[str, ...]) -> str | None:
+    """Return the first of some browsers that is installed."""
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 def main() -> None:
     """Print the median and the longest of the times, in ms."""
     draw_with_me.prepare(draw_with_me.SITE)
     with draw_with_me.open_server(draw_with_me.SITE, 0) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        browser = playwright.chromium.launch(executable_path=path, args=BROWSER_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=browser_path(BROWSERS), args=list(BROWSER_OPTIONS))
         page = browser.new_page()
         page.goto(f"http://{draw_with_me.HOST}:{server.server_port}/site.json")
         times = page.evaluate(PROGRAM)

@@ -16,12 +16,12 @@ LAYERS = (
      "packed_drawings", "stroke_simplification", "stroke_tokens", "tensor_files"),
     ("dataset_utils", "diffusion_model", "drawing_statistics", "feature_network", "inception", "processes", "rendering",
      "rival_samplers", "weights_header"),
-    ("checkpoint", "gallery", "official_metrics", "reference", "training_data"),
-    ("generation", "metrics", "results_tables", "training_losses"),
+    ("checkpoint", "gallery", "official_metrics", "page_models", "reference", "training_data"),
+    ("generation", "metrics", "page_folder", "results_tables", "training_losses"),
     ("checkpoint_history", "performance_tables", "training"),
-    ("benchmark_limits", "make_splits", "model_card", "pack_drawings", "report", "sample_diffusion", "train_diffusion",
-     "train_features"),
-    ("ablations", "benchmark_growth", "draw_with_me", "tune_sampling"),
+    ("benchmark_limits", "draw_with_me", "make_splits", "model_card", "pack_drawings", "report", "sample_diffusion",
+     "train_diffusion", "train_features"),
+    ("ablations", "benchmark_growth", "tune_sampling"),
     ("benchmark", "run_all"),
 )  # fmt: skip
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
