@@ -36,7 +36,7 @@ def long_form(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long"))
 
 
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 400) -> None:
     """Wait for what a process that goes on running is about to do."""
     deadline = time.time() + seconds
     while not happened():
