@@ -34,7 +34,8 @@ def version_of_networks() -> str:
     """Return 12 hex digits that change with the networks of the page: weights, the code that exports them, runtime."""
     here = Path(__file__).resolve().parent
     weights = [CHECKPOINTS / f"{name}.safetensors" for name in (*CATEGORIES, "base")]
-    code = [here / name for name in ("page_folder.py", "page_models.py", "diffusion_model.py", "feature_network.py")]
+    modules = ("page_folder", "page_models", "diffusion_model", "diffusion_process", "feature_network", "stroke_tokens")
+    code = [here / f"{name}.py" for name in modules]
     return _digest(RUNTIME_SHA512.encode(), [*code, *weights, NETWORK_PATH])
 
 

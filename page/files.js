@@ -2,7 +2,7 @@
 
 import { officialPoints } from "./engine.js";
 import { film } from "./film.js";
-import { bounds, BOX, isDot, MARGIN, PEN, trace } from "./strokes.js";
+import { bounds, BOX, isDot, MARGIN, paint, PEN } from "./strokes.js";
 
 const PNG_SIDE = 512, GIF_SIDE = 300;
 const COLOURS = { you: [26, 28, 33], model: [232, 77, 41] }; // as in the pictures of the project, on white
@@ -40,14 +40,7 @@ export function toPng(strokes) {
   const scale = PNG_SIDE / (BOX + 2 * MARGIN);
   context.fillStyle = "#fff";
   context.fillRect(0, 0, PNG_SIDE, PNG_SIDE);
-  context.setTransform(scale, 0, 0, scale, MARGIN * scale, MARGIN * scale);
-  context.lineCap = context.lineJoin = "round";
-  context.lineWidth = PEN;
-  for (const stroke of strokes) {
-    context.strokeStyle = colourOf(stroke);
-    trace(context, stroke.points);
-    context.stroke();
-  }
+  for (const stroke of strokes) paint(context, scale, stroke.points, colourOf(stroke));
   return new Promise((resolve, reject) => {
     canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("PNG"))), "image/png");
   });

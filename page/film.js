@@ -1,7 +1,7 @@
 /** Turns a drawing into an animated GIF: its strokes one after another, at the pen's speed. */
 
 import { GifWriter } from "./gif.js";
-import { beginning, bounds, BOX, drawingTime, lengthsAlong, MARGIN, PEN, PEN_LIFT_MS, trace } from "./strokes.js";
+import { beginning, bounds, BOX, drawingTime, lengthsAlong, MARGIN, paint, PEN, PEN_LIFT_MS } from "./strokes.js";
 
 const FRAME_MS = 40;
 const MOST_FRAMES = 400; // of long drawings, which are drawn faster
@@ -9,6 +9,8 @@ const REST_MS = 400, HOLD_MS = 1600; // of white paper at the beginning, of the 
 const NOTHING = [0, 0, 0, 0];
 const SHADES = 8; // from paper to pen, for smooth edges
 const BREATH = 20; // frames after which the page may react
+
+const css = (colour) => `rgb(${colour.join(",")})`;
 
 /** Promise `strokes` as a GIF of `side` pixels; `colours` are those of the strokes by whom they are, as [r, g, b]. */
 export async function film(strokes, side, colours) {
@@ -33,7 +35,7 @@ export async function film(strokes, side, colours) {
     const [width, height] = [pixel(right, around) - fromX + 1, pixel(bottom, around) - fromY + 1];
     shown.setTransform(1, 0, 0, 1, 0, 0);
     shown.drawImage(done.canvas, 0, 0);
-    if (partial) draw(shown, scale, partial, colours[by]);
+    if (partial) paint(shown, scale, partial, css(colours[by]));
     const { data } = shown.getImageData(fromX, fromY, width, height);
     gif.frame({ left: fromX, top: fromY, width, height, indices: nearest(data), milliseconds });
     count++;
@@ -62,7 +64,7 @@ export async function film(strokes, side, colours) {
       if (count % BREATH === 0) await new Promise((resolve) => setTimeout(resolve));
     }
     change(points);
-    draw(done, scale, points, colours[by]);
+    paint(done, scale, points, css(colours[by]));
     clock += duration + PEN_LIFT_MS / speed;
   }
   shoot(changed ?? NOTHING, HOLD_MS);
@@ -76,15 +78,6 @@ function sheet(side) {
   context.fillStyle = "#fff";
   context.fillRect(0, 0, side, side);
   return context;
-}
-
-function draw(context, scale, points, colour) {
-  context.setTransform(scale, 0, 0, scale, MARGIN * scale, MARGIN * scale);
-  context.lineCap = context.lineJoin = "round";
-  context.lineWidth = PEN;
-  context.strokeStyle = `rgb(${colour.join(",")})`;
-  trace(context, points);
-  context.stroke();
 }
 
 const joined = (a, b) =>

@@ -1,6 +1,6 @@
 /** Paper: a canvas that shows strokes. What is finished is kept as a picture, so that a frame costs one copy of it. */
 
-import { BOX, MARGIN, PEN, trace } from "./strokes.js";
+import { BOX, MARGIN, paint } from "./strokes.js";
 
 const SPAN = BOX + 2 * MARGIN;
 const TONES = { you: "--ink", fresh: "--accent", model: "--second", noise: "--noise", cursor: "--cursor" };
@@ -83,13 +83,7 @@ export class Paper {
   }
 
   #line(context, points, tone) {
-    const scale = this.#canvas.width / SPAN;
-    context.setTransform(scale, 0, 0, scale, MARGIN * scale, MARGIN * scale);
-    context.lineCap = context.lineJoin = "round";
-    context.lineWidth = PEN;
-    context.strokeStyle = this.#colours[tone];
-    trace(context, points);
-    context.stroke();
+    paint(context, this.#canvas.width / SPAN, points, this.#colours[tone]);
   }
 
   #cursor({ cursor: [x, y], down }) {

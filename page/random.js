@@ -13,6 +13,14 @@ function mixed(numbers, salt) {
   return hash | 0;
 }
 
+/** The numbers {uniform, normal} of one stroke that another program has drawn, to compare with it. */
+export class GivenNumbers {
+  constructor({ uniform, normal }) {
+    this.uniform = () => uniform;
+    this.normal = () => normal;
+  }
+}
+
 /** The random numbers of one stroke: the same for the same (seed, stroke). */
 export class StrokeRandomness {
   constructor(seed, stroke) {

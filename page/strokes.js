@@ -38,8 +38,18 @@ export function beginning(points, along, share) {
 /** Return how many ms a hand takes for a stroke of this length. */
 export const drawingTime = (length) => Math.max(SHORTEST_MS, (length / PEN_SPEED) * 1000);
 
+/** Paint a stroke with a 2D context on which the box and its margin take `scale` pixels a unit. */
+export function paint(context, scale, points, colour) {
+  context.setTransform(scale, 0, 0, scale, MARGIN * scale, MARGIN * scale);
+  context.lineCap = context.lineJoin = "round";
+  context.lineWidth = PEN;
+  context.strokeStyle = colour;
+  trace(context, points);
+  context.stroke();
+}
+
 /** Trace a stroke as the path of a 2D context; one without extent becomes a dot under a round pen. */
-export function trace(context, points) {
+function trace(context, points) {
   context.beginPath();
   context.moveTo(points[0][0], points[0][1]);
   if (isDot(points)) {

@@ -2,7 +2,7 @@
 // generation.py.
 
 import { Model, probabilities, session } from "./networks.js";
-import { StrokeRandomness } from "./random.js";
+import { GivenNumbers, StrokeRandomness } from "./random.js";
 import { picture } from "./recogniser.js";
 import { dpmSolver, guided, trailingTimesteps } from "./sampler.js";
 import { officialPoints } from "./simplify.js";
@@ -11,7 +11,7 @@ import { Tokens } from "./tokens.js";
 const USUAL_STEPS = 20;
 
 const site = fetch("./site.json").then((answer) => answer.json());
-const models = new Map(); // category -> promise of {tokens, own, guide, guidance, chain}
+const models = new Map(); // category -> promise of {tokens, networks: [own, guide if any], guidance, alphaBar, chain}
 const sessions = new Map(); // file -> promise of its session
 const cancelled = new Set();
 
@@ -48,8 +48,7 @@ async function model(category, progress = () => {}) {
 }
 
 async function loaded(category, progress) {
-  const { networks, total_bytes: bytes } = await site;
-  const { sizes, numbers, models: entries } = networks;
+  const { networks: { sizes, numbers, models: entries }, total_bytes: bytes } = await site;
   const entry = entries[category];
   const files = [entry.own, entry.guide].filter(Boolean).flatMap((network) => Object.values(network.files));
   const total = [...files, numbers].reduce((sum, file) => sum + bytes[file], 0);
@@ -60,20 +59,20 @@ async function loaded(category, progress) {
     const each = await Promise.all(names.map((name) => sessionOf(network.files[name], told)));
     return new Model(Object.fromEntries(names.map((name, i) => [name, each[i]])), network.category, sizes);
   };
-  const own = await made(entry.own);
-  const guide = entry.guide ? await made(entry.guide) : null;
+  const networks = [await made(entry.own)];
+  if (entry.guide) networks.push(await made(entry.guide));
   const table = JSON.parse(new TextDecoder().decode(await content(numbers, told)));
   const tokens = new Tokens({ fit: table.fit, ...table.whitening[category] });
-  const ready = { tokens, own, guide, guidance: entry.guidance, alphaBar: table.alpha_bar, chain: [] };
+  const ready = { tokens, networks, guidance: entry.guidance, alphaBar: table.alpha_bar, chain: [] };
   await warmUp(ready);
   return ready;
 }
 
 /** Draw a stroke that nobody sees: the browser compiles for speed only what has run for a while. */
-async function warmUp({ tokens, own, guide, alphaBar, chain }) {
+async function warmUp(ready) {
+  const { tokens, networks, alphaBar } = ready;
   const times = trailingTimesteps(USUAL_STEPS, alphaBar.length);
-  const networks = [own, guide].filter(Boolean);
-  const states = await statesAfter({ tokens, own, guide, chain }, []);
+  const states = await statesAfter(ready, []);
   for (const [i, network] of networks.entries()) {
     await network.prepareTimes(times);
     await network.append(states[i], new Float32Array(tokens.dim));
@@ -98,12 +97,11 @@ const equal = (a, b) => a.length === b.length && a.every((value, i) => value ===
  * The states after each stroke are kept as a chain, so that what is drawn on, undone or asked again is not read anew.
  */
 async function statesAfter(loadedModel, strokes) {
-  const { tokens, own, guide, chain } = loadedModel;
+  const { tokens, networks, chain } = loadedModel;
   const wanted = strokes.map((stroke) => stroke.token ?? tokens.encode(officialPoints(stroke)));
   let known = 1;
   while (known < chain.length && known <= wanted.length && equal(chain[known].token, wanted[known - 1])) known++;
   chain.length = Math.min(known, chain.length);
-  const networks = [own, guide].filter(Boolean);
   if (chain.length === 0) {
     chain.push({ states: await Promise.all(networks.map((network) => network.start())) });
   }
@@ -120,12 +118,11 @@ async function statesAfter(loadedModel, strokes) {
 async function draw({ job, category, strokes, endings, limit, temperature, steps, seed, watch, randomness }, tell) {
   const { max_strokes: longest } = await site;
   const loadedModel = await model(category);
-  const { tokens, own, guide, guidance, alphaBar } = loadedModel;
+  const { tokens, networks, guidance, alphaBar } = loadedModel;
   const finish = (ending, reason) => tell({ type: "end", ending, reason });
   let alive = Array.from({ length: endings }, (_, i) => i);
   if (strokes.length >= longest) return alive.forEach((ending) => finish(ending, "longest"));
 
-  const networks = [own, guide].filter(Boolean);
   const times = trailingTimesteps(steps, alphaBar.length);
   for (const network of networks) await network.prepareTimes(times);
   const begun = await statesAfter(loadedModel, strokes);
@@ -137,13 +134,18 @@ async function draw({ job, category, strokes, endings, limit, temperature, steps
 
   for (let k = strokes.length; alive.length; k++) {
     const drawn = k - strokes.length;
-    const random = Array.from({ length: endings }, (_, i) => randomness?.[i][drawn] ?? new StrokeRandomness(seed + i, k));
-    const uniforms = random.map((each) => (typeof each.uniform === "function" ? each.uniform() : each.uniform));
+    const random = Array.from({ length: endings }, (_, i) =>
+      randomness ? new GivenNumbers(randomness[i][drawn]) : new StrokeRandomness(seed + i, k),
+    );
+    const uniforms = random.map((each) => each.uniform());
+    const mayEnd = k > 0 && limit !== 1; // a drawing has one stroke at least, and one that is asked for is given
     for (const ending of [...alive]) {
       const ends = 1 / (1 + Math.exp(-states[0].stop.data[ending]));
-      // a drawing has one stroke at least, and where one more is asked for it is given
-      const reason = k > 0 && limit !== 1 && uniforms[ending] < ends ? "finished" : k === longest ? "longest" : drawn === limit ? "limit" : "";
-      if (!reason) continue;
+      let reason;
+      if (mayEnd && uniforms[ending] < ends) reason = "finished";
+      else if (k === longest) reason = "longest";
+      else if (drawn === limit) reason = "limit";
+      else continue;
       alive = alive.filter((other) => other !== ending);
       finish(ending, reason);
     }
@@ -151,8 +153,7 @@ async function draw({ job, category, strokes, endings, limit, temperature, steps
 
     const noise = new Float32Array(endings * tokens.dim);
     random.forEach((each, i) => {
-      const numbers = typeof each.normal === "function" ? each.normal(tokens.dim) : each.normal;
-      noise.set(numbers.map((number) => number * temperature), i * tokens.dim);
+      noise.set(each.normal(tokens.dim).map((number) => number * temperature), i * tokens.dim);
     });
     const row = (x, i) => x.slice(i * tokens.dim, (i + 1) * tokens.dim);
     const x0 = await dpmSolver(velocity, noise, alphaBar, steps, async (x, step) => {

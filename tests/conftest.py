@@ -112,10 +112,15 @@ def page_url(page_site: Path) -> Iterator[str]:
         server.shutdown()
 
 
+def browser_path() -> str | None:
+    """The browser that $CHROMIUM names, or the first of some that is installed."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Headless Chromium of this machine."""
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = browser_path()
     if path is None:
         missing(f"no browser: none of {', '.join(BROWSERS)} is installed")
     with sync_playwright() as playwright:

@@ -7,11 +7,10 @@ to the stroke, the networks loaded. Written as JSON to stdout.
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import threading
 
-from conftest import BROWSER_OPTIONS, BROWSERS
+from conftest import BROWSER_OPTIONS, browser_path
 from playwright.sync_api import sync_playwright
 
 import draw_with_me
@@ -39,17 +38,12 @@ PROGRAM = """async () => {
 }"""
 
 
-def browser_path(names: tuple[str, ...]) -> str | None:
-    """Return the first of some browsers that is installed."""
-    return next(filter(None, map(shutil.which, names)), None)
-
-
 def main() -> None:
     """Print the median and the longest of the times, in ms."""
     draw_with_me.prepare(draw_with_me.SITE)
     with draw_with_me.open_server(draw_with_me.SITE, 0) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=browser_path(BROWSERS), args=list(BROWSER_OPTIONS))
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=list(BROWSER_OPTIONS))
         page = browser.new_page()
         page.goto(f"http://{draw_with_me.HOST}:{server.server_port}/site.json")
         times = page.evaluate(PROGRAM)

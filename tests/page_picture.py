@@ -12,8 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from conftest import BROWSER_OPTIONS, BROWSERS
-from page_latency import browser_path
+from conftest import BROWSER_OPTIONS, browser_path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from test_page import opened, place_of, setting
@@ -72,7 +71,7 @@ def main() -> None:
     draw_with_me.prepare(draw_with_me.SITE)
     with draw_with_me.open_server(draw_with_me.SITE, 0) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=browser_path(BROWSERS), args=list(BROWSER_OPTIONS))
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=list(BROWSER_OPTIONS))
         frames = tour(opened(browser, f"http://{draw_with_me.HOST}:{server.server_port}/", viewport=SIZE))
         browser.close()
         server.shutdown()
