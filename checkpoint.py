@@ -22,12 +22,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
-from atomic_files import write_atomically
 from config import RunFailed
 from diffusion_model import StrokeDiffusionModel
+from plumbing.files import write_atomically
+from plumbing.tensor_files import check_tensor_file, sealed
+from plumbing.tensor_files import sha256_of as sha256_of
 from stroke_tokens import Whitening
-from tensor_files import check_tensor_file, sealed
-from tensor_files import sha256_of as sha256_of
 from weights_header import FORMAT, guide_path, index_of_category, read_weights_header
 
 

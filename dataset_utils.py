@@ -28,10 +28,9 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from atomic_files import atomic_file, remove_leftovers
 from config import CATEGORIES, SPLITS, quoted, resolve_category
-from official_data import BASE_URL, OFFICIAL, download_category, file_identity, read_split, shown
-from packed_drawings import (
+from drawings.official import BASE_URL, OFFICIAL, download_category, file_identity, read_split, shown
+from drawings.packed import (
     Drawing,
     PackedDrawings,
     joined,
@@ -42,7 +41,8 @@ from packed_drawings import (
     running_sums,
     save_packed,
 )  # fmt: skip
-from stroke_simplification import simplify_drawing, simplify_stroke
+from drawings.simplify import simplify_drawing, simplify_stroke
+from plumbing.files import atomic_file, remove_leftovers
 
 __all__ = [
     "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "Shard", "available_categories", "category_list",
@@ -449,7 +449,7 @@ def _find_source(
                     raise
                 notes.append(f"no download: {error}")
     if path is None:
-        import embedded_drawings
+        from drawings import embedded as embedded_drawings
 
         return _Source(name, kind, None, file_identity(Path(embedded_drawings.__file__))[0], EMBEDDED_COUNT)
     return _Source(name, kind, path, *file_identity(path))
@@ -523,7 +523,7 @@ def _cached_drawings(
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             notes.append(f"cache rebuilt: {error}")
     if source.path is None:
-        from embedded_drawings import embedded_drawings
+        from drawings.embedded import embedded_drawings
 
         packed = PackedDrawings.from_drawings(embedded_drawings(source.category, EMBEDDED_COUNT))
         counts = LoadCounts(drawings=len(packed))
@@ -619,5 +619,5 @@ def _refuse_other_shard(shard: Shard, recognized_only: bool, notes: list[str]) -
 @functools.cache
 def _code_identity() -> str:
     """Return a hash of the code that makes the cached arrays, so that no cache outlives a change of it."""
-    modules = ("dataset_utils.py", "packed_drawings.py", "stroke_simplification.py")
+    modules = ("dataset_utils.py", "drawings/packed.py", "drawings/simplify.py")
     return hashlib.sha256(b"".join((PROJECT / name).read_bytes() for name in modules)).hexdigest()

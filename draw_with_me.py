@@ -25,7 +25,7 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import quote, unquote
 
-from config import check_folder, run_script, script_parser
+from plumbing.command_line import check_folder, run_script, script_parser
 
 SITE = Path(__file__).resolve().parent / "site"
 HOST, PORTS = "127.0.0.1", range(8000, 8100)  # the first of them that is free, where none is asked for
@@ -153,7 +153,7 @@ def open_server(site: Path, port: int | None) -> PageServer:
 
 def prepare(site: Path) -> None:
     """Put the page together in a folder unless it is there as it should be, and say so."""
-    from page_folder import SITE_FILE, build_site, is_current
+    from page.folder import SITE_FILE, build_site, is_current
 
     made = not is_current(site)
     if made:

@@ -15,9 +15,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from atomic_files import write_atomically
-from config import run_script, script_parser
-from official_data import OFFICIAL, git_blob_id, leak_free_test, official_indices
+from drawings.official import OFFICIAL, git_blob_id, leak_free_test, official_indices
+from plumbing.command_line import run_script, script_parser
+from plumbing.files import write_atomically
 
 
 def build_parser() -> argparse.ArgumentParser:

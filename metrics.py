@@ -24,17 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-import official_metrics
-from atomic_files import write_atomically
-from config import (
-    NETWORK_PATH,
-    REFERENCE_PATH,
-    check_file,
-    is_first_process,
-    resolve_category,
-    run_script,
-    script_parser,
-)
+from config import NETWORK_PATH, REFERENCE_PATH, resolve_category
 from dataset_utils import read_ndjson, word_of
 from distances import (
     MINIMUM_EXTRAPOLATION,
@@ -47,14 +37,17 @@ from distances import (
     nearest_distances,
     with_floor,
 )
-from drawing_statistics import describe_strokes, stroke_distances
+from plumbing.command_line import check_file, is_first_process, run_script, script_parser
+from plumbing.files import write_atomically
 from rendering import FEATURE_RENDERING
+from scoring import official as official_metrics
+from scoring.stroke_statistics import describe_strokes, stroke_distances
 from weights_header import network_categories, reference_categories
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
-    from feature_network import LoadedNetwork
-    from processes import Group
-    from reference import Reference
+    from plumbing.processes import Group
+    from scoring.feature_network import LoadedNetwork
+    from scoring.reference import Reference
 
 Drawing = Sequence[NDArray[Any]]
 SUBSETS, FLOOR_SUBSETS = 100, 10
@@ -99,7 +92,7 @@ def picture_scores(
 
 def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
     """Return the shares of drawings, logits (N, C), whose best or best five classes hold `category`."""
-    from reference import recognised
+    from scoring.reference import recognised
 
     shares = {f"top{k}": recognised(np.asarray(logits), classes, category, k).mean() for k in (1, 5)}
     return {name: float(share) for name, share in shares.items()}
@@ -152,9 +145,9 @@ def score_drawings(
     the model learned from, beside `real`. The processes of `group` share the drawings; the first of them has the
     figures, the others an empty dict. Raises ValueError with fewer than 2 drawings on a side.
     """
-    from feature_network import load_feature_network
-    from processes import ALONE
-    from reference import load_reference, reference_of
+    from plumbing.processes import ALONE
+    from scoring.feature_network import load_feature_network
+    from scoring.reference import load_reference, reference_of
 
     if len(generated) < 2 or (real is not None and len(real) < 2):
         raise ValueError(f"{len(generated)} generated drawings, at least 2 of each side are needed")
@@ -178,8 +171,8 @@ def scores_against(
     group: Group | None = None,
 ) -> dict[str, Any]:
     """Return what ``score_drawings`` does, against a reference at hand: it serves many sets of drawings."""
-    from processes import ALONE
-    from reference import describe_drawings, recognised_after
+    from plumbing.processes import ALONE
+    from scoring.reference import describe_drawings, recognised_after
 
     group = group or ALONE
     ours = describe_drawings(generated, loaded, group)
@@ -275,7 +268,7 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
 
     import torch
 
-    from processes import joined_processes
+    from plumbing.processes import joined_processes
 
     with joined_processes(torch.device("cpu")) as group:
         if group.size > 1:

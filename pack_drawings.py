@@ -23,10 +23,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from atomic_files import locked_folder
-from config import check_folder, run_script, script_parser
 from dataset_utils import LoadCounts, category_list, read_shard, write_shard
-from official_data import file_identity
+from drawings.official import file_identity
+from plumbing.command_line import check_folder, run_script, script_parser
+from plumbing.files import locked_folder
 
 MAX_PROCESSES = 1024
 

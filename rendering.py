@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from atomic_files import write_atomically
+from plumbing.files import write_atomically
 
 Drawing = Sequence[NDArray[Any]]
 Picture = NDArray[np.uint8]

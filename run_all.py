@@ -23,7 +23,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomic_files import locked_folder, write_atomically
 from config import (
     ATTRIBUTION,
     CATEGORIES,
@@ -32,12 +31,10 @@ from config import (
     PROFILES,
     REFERENCE_PATH,
     SampleConfig,
-    add_device_argument,
-    check_folder,
     resolve_category,
-    run_script,
-    script_parser,
 )
+from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
+from plumbing.files import locked_folder, write_atomically
 from sample_diffusion import check_model, known_categories
 from weights_header import network_categories, read_weights_header, reference_categories
 
@@ -45,9 +42,9 @@ if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input a
     from numpy.typing import NDArray
 
     from dataset_utils import CategoryData
-    from feature_network import LoadedNetwork
-    from reference import Reference
-    from report import CategoryResult
+    from reports.report import CategoryResult
+    from scoring.feature_network import LoadedNetwork
+    from scoring.reference import Reference
 
 ROOT = Path(__file__).resolve().parent
 CLOSEST = 8
@@ -101,7 +98,7 @@ def check_files(categories: list[str], profile: Profile, arguments: argparse.Nam
 
 def check_device(profile: Profile, arguments: argparse.Namespace) -> None:
     """Refuse a GPU that is not there, and warn where a training for a GPU begins on a CPU."""
-    from devices import best_device
+    from plumbing.devices import best_device
 
     flags = dict(zip(profile.training.split()[::2], profile.training.split()[1::2], strict=True))
     tokens = int(flags["--steps"]) * int(flags.get("--batch-strokes", 0))
@@ -117,7 +114,7 @@ def check_device(profile: Profile, arguments: argparse.Namespace) -> None:
 def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.Namespace) -> Path:
     """Return the weights of a category: shipped, or of an earlier run, or trained and tuned now."""
     import train_diffusion
-    import tune_sampling
+    from studies import tune_sampling
 
     shipped = CHECKPOINTS / f"{category}.safetensors"
     if draws_shipped(category, profile, arguments):
@@ -149,7 +146,7 @@ def reference_for(real: list[Any], data: CategoryData, loaded: LoadedNetwork) ->
     program, no more). A part of the dataset with a split of its own is no official test: then the shipped reference
     decides, where it has the category.
     """
-    from reference import load_reference, reference_of
+    from scoring.reference import load_reference, reference_of
 
     embedded, shipped = data.source == "embedded", data.category in reference_categories(REFERENCE_PATH)
     if len(real) >= 2 and (data.split in ("official", "leak-free") or embedded or not shipped):
@@ -176,8 +173,8 @@ def write_closest(
     `features` are those of the generated drawings, (N, D).
     """
     from metrics import closest_pairs
-    from reference import describe_drawings
     from rendering import grid_image, save_image
+    from scoring.reference import describe_drawings
 
     training = list(data.train)
     pairs = closest_pairs(features, describe_drawings(training, loaded).features, CLOSEST)
@@ -199,7 +196,7 @@ def load_data(category: str, profile: Profile, arguments: argparse.Namespace) ->
     Raises FileNotFoundError or ValueError as ``load_category`` does.
     """
     from dataset_utils import CategoryData, LoadCounts, available_categories, load_category
-    from packed_drawings import PackedDrawings
+    from drawings.packed import PackedDrawings
 
     data_dir = arguments.data_dir or profile.data_dir
     needs_none = category not in CATEGORIES and profile.shipped_weights and not arguments.retrain
@@ -213,10 +210,10 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     """Do everything for one category in the folder `out` and return what the report shows."""
     import sample_diffusion
     from checkpoint import sha256_of
-    from feature_network import load_feature_network
-    from gallery import PAGE_DRAWINGS, RealDrawings, probabilities, write_gallery
-    from reference import describe_drawings
-    from report import CategoryResult
+    from reports.gallery import PAGE_DRAWINGS, RealDrawings, probabilities, write_gallery
+    from reports.report import CategoryResult
+    from scoring.feature_network import load_feature_network
+    from scoring.reference import describe_drawings
 
     profile, category = PROFILE_SETTINGS[arguments.profile], data.category
     weights = weights_for(category, profile, out / "training", arguments)
@@ -287,7 +284,7 @@ def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the conditions that all categories share: program, machine, profile."""
     import torch
 
-    from devices import best_device
+    from plumbing.devices import best_device
 
     return {
         "run": name,
@@ -306,8 +303,8 @@ def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def publish(results: list[CategoryResult], run_file: Path) -> None:
     """Copy a run's figures and animations to where the README shows them, and write the model card from them."""
-    from model_card import write_model_card
-    from results_tables import update_readme
+    from reports.model_card import write_model_card
+    from reports.tables import update_readme
 
     write_atomically(ROOT / "results" / "published.json", run_file.read_bytes())
     for result in results:
@@ -382,7 +379,7 @@ def main(argv: list[str] | None = None) -> Path:
 
 def run_categories(loaded: list[CategoryData], name: str, arguments: argparse.Namespace) -> Path:
     """Do everything for the categories whose drawings are given, and return the path of the report."""
-    from report import write_report
+    from reports.report import write_report
 
     folder, profile, began = Path(arguments.out), PROFILE_SETTINGS[arguments.profile], time.perf_counter()
     results = []

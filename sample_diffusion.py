@@ -21,23 +21,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomic_files import locked_folder, write_atomically
-from config import (
-    AS_TUNED,
-    ATTRIBUTION,
-    CATEGORIES,
-    CHECKPOINTS,
-    RunFailed,
-    SampleConfig,
+from config import AS_TUNED, ATTRIBUTION, CATEGORIES, CHECKPOINTS, RunFailed, SampleConfig, resolve_category
+from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
     check_folder,
     config_from_arguments,
     is_first_process,
-    resolve_category,
     run_script,
     script_parser,
 )
+from plumbing.files import locked_folder, write_atomically
 from weights_header import WeightsHeader, check_guide, guide_path, read_weights_header, sampling_of
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
@@ -46,7 +40,7 @@ if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input a
 
     from checkpoint import TrainedModel
     from generation import Drawing, Generated
-    from processes import Group
+    from plumbing.processes import Group
 
 NOT_CATEGORIES = ("base", "sketch_features", "reference_features")
 SVG_FILES = 8
@@ -112,7 +106,7 @@ def guide_name(trained: TrainedModel) -> str:
 def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> TrainedModel:
     """Return the model of a weights file, with its guide: the one it was tuned with, none for "null", or a file."""
     from checkpoint import load_weights, load_with_guide
-    from devices import best_device
+    from plumbing.devices import best_device
 
     place = best_device(device)
     if guide == "tuned":
@@ -166,7 +160,7 @@ def sample(
     The processes of `group` share the drawings, and each of them has them all in the end. Raises RunFailed where no
     drawing has a stroke, and ValueError where the processes have other weights, settings or prefixes.
     """
-    from processes import ALONE
+    from plumbing.processes import ALONE
 
     group = group or ALONE
     config = as_tuned(config, trained)
@@ -226,8 +220,8 @@ def draw_together(
     import numpy as np
     from tqdm import tqdm
 
-    from devices import autocast_for
     from generation import generate_drawings
+    from plumbing.devices import autocast_for
 
     made = []
     title = category if group.size == 1 else f"{category}, by {group.size} processes"
@@ -271,7 +265,7 @@ def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
     """Return the drawings of all processes, in the official form, in the order of the processes."""
     import numpy as np
 
-    from packed_drawings import PackedDrawings
+    from drawings.packed import PackedDrawings
 
     if group.size == 1:
         return own
@@ -292,7 +286,7 @@ def digest_of(trained: TrainedModel, category: str, config: SampleConfig, prefix
     """Return a hash of all that drawings depend on: of weights, guide, category, settings and prefixes."""
     import numpy as np
 
-    from feature_network import tensor_hash
+    from scoring.feature_network import tensor_hash
 
     weights = [tensor_hash(each.model.state_dict()) for each in (trained, trained.guide) if each]
     digest = hashlib.sha256(json.dumps([category, dataclasses.asdict(config), weights]).encode())
@@ -311,8 +305,8 @@ def emerging_strokes(
     """
     import numpy as np
 
-    from devices import autocast_for
     from generation import generate_drawings
+    from plumbing.devices import autocast_for
 
     config = as_tuned(config, trained)
     strokes: dict[int, list[Any]] = {}
@@ -384,8 +378,8 @@ def main(argv: list[str] | None = None) -> Sampled:
     check_folder(out)
 
     from checkpoint import sha256_of
-    from devices import best_device
-    from processes import joined_processes
+    from plumbing.devices import best_device
+    from plumbing.processes import joined_processes
 
     device = best_device(arguments.device)
     with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():

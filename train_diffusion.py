@@ -18,7 +18,6 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from atomic_files import locked_folder
 from config import (
     SETTINGS_FILE,
     SPLITS,
@@ -26,15 +25,18 @@ from config import (
     TURKISH_NAMES,
     ModelConfig,
     TrainConfig,
+    plain_name,
+    refuse_other_run,
+)
+from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
     check_folder,
     config_from_arguments,
-    plain_name,
-    refuse_other_run,
     run_script,
     script_parser,
 )
+from plumbing.files import locked_folder
 
 
 def plain_category(text: str) -> str:
@@ -75,10 +77,10 @@ def main(argv: list[str] | None = None) -> Path:
     check_input(config, model_config, init, arguments.data_dir, out)
 
     # torch takes over a second: bad flags are answered before it
-    from devices import best_device
-    from processes import joined_processes
+    from drawings.batches import DataChoice
+    from plumbing.devices import best_device
+    from plumbing.processes import joined_processes
     from training import prepare, train
-    from training_data import DataChoice
 
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
     device = best_device(arguments.device)

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from atomic_files import append_line, write_atomically
 from checkpoint import (
     TrainedModel,
     load_state,
@@ -33,24 +32,10 @@ from checkpoint import (
     save_weights,
     sha256_of,
 )
-from config import (
-    ATTRIBUTION,
-    SETTINGS_FILE,
-    STATE_FILE,
-    ModelConfig,
-    RunFailed,
-    Terminated,
-    TrainConfig,
-    refuse_other_run,
-)
-from devices import autocast_for, best_device
+from config import ATTRIBUTION, SETTINGS_FILE, STATE_FILE, ModelConfig, RunFailed, TrainConfig, refuse_other_run
 from diffusion_model import StrokeDiffusionModel
 from diffusion_process import cosine_alpha_bar
-from generation import generate_drawings
-from processes import ALONE, Group, ProcessLost
-from rendering import grid_image, save_image
-from stroke_tokens import Whitening
-from training_data import (
+from drawings.batches import (
     Batch,
     DataChoice,
     TrainingData,
@@ -59,6 +44,13 @@ from training_data import (
     random_affine,
     training_batches,
 )
+from generation import generate_drawings
+from plumbing.command_line import Terminated
+from plumbing.devices import autocast_for, best_device
+from plumbing.files import append_line, write_atomically
+from plumbing.processes import ALONE, Group, ProcessLost
+from rendering import grid_image, save_image
+from stroke_tokens import Whitening
 from training_losses import losses, num_errors, validation_losses
 
 VALIDATION_DRAWINGS = 384

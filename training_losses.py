@@ -13,8 +13,8 @@ from torch import Tensor
 from config import TrainConfig
 from diffusion_model import StrokeDiffusionModel
 from diffusion_process import diffuse, diffusion_loss, min_snr_weight, sample_timesteps
+from drawings.batches import Batch
 from stroke_tokens import Whitening
-from training_data import Batch
 
 
 def losses(

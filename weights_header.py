@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from config import CHECKPOINTS, ModelConfig, config_from_dict
-from tensor_files import Header, read_header, sha256_of
+from plumbing.tensor_files import Header, read_header, sha256_of
 
 FORMAT = "stroke-diffusion-1"
 MAX_PARAMETERS = 500_000_000

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 from test_page import opened, place_of, setting
 
 import draw_with_me
-from atomic_files import write_atomically
+from plumbing.files import write_atomically
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "page.gif"
 SIZE = {"width": 1180, "height": 760}

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from conftest import DATA_DIR
 
-import ablations
 import train_diffusion
-from config import ModelConfig, TrainConfig, config_from_arguments
+from config import ModelConfig, TrainConfig
+from plumbing.command_line import config_from_arguments
+from studies import ablations
 
 TRAINED = [line for line in ablations.LINES if not line.weights]
 

@@ -10,13 +10,10 @@ import pytest
 import torch
 from test_readme import commands, parse
 
-import benchmark
-import benchmark_growth
-import benchmark_limits
-import performance_tables
-from benchmark_growth import Curve
-from benchmark_limits import MatrixProducts
-from rival_samplers import UNET_POINTS, PointLSTM, WholeDrawingUNet
+from studies import benchmark, benchmark_growth, benchmark_limits, performance_tables
+from studies.benchmark_growth import Curve
+from studies.benchmark_limits import MatrixProducts
+from studies.rival_samplers import UNET_POINTS, PointLSTM, WholeDrawingUNet
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "results" / "benchmark.json"

@@ -24,7 +24,7 @@ from checkpoint import (
     sha256_of,
 )
 from config import CHECKPOINTS, RunFailed
-from tensor_files import DIGEST, read_header
+from plumbing.tensor_files import DIGEST, read_header
 
 ROOT = Path(__file__).resolve().parent.parent
 

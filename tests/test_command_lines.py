@@ -32,8 +32,8 @@ import sample_diffusion
 from checkpoint import TrainedModel, save_weights
 from config import CATEGORIES
 from dataset_utils import read_ndjson, write_ndjson
-from embedded_drawings import embedded_drawings
-from tensor_files import DIGEST
+from drawings.embedded import embedded_drawings
+from plumbing.tensor_files import DIGEST
 
 ROOT = Path(__file__).resolve().parent.parent
 BUFFERED = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}

@@ -19,11 +19,11 @@ import orjson
 import pytest
 
 import dataset_utils
-import official_data
 from dataset_utils import PackedDrawings, load_category, read_ndjson, simplify_drawing, write_ndjson
-from embedded_drawings import embedded_drawings
-from official_data import OFFICIAL
-from packed_drawings import load_packed, local_test_mask, save_packed
+from drawings import official as official_data
+from drawings.embedded import embedded_drawings
+from drawings.official import OFFICIAL
+from drawings.packed import load_packed, local_test_mask, save_packed
 
 REAL_FOLDER = os.environ.get("QUICKDRAW_DIR", "")
 HAS_REAL = (Path(REAL_FOLDER) / "cat.ndjson").is_file() if REAL_FOLDER else False

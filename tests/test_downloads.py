@@ -24,9 +24,9 @@ import numpy as np
 import pytest
 
 import dataset_utils
-import official_data
 from dataset_utils import load_category
-from official_data import OFFICIAL, download_category, git_blob_id
+from drawings import official as official_data
+from drawings.official import OFFICIAL, download_category, git_blob_id
 
 ROOT = Path(__file__).resolve().parent.parent
 BODY = b"".join(b'{"word":"cat","drawing":[[[0,255],[%d,%d]]]}\n' % divmod(i, 256) for i in range(8_000))
@@ -385,7 +385,7 @@ def test_without_a_network_the_command_line_answers_in_one_line_within_10_s(
 PROGRAM = """
 import dataclasses, pathlib, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import official_data
+from drawings import official as official_data
 url, folder, blob = sys.argv[1:]
 official_data.OFFICIAL["cat"] = dataclasses.replace(official_data.OFFICIAL["cat"], data_blob=blob)
 print(official_data.download_category("cat", pathlib.Path(folder), base_url=url))

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 import draw_with_me
-import page_folder
+from page import folder as page_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 Answer = tuple[int, http.client.HTTPMessage, bytes]

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-import drawing_statistics
 from distances import sliced_wasserstein_1
-from drawing_statistics import (
+from drawings.packed import PackedDrawings
+from scoring import stroke_statistics as drawing_statistics
+from scoring.stroke_statistics import (
     DrawingStatistics,
     describe_strokes,
     from_arrays,
@@ -24,7 +25,6 @@ from drawing_statistics import (
     stroke_distances,
     to_arrays,
 )
-from packed_drawings import PackedDrawings
 
 FIELDS = [field.name for field in fields(DrawingStatistics)]
 UNMOVED = ["num_strokes", "aspect", "stroke_points", "stroke_length", "stroke_jump", "stroke_closedness"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from simplification.cutil import simplify_coords
 
-from embedded_drawings import embedded_drawings
+from drawings.embedded import embedded_drawings
 
 CATEGORIES = ("cat", "bus", "rabbit")
 # Median strokes of real drawings (Quick, Draw!): cat 9, bus 6, rabbit 7. The artist stays near them.

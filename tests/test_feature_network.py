@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-import train_features
 from config import CATEGORIES, NETWORK_PATH
 from dataset_utils import PackedDrawings, load_category, write_ndjson
-from embedded_drawings import embedded_drawings
-from feature_network import (
+from drawings.embedded import embedded_drawings
+from rendering import feature_rasters
+from scoring.feature_network import (
     FeatureNetworkConfig,
     SketchFeatureNetwork,
     describe_pictures,
@@ -23,8 +23,8 @@ from feature_network import (
     read_safetensors,
     save_feature_network,
 )
-from reference import _pictures, load_reference
-from rendering import feature_rasters
+from scoring.reference import _pictures, load_reference
+from studies import train_features
 
 SMALL = FeatureNetworkConfig(widths=(4, 4, 8, 8), num_classes=3)
 
@@ -275,7 +275,7 @@ def test_damaged_pictures_are_refused_by_name(what: str, tmp_path: Path, monkeyp
     arrays = {"floats": good.astype(float), "small": good[:, :64], "one": good[:1], "objects": np.array([{}])}
     np.savez_compressed(path, **{"pictures" if what == "name" else "images": arrays.get(what, good)})
     if what == "bomb":  # 9 pictures in a file of a kilobyte
-        monkeypatch.setattr("reference.MOST_PICTURES", 8)
+        monkeypatch.setattr("scoring.reference.MOST_PICTURES", 8)
     if what in ("text", "cut"):
         path.write_bytes(path.read_bytes()[:-9] if what == "cut" else b"<html>")
     with pytest.raises(ValueError, match=r"cat\.npz: needs an array 'images' of shape \(N, 256, 256\)"):
@@ -288,7 +288,7 @@ def test_a_category_without_pictures_has_its_held_out_drawings_as_reference(
     out, pictures_dir, path = (data_dir / name for name in ("network.safetensors", "pictures", "reference.safetensors"))
     pictures_dir.mkdir()
     np.savez(pictures_dir / "cat.npz", images=np.zeros((6, 256, 256), np.uint8))
-    monkeypatch.setattr("reference.MOST_TRAINING", 20)
+    monkeypatch.setattr("scoring.reference.MOST_TRAINING", 20)
     files = ["--pictures", str(pictures_dir), "--reference", str(path)]
     result = _train(data_dir, out, *files, "--held-out", "bus, rabbit")
     data = load_category("bus", data_dir=data_dir, split="local")

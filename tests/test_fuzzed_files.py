@@ -33,9 +33,9 @@ from hypothesis import strategies as st
 import metrics
 import sample_diffusion
 from dataset_utils import LoadCounts, PackedDrawings, _unusual_drawing, load_category, read_ndjson, word_of
-from embedded_drawings import embedded_drawings
-from official_data import MAX_SPLIT_BYTES, leak_free_test, official_indices, read_split
-from packed_drawings import FORMS, load_packed, save_packed
+from drawings.embedded import embedded_drawings
+from drawings.official import MAX_SPLIT_BYTES, leak_free_test, official_indices, read_split
+from drawings.packed import FORMS, load_packed, save_packed
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_PER_FILE = 2.0  # of CPU time; a usual one takes a millisecond

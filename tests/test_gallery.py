@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import gallery
 from checkpoint import TrainedModel
 from dataset_utils import load_category
-from embedded_drawings import embedded_drawings
-from gallery import (
+from drawings.embedded import embedded_drawings
+from generation import generate_drawings, official_form
+from reports import gallery
+from reports.gallery import (
     COMPLETIONS,
     EXTREMES,
     FIRST_STROKES,
@@ -34,7 +35,6 @@ from gallery import (
     probabilities,
     write_gallery,
 )
-from generation import generate_drawings, official_form
 
 LONGEST = 24
 DOT: Drawing = [np.array([[7, 9]], np.uint8)]

@@ -16,7 +16,7 @@ from agreement import random_inception_state
 from safetensors.torch import save_file
 from torch import nn
 
-from inception import InceptionV3, load_inception
+from scoring.inception import InceptionV3, load_inception
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,9 @@ from conftest import wait_until
 
 import train_diffusion
 import training
-from atomic_files import locked_folder
 from checkpoint import load_state, load_weights, save_state
 from config import RunFailed
+from plumbing.files import locked_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPE = "--num-points 8 --width 32 --num-layers 1 --num-heads 2 --denoiser-layers 1"
@@ -375,7 +375,7 @@ def test_never_two_hold_a_folder_however_often_it_changes_hands(
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from atomic_files import locked_folder
+from plumbing.files import locked_folder
 held = 0
 while held < 200:
     try:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import make_splits
-from official_data import OFFICIAL, git_blob_id, official_indices
+from drawings.official import OFFICIAL, git_blob_id, official_indices
 
 PROJECT = Path(__file__).resolve().parent.parent
 CATEGORIES = ("cat", "bus", "rabbit")
@@ -43,7 +43,7 @@ def test_a_seed_that_hit_the_line_after_the_last_would_be_refused(monkeypatch: p
         def randint(self, low: int, high: int, size: int) -> np.ndarray:
             return np.full(size, high - 1)
 
-    monkeypatch.setattr("official_data.np.random.RandomState", Unlucky)
+    monkeypatch.setattr("drawings.official.np.random.RandomState", Unlucky)
     with pytest.raises(ValueError, match="official split of cat: draws line 123202 of 123202"):
         official_indices("cat")
 

@@ -13,9 +13,9 @@ import pytest
 
 import metrics
 from dataset_utils import read_ndjson, write_ndjson
-from embedded_drawings import embedded_drawings
-from feature_network import load_feature_network
-from reference import recognised_after
+from drawings.embedded import embedded_drawings
+from scoring.feature_network import load_feature_network
+from scoring.reference import recognised_after
 from weights_header import reference_categories
 
 ROOT = Path(metrics.__file__).parent
@@ -129,7 +129,7 @@ def test_real_halves_score_at_the_floor_and_buses_are_no_cats() -> None:
 
 
 def test_independent_strokes_score_far_above_the_floor() -> None:
-    from drawing_statistics import independent_strokes
+    from scoring.stroke_statistics import independent_strokes
 
     cats = real_drawings("cat", 300)
     mixed = independent_strokes(cats[:150], 150, seed=9)

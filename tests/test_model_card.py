@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import checkpoint_history
-import model_card
 import train_diffusion
 from checkpoint import TrainedModel, save_weights, sha256_of
-from config import ATTRIBUTION, CHECKPOINTS, ModelConfig, SampleConfig, TrainConfig, config_from_arguments
-from results_tables import readme_table
+from config import ATTRIBUTION, CHECKPOINTS, ModelConfig, SampleConfig, TrainConfig
+from plumbing.command_line import config_from_arguments
+from reports import checkpoint_history, model_card
+from reports.tables import readme_table
 
 ROOT = Path(model_card.__file__).resolve().parent
 PUBLISHED = ROOT / "results" / "published.json"

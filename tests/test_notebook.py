@@ -15,12 +15,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-import ablations
-import results_tables
 import train_diffusion
 from config import CATEGORIES, SampleConfig
-from drawing_statistics import STATISTICS
-from embedded_drawings import embedded_drawings
+from drawings.embedded import embedded_drawings
+from reports import tables as results_tables
+from scoring.stroke_statistics import STATISTICS
+from studies import ablations
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = json.loads((ROOT / "Technical_Assignment.ipynb").read_text(encoding="utf-8"))

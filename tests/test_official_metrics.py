@@ -18,12 +18,12 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-import official_metrics
 from config import RunFailed
 from dataset_utils import PackedDrawings, write_ndjson
 from distances import frechet_distance, squared_mmd
-from embedded_drawings import embedded_drawings
-from official_metrics import Network, Pictures, clean_resize, official_kernel_distance, official_picture
+from drawings.embedded import embedded_drawings
+from scoring import official as official_metrics
+from scoring.official import Network, Pictures, clean_resize, official_kernel_distance, official_picture
 
 ROOT = Path(official_metrics.__file__).parent
 
@@ -383,7 +383,7 @@ def test_a_failed_download_is_one_line(error: Exception, monkeypatch: pytest.Mon
 
 PROGRAM = """
 import contextlib, io, json, sys
-import official_metrics
+from scoring import official as official_metrics
 from config import run_script, script_parser
 def main():
     parser = script_parser("test")

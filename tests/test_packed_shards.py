@@ -18,9 +18,9 @@ from conftest import wait_until
 import dataset_utils
 import pack_drawings
 from dataset_utils import PackedDrawings, available_categories, load_category, read_shard, write_ndjson, write_shard
-from embedded_drawings import embedded_drawings
-from official_data import OFFICIAL
-from packed_drawings import ARRAYS, load_packed, save_packed
+from drawings.embedded import embedded_drawings
+from drawings.official import OFFICIAL
+from drawings.packed import ARRAYS, load_packed, save_packed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -242,7 +242,7 @@ WATCHED = """
 import sys, tracemalloc
 import numpy as np, torch
 from dataset_utils import load_category
-from training_data import batches_of_round, category_weights, stroke_set
+from drawings.batches import batches_of_round, category_weights, stroke_set
 
 def anonymous():
     (line,) = [line for line in open("/proc/self/status") if line.startswith("RssAnon")]

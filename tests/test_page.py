@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import draw_with_me
 from dataset_utils import read_ndjson, write_ndjson
-from embedded_drawings import embedded_drawings
+from drawings.embedded import embedded_drawings
 
 HEAD = [[(20, 70), (40, 8), (75, 50), (180, 50), (215, 8), (235, 70)], [(80, 120), (84, 126), (90, 120)]]
 PATIENCE = 120_000

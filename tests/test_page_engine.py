@@ -15,10 +15,10 @@ from checkpoint import load_with_guide
 from config import CHECKPOINTS, NETWORK_PATH
 from dataset_utils import load_category
 from diffusion_process import trailing_timesteps
-from feature_network import describe_pictures, load_feature_network
+from drawings.simplify import simplify_stroke
 from generation import StrokeRandomness, generate_drawings
 from rendering import feature_rasters
-from stroke_simplification import simplify_stroke
+from scoring.feature_network import describe_pictures, load_feature_network
 from stroke_tokens import points_to_vectors, resample_strokes
 
 LONGEST = 24

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import page_folder
+from page import folder as page_folder
 
 NPM = """#!/bin/sh
 {}

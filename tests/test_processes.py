@@ -25,10 +25,10 @@ import training
 from checkpoint import TrainedModel, load_state
 from config import SETTINGS_FILE, ModelConfig, SampleConfig, TrainConfig
 from dataset_utils import write_ndjson
-from embedded_drawings import embedded_drawings
+from drawings.batches import Batch, DataChoice
+from drawings.embedded import embedded_drawings
 from generation import generate_drawings, official_form
-from processes import ALONE, Group
-from training_data import Batch, DataChoice
+from plumbing.processes import ALONE, Group
 
 MODEL = ModelConfig(num_points=8, width=32, num_layers=1, num_heads=2, denoiser_layers=1)
 

@@ -19,27 +19,18 @@ from safetensors import safe_open
 
 import dataset_utils
 import distances
-import inception
 import make_splits
 import metrics
-import official_metrics
-import reference
-import results_tables
-from config import (
-    CATEGORIES,
-    NETWORK_PATH,
-    REFERENCE_PATH,
-    ModelConfig,
-    SampleConfig,
-    TrainConfig,
-    config_from_arguments,
-    resolve_category,
-)
-from drawing_statistics import STATISTICS
-from feature_network import LoadedNetwork, load_feature_network
+from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH, ModelConfig, SampleConfig, TrainConfig, resolve_category
+from plumbing.command_line import config_from_arguments
 from rendering import FEATURE_RENDERING
+from reports import tables as results_tables
 from run_all import PROFILE_SETTINGS
-from train_features import CONFUSION_OF, FeatureTrainingConfig
+from scoring import inception, reference
+from scoring import official as official_metrics
+from scoring.feature_network import LoadedNetwork, load_feature_network
+from scoring.stroke_statistics import STATISTICS
+from studies.train_features import CONFUSION_OF, FeatureTrainingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {

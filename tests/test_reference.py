@@ -13,12 +13,12 @@ import torch
 
 import distances
 import metrics
-import reference
 from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH
 from dataset_utils import load_category
-from drawing_statistics import MEASURES, describe_strokes
-from embedded_drawings import embedded_drawings
-from feature_network import LoadedNetwork, load_feature_network, read_safetensors, write_safetensors
+from drawings.embedded import embedded_drawings
+from scoring import reference
+from scoring.feature_network import LoadedNetwork, load_feature_network, read_safetensors, write_safetensors
+from scoring.stroke_statistics import MEASURES, describe_strokes
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
 SHIPPED = (*CATEGORIES, "car")

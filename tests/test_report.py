@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from test_results_tables import HOSTILE, scores, three_seeds
 
-import report
-import results_tables
 from config import CATEGORIES
 from dataset_utils import read_ndjson
-from drawing_statistics import ink_length
-from embedded_drawings import embedded_drawings
+from drawings.embedded import embedded_drawings
 from rendering import denoising_animation, grid_image, save_image
+from reports import report
+from reports import tables as results_tables
+from scoring.stroke_statistics import ink_length
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
 SVG = "{http://www.w3.org/2000/svg}svg"

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import results_tables
 from distances import MINIMUM_FLOOR
-from drawing_statistics import STATISTICS
-from embedded_drawings import embedded_drawings
+from drawings.embedded import embedded_drawings
 from metrics import over_seeds, score_drawings
+from reports import tables as results_tables
+from scoring.stroke_statistics import STATISTICS
 
 HOSTILE = """<script src="https://example.org/x.js">alert('&"')</script>|"""
 SPREAD = 0.02

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-import report
 import run_all
 import sample_diffusion
 from checkpoint import TrainedModel, save_weights
 from config import CATEGORIES, NETWORK_PATH, PROFILES
 from dataset_utils import load_category, read_ndjson
-from feature_network import load_feature_network
-from gallery import CAPTIONS
-from report import CategoryResult
+from reports import report
+from reports.gallery import CAPTIONS
+from reports.report import CategoryResult
+from scoring.feature_network import load_feature_network
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedded_drawings import embedded_drawings
+from drawings.embedded import embedded_drawings
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes, vectors_to_points
 
 

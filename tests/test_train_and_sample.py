@@ -21,8 +21,8 @@ from checkpoint import load_state, load_weights
 from config import ModelConfig, RunFailed, TrainConfig
 from dataset_utils import read_ndjson, write_ndjson
 from diffusion_process import cosine_alpha_bar
-from embedded_drawings import embedded_drawings
-from training_data import Batch, DataChoice, StrokeSet, load_training_data
+from drawings.batches import Batch, DataChoice, StrokeSet, load_training_data
+from drawings.embedded import embedded_drawings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPE = "--num-points 8 --width 32 --num-layers 1 --num-heads 2 --denoiser-layers 1".split()  # noqa: SIM905
@@ -85,7 +85,7 @@ def test_shipped_models_and_their_ancestors_held_the_same_drawings_out() -> None
 
 
 def test_padding_never_reaches_the_loss(weights: Path) -> None:
-    from training_data import Batch
+    from drawings.batches import Batch
 
     trained, config = load_weights(weights), TrainConfig(category_dropout=0.0)
     vectors, lengths = torch.randn(3, 5, 16), torch.tensor([5, 2, 3])

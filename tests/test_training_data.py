@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from dataset_utils import PackedDrawings
-from embedded_drawings import embedded_drawings
-from stroke_tokens import points_to_vectors, resample_strokes
-from training_data import (
+from drawings.batches import (
     StrokeSet,
     batches_of_round,
     category_weights,
@@ -18,6 +16,8 @@ from training_data import (
     stroke_set,
     training_batches,
 )
+from drawings.embedded import embedded_drawings
+from stroke_tokens import points_to_vectors, resample_strokes
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import sample_diffusion
-import tune_sampling
 from checkpoint import TrainedModel, load_weights, save_weights, sha256_of
+from studies import tune_sampling
 
 
 @pytest.fixture

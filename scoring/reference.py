@@ -23,15 +23,15 @@ from tqdm import tqdm
 import rendering
 from config import ATTRIBUTION
 from dataset_utils import load_category
-from drawing_statistics import DrawingStatistics, describe_strokes, from_arrays, independent_strokes, to_arrays
-from feature_network import (
+from plumbing.processes import ALONE, Group
+from scoring.feature_network import (
     LoadedNetwork,
     describe_pictures,
     load_feature_network,
     read_safetensors,
     write_safetensors,
 )
-from processes import ALONE, Group
+from scoring.stroke_statistics import DrawingStatistics, describe_strokes, from_arrays, independent_strokes, to_arrays
 
 Drawing = Sequence[NDArray[Any]]
 Features = NDArray[np.float32]

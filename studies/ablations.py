@@ -21,15 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config import CHECKPOINTS, NETWORK_PATH, SampleConfig, check_file, run_script, script_parser
+from config import CHECKPOINTS, NETWORK_PATH, SampleConfig
+from plumbing.command_line import check_file, run_script, script_parser
 from weights_header import guide_path, network_categories, read_weights_header
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from checkpoint import TrainedModel
-    from feature_network import LoadedNetwork
-    from reference import Reference
+    from scoring.feature_network import LoadedNetwork
+    from scoring.reference import Reference
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "ablations.json"
 SCORED = ("car", "cat")
 """Categories with some hundred held-out drawings; the small trainings learn bus and rabbit beside them."""
@@ -253,9 +254,9 @@ def main(argv: list[str] | None = None) -> Path:
     held_out = {name: load_category(name, data_dir=arguments.data_dir, split="local").test for name in SCORED}
     check_file(RESULTS)
 
-    from atomic_files import write_atomically
-    from feature_network import load_feature_network
-    from reference import reference_of
+    from plumbing.files import write_atomically
+    from scoring.feature_network import load_feature_network
+    from scoring.reference import reference_of
 
     loaded = load_feature_network(NETWORK_PATH)
     references = {name: reference_of(list(drawings), name, loaded) for name, drawings in held_out.items()}

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_model import Cache, HistoryState, StrokeDiffusionModel
-from feature_network import SIDE, SketchFeatureNetwork
+from scoring.feature_network import SIDE, SketchFeatureNetwork
 
 SMALLEST_STORED = 1024
 """Numbers of a weight from which on it is stored in two bytes each."""

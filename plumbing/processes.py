@@ -26,7 +26,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from config import RunFailed, Terminated
+from config import RunFailed
+from plumbing.command_line import Terminated
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for another one that is alive and silent; one that has died is noticed at once."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from packed_drawings import Drawing
+from drawings.packed import Drawing
 from rendering import Picture, comparison_image, continuations_image, grid_image, save_image
 
 DrawOn = Callable[[list[Drawing]], list[Drawing]]

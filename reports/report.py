@@ -20,13 +20,12 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from atomic_files import write_atomically
 from config import ATTRIBUTION
-from drawing_statistics import ink_length
-from gallery import PAGE_CELL, PAGE_COLUMNS, PAGE_DRAWINGS, RealDrawings
 from metrics import over_seeds
+from plumbing.files import write_atomically
 from rendering import INK, REPLAY_CSS, RULE, replay_svg, svg_sheet
-from results_tables import (
+from reports.gallery import PAGE_CELL, PAGE_COLUMNS, PAGE_DRAWINGS, RealDrawings
+from reports.tables import (
     MISSING,
     NOT_APPLICABLE,
     copy_table,
@@ -36,6 +35,7 @@ from results_tables import (
     pictures_by_category,
     stroke_table,
 )
+from scoring.stroke_statistics import ink_length
 
 Drawing = list[NDArray[Any]]
 Points = NDArray[np.float64]

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tensor_files import INCEPTION_WEIGHTS, check_tensor_file
+from plumbing.tensor_files import INCEPTION_WEIGHTS, check_tensor_file
 
 SIDE = 299
 """Width and height of the pictures, in pixels."""

@@ -30,29 +30,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rendering
-from atomic_files import locked_folder
-from config import (
-    ATTRIBUTION,
-    CATEGORIES,
-    NETWORK_PATH,
-    REFERENCE_PATH,
-    RunFailed,
+from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, RunFailed, option, resolve_category
+from dataset_utils import PackedDrawings, available_categories, load_category
+from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
     check_file,
     config_from_arguments,
-    option,
-    resolve_category,
     run_script,
     script_parser,
 )
-from dataset_utils import PackedDrawings, available_categories, load_category
+from plumbing.files import locked_folder
 from weights_header import network_categories
 
 if TYPE_CHECKING:
     import torch
 
-    from feature_network import SketchFeatureNetwork
+    from scoring.feature_network import SketchFeatureNetwork
 
 
 CONFUSION_OF = (*CATEGORIES, "car")
@@ -215,7 +209,7 @@ class _Trainer:
         import torch
         from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-        from feature_network import FeatureNetworkConfig, SketchFeatureNetwork
+        from scoring.feature_network import FeatureNetworkConfig, SketchFeatureNetwork
 
         torch.manual_seed(config.seed)
         self.config = config
@@ -301,7 +295,7 @@ def train(
     What an epoch shows depends on the seed and the epoch's number alone, so a resumed run sees the same.
     """
     from checkpoint import load_state, save_state
-    from devices import best_device
+    from plumbing.devices import best_device
 
     def chosen(epoch: int) -> LabelledDrawings:
         return train_set.capped(config.cap, np.random.default_rng([config.seed, epoch]))
@@ -402,7 +396,7 @@ def held_out_figures(
     network: SketchFeatureNetwork, classes: list[str], held_out: LabelledDrawings, pool: ProcessPoolExecutor | None
 ) -> dict[str, Any]:
     """Return what the network makes of drawings that it was not trained on: accuracy and confusion."""
-    from feature_network import describe_pictures
+    from scoring.feature_network import describe_pictures
 
     _, logits = describe_pictures(network, render(held_out.packed, None, pool))
     return {
@@ -418,7 +412,7 @@ def train_and_save(
     """Train on a folder's categories, measure on held-out drawings, write `out`."""
     classes, train_set, held_out = load_all_categories(data_dir)
 
-    from feature_network import save_feature_network
+    from scoring.feature_network import save_feature_network
 
     state_folder = out.with_suffix(".training")
     with locked_folder(state_folder):
@@ -439,7 +433,7 @@ def train_and_save(
 
 def measure_again(data_dir: Path, path: Path, pool: ProcessPoolExecutor | None) -> None:
     """Measure a trained network on a folder's held-out drawings and write the figures into its file."""
-    from feature_network import load_feature_network, save_feature_network
+    from scoring.feature_network import load_feature_network, save_feature_network
 
     loaded = load_feature_network(path)
     classes, _, held_out = load_all_categories(data_dir)
@@ -483,8 +477,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         else:
             train_and_save(config, arguments.data_dir, arguments.out, pool, arguments.device)
 
-    from feature_network import load_feature_network
-    from reference import write_references
+    from scoring.feature_network import load_feature_network
+    from scoring.reference import write_references
 
     loaded = load_feature_network(arguments.out)
     result = {"out": str(arguments.out), "sha256": loaded.sha256, **loaded.conditions}

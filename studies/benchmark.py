@@ -21,10 +21,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from atomic_files import write_atomically
-from config import ATTRIBUTION, check_folder, run_script, script_parser
+from config import ATTRIBUTION
+from plumbing.command_line import check_folder, run_script, script_parser
+from plumbing.files import write_atomically
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 ROWS = ("reading", "tokens", "second-start", "memory", "training", "sampling", "one-drawing", "rendering", "scores",
         "start")  # fmt: skip
 PARTS = (*ROWS, "growth", "rivals", "plan")
@@ -35,8 +36,8 @@ def measure(parts: list[str], data_dir: str | None, scale: float) -> dict[str, A
     import torch
     from tqdm import tqdm
 
-    import benchmark_growth as growth
-    import benchmark_limits as limits
+    from studies import benchmark_growth as growth
+    from studies import benchmark_limits as limits
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -94,7 +95,7 @@ def write_figure(curves: list[dict[str, Any]], path: Path) -> None:
     """Write the log-log picture of all curves as a PNG file."""
     import io
 
-    from benchmark_growth import Curve, growth_figure
+    from studies.benchmark_growth import Curve, growth_figure
 
     content = io.BytesIO()
     plain = [Curve(**{key: value for key, value in curve.items() if key != "exponent"}) for curve in curves]
@@ -128,7 +129,7 @@ def main(argv: list[str] | None = None) -> Path:
         raise FileNotFoundError(f"{data_dir}: no such folder of drawings")
     check_folder(arguments.out)
 
-    from performance_tables import tables, update_performance
+    from studies.performance_tables import tables, update_performance
 
     found = measure(parts, data_dir, arguments.scale)
     path = arguments.out / "benchmark.json"

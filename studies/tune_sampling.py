@@ -12,25 +12,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from config import (
-    CHECKPOINTS,
-    NETWORK_PATH,
-    SPLITS,
-    SampleConfig,
-    add_device_argument,
-    check_file,
-    resolve_category,
-    run_script,
-    script_parser,
-    validate,
-)
-from tensor_files import sha256_of
+from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
+from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
+from plumbing.tensor_files import sha256_of
 from weights_header import WeightsHeader, check_guide, network_categories, read_weights_header
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from checkpoint import TrainedModel
-    from feature_network import LoadedNetwork
-    from packed_drawings import Drawing
+    from drawings.packed import Drawing
+    from scoring.feature_network import LoadedNetwork
 
 STRENGTHS = "1.5,2,2.5,3"
 SEED = 1_000_000
@@ -44,8 +34,8 @@ def figures(
     """Return KID against the features `real` (N, D), top-1 and the mean number of strokes of one way of sampling."""
     from distances import kernel_distance
     from metrics import recognisability
-    from reference import describe_drawings
     from sample_diffusion import sample
+    from scoring.reference import describe_drawings
 
     drawings = sample(trained, category, config).drawings
     ours = describe_drawings(drawings, loaded)
@@ -65,8 +55,8 @@ def tuned(
     real: list[Drawing], network: Path = NETWORK_PATH,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the figures of every way of sampling, the best first: unguided, without category, away from `guide`."""
-    from feature_network import load_feature_network
-    from reference import describe_drawings
+    from scoring.feature_network import load_feature_network
+    from scoring.reference import describe_drawings
 
     loaded = load_feature_network(network)
     features = describe_drawings(real, loaded).features
@@ -128,7 +118,7 @@ def main(argv: list[str] | None = None) -> Path:
     check_source(data.source, header)
 
     from checkpoint import load_weights, save_weights
-    from devices import best_device
+    from plumbing.devices import best_device
 
     device = best_device(arguments.device)
     trained, guide = (load_weights(path, device) for path in (arguments.checkpoint, arguments.guide))

@@ -17,10 +17,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomic_files import write_atomically
 from config import NETWORK_PATH, REFERENCE_PATH, ModelConfig, TrainConfig
-from results_tables import part
-from tensor_files import sha256_of
+from plumbing.files import write_atomically
+from plumbing.tensor_files import sha256_of
+from reports.tables import part
 from weights_header import read_weights_header
 
 if TYPE_CHECKING:  # torch takes over a second to import: whoever imports this answers --help before it

@@ -24,10 +24,11 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
 import rendering
-from config import RunFailed, add_device_argument, check_folder
+from config import RunFailed
 from dataset_utils import read_ndjson
 from distances import check_features, frechet_distance, squared_mmd, squared_mmd_of_subsets, with_floor
-from tensor_files import check_tensor_file, sha256_of
+from plumbing.command_line import add_device_argument, check_folder
+from plumbing.tensor_files import check_tensor_file, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -177,8 +178,8 @@ def open_network(weights: Path | None, device: str = "auto") -> Network:
     """
     if weights is None:
         return _clean_fid_network(device)
-    from devices import best_device
-    from inception import load_inception
+    from plumbing.devices import best_device
+    from scoring.inception import load_inception
 
     network = load_inception(weights).to(best_device(device))
     return Network(network, "the FID's Inception-v3, weights from a file", sha256_of(weights), device)
@@ -200,7 +201,7 @@ def _clean_fid_network(device: str) -> Network:
             "weights-inception-2015-12-05-6726825d.pth, or install clean-fid, which downloads its own: "
             "pip install -r requirements-official.txt"
         ) from None
-    from devices import best_device
+    from plumbing.devices import best_device
 
     try:
         extract: Extractor = build_feature_extractor("clean", best_device(device), use_dataparallel=False)
@@ -232,7 +233,7 @@ def describe(pictures: Pictures, network: Network, batch_size: int = BATCH_SIZE,
     import torch
     from tqdm import tqdm
 
-    from devices import best_device
+    from plumbing.devices import best_device
 
     device, rows = best_device(network.device), []
     seen: set[bytes] = set()

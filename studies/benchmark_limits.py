@@ -30,14 +30,14 @@ from checkpoint import TrainedModel, load_with_guide
 from config import CHECKPOINTS, ModelConfig, TrainConfig
 from dataset_utils import load_category, read_ndjson, write_ndjson
 from distances import frechet_distance, kernel_distance
-from embedded_drawings import embedded_drawings
+from drawings.batches import DataChoice, training_batches
+from drawings.embedded import embedded_drawings
+from drawings.packed import PackedDrawings
 from generation import generate_drawings
-from packed_drawings import PackedDrawings
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes
 from training import prepare
-from training_data import DataChoice, training_batches
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("cat", "bus", "rabbit", "car")
 """Categories whose drawings are repeated until a file is large enough."""
 REPEATS = 5

@@ -18,8 +18,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from atomic_files import write_atomically
-from checkpoint_history import (
+from config import ATTRIBUTION, CHECKPOINTS, SampleConfig
+from plumbing.command_line import check_file, run_script, script_parser
+from plumbing.files import write_atomically
+from reports.checkpoint_history import (
     BASE,
     FOLDER,
     UNKNOWN,
@@ -31,10 +33,9 @@ from checkpoint_history import (
     read_checkpoints,
     text_of,
 )
-from config import ATTRIBUTION, CHECKPOINTS, SampleConfig, check_file, run_script, script_parser
-from results_tables import figure, markdown_table, part, percent, plain_text, readme_table
+from reports.tables import figure, markdown_table, part, percent, plain_text, readme_table
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 MOST_NAMES = 6
 """Longest list of categories that is written out."""
 DATASET = "https://github.com/googlecreativelab/quickdraw-dataset"

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from atomic_files import write_atomically
-from tensor_files import read_header, sealed
+from plumbing.files import write_atomically
+from plumbing.tensor_files import read_header, sealed
 
 SIDE = 64
 """Width and height of the pictures, in pixels."""

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from atomic_files import write_atomically
 from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, NETWORK_PATH
+from plumbing.files import write_atomically
 
-SOURCES = Path(__file__).resolve().parent / "page"
+SOURCES = Path(__file__).resolve().parent
 SITE_FILE = "site.json"
 RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -32,10 +32,11 @@ def version_of_sources() -> str:
 
 def version_of_networks() -> str:
     """Return 12 hex digits that change with the networks of the page: weights, the code that exports them, runtime."""
-    here = Path(__file__).resolve().parent
     weights = [CHECKPOINTS / f"{name}.safetensors" for name in (*CATEGORIES, "base")]
-    modules = ("page_folder", "page_models", "diffusion_model", "diffusion_process", "feature_network", "stroke_tokens")
-    code = [here / f"{name}.py" for name in modules]
+    modules = (
+        "page/folder", "page/models", "diffusion_model", "diffusion_process", "scoring/feature_network", "stroke_tokens"
+    )
+    code = [SOURCES.parent / f"{name}.py" for name in modules]
     return _digest(RUNTIME_SHA512.encode(), [*code, *weights, NETWORK_PATH])
 
 
@@ -106,7 +107,7 @@ def build_site(out: Path, say: Callable[[str], object] = print) -> None:
 
 
 def _source_files() -> list[Path]:
-    return sorted(path for path in SOURCES.rglob("*") if path.is_file())
+    return sorted(path for path in SOURCES.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
 
 
 def _name(path: Path, folder: Path) -> str:
@@ -143,8 +144,8 @@ def _write_networks(folder: Path) -> dict[str, Any]:
     # here, so that whether a folder is current is known without torch
     from checkpoint import load_with_guide
     from diffusion_process import cosine_alpha_bar
-    from feature_network import load_feature_network
-    from page_models import export_models, export_recogniser
+    from page.models import export_models, export_recogniser
+    from scoring.feature_network import load_feature_network
     from stroke_tokens import polyline_fit
 
     def written(name: str, ending: str, content: bytes) -> str:

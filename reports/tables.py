@@ -14,9 +14,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from atomic_files import write_atomically
 from distances import MINIMUM_FLOOR
-from drawing_statistics import STATISTICS
+from plumbing.files import write_atomically
+from scoring.stroke_statistics import STATISTICS
 
 Scores = Mapping[str, Any]
 Table = tuple[list[str], list[list[str]], str]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from config import ModelConfig, TrainConfig
 from dataset_utils import PackedDrawings, category_list, load_category
-from packed_drawings import ranges, running_sums
+from drawings.packed import ranges, running_sums
 from stroke_tokens import points_to_vectors, resample_strokes
 
 ROUND_DRAWINGS = 16_384

@@ -19,7 +19,12 @@ import numpy as np
 import torch
 
 import rendering
-from benchmark_limits import (
+from config import ModelConfig, TrainConfig
+from distances import frechet_distance, kernel_distance
+from drawings.batches import stroke_set
+from generation import Predictor, generate_drawings
+from stroke_tokens import resample_strokes
+from studies.benchmark_limits import (
     NUM_POINTS,
     ROOT,
     STEPS,
@@ -32,12 +37,7 @@ from benchmark_limits import (
     shipped,
     training_run,
 )
-from config import ModelConfig, TrainConfig
-from distances import frechet_distance, kernel_distance
-from generation import Predictor, generate_drawings
-from rival_samplers import PointLSTM, WholeDrawingUNet
-from stroke_tokens import resample_strokes
-from training_data import stroke_set
+from studies.rival_samplers import PointLSTM, WholeDrawingUNet
 
 
 @dataclass(frozen=True)
@@ -265,6 +265,6 @@ def growth_figure(curves: Sequence[Curve]) -> Any:
 
 def name_of_arithmetic() -> str:
     """Return the type of numbers that training computes its products in on this machine."""
-    from devices import has_bfloat16
+    from plumbing.devices import has_bfloat16
 
     return dtype_name(torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32)

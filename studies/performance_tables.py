@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results_tables import markdown_table, replace_between
+from reports.tables import markdown_table, replace_between
 
 MARKERS = ("<!-- benchmark -->", "<!-- /benchmark -->")
 CATEGORIES, DRAWINGS, PASSES = 345, 50_000_000, 4

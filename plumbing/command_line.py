@@ -1,0 +1,153 @@
+"""Command lines made from the settings, and how every script runs: exit codes, errors of one line, output folders."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import signal
+import sys
+import tempfile
+import typing
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from config import DEVICES, Config, validate
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, kind: type[Any], skip: Sequence[str] = ()) -> None:
+    """Add one flag per field of the dataclass `kind` to `parser`, with its help, default and range."""
+    hints = typing.get_type_hints(kind)
+    for spec in dataclasses.fields(kind):
+        if spec.name in skip:
+            continue
+        meta = spec.metadata
+        limits = f", {meta['minimum']:g} to {meta['maximum']:g}" if meta.get("minimum") is not None else ""
+        choices = f", one of {' | '.join(meta['choices'])}" if meta.get("choices") else ""
+        shown = "''" if spec.default == "" else spec.default
+        parser.add_argument(
+            "--" + spec.name.replace("_", "-"),
+            type=hints[spec.name],
+            default=argparse.SUPPRESS,  # so that a script can see which flags were given
+            metavar=hints[spec.name].__name__.upper(),
+            help=f"{meta['help']} (default {shown}{limits}{choices})".replace("%", "%%"),
+        )
+
+
+def config_from_arguments(kind: type[Config], arguments: argparse.Namespace) -> Config:
+    """Return a validated `kind` from parsed arguments; fields that have no flag keep their defaults."""
+    names = [spec.name for spec in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    config = kind(**{name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
+    validate(config)
+    return config
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the one that prints and writes, where torchrun has started several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the whole usage before it."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
+def script_parser(docstring: str | None) -> argparse.ArgumentParser:
+    """Return a parser that shows the module's docstring as its help and has --debug."""
+    parser = _OneLineParser(
+        description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+    return parser
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --device, which ``devices.best_device`` understands, to `parser`."""
+    parser.add_argument("--device", default="auto", choices=DEVICES, help="where to compute (default auto: a GPU "
+                        "where there is one)")  # fmt: skip
+
+
+def check_folder(folder: Path, flag: str = "--out") -> None:
+    """Make a folder that is to be written into, raising ValueError where that fails: before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written into ({error.strerror}); choose another {flag}") from None
+
+
+def check_file(path: Path, flag: str = "--out") -> None:
+    """Make the folder of a file that is to be written, raising ValueError as ``check_folder`` does."""
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, {flag} must name a file")
+    check_folder(path.parent, flag)
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM: everything is tidied up as after Ctrl-C."""
+
+
+def _terminate(signum: int, frame: object) -> typing.NoReturn:
+    raise Terminated
+
+
+def run_script(main: Callable[[], Any], less_memory: str = "") -> typing.NoReturn:
+    """Run a script's `main` and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted, 143 terminated.
+
+    Errors and warnings are one line. `less_memory` says which flag to turn when memory runs out.
+    """
+    debug = "--debug" in sys.argv
+    name = Path(sys.argv[0]).name
+    warnings.formatwarning = lambda message, *rest: f"warning: {' '.join(str(message).split())}\n"
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        try:
+            main()
+        finally:
+            _flush_output()
+    except KeyboardInterrupt as error:
+        print(f"{name}: {'terminated' if isinstance(error, Terminated) else 'interrupted'}", file=sys.stderr)  # noqa: T201
+        sys.exit(143 if isinstance(error, Terminated) else 130)
+    except BrokenPipeError:  # whoever read the output has enough of it
+        sys.exit(141)
+    except (ValueError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        _fail(name, error, 2, debug)
+    except (RuntimeError, OSError, MemoryError) as error:
+        _fail(name, error, 1, debug, less_memory)
+    sys.exit(0)
+
+
+def _flush_output() -> None:
+    """Write out what was printed while an error of it can still be told; what cannot be written is dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        if not isinstance(error, BrokenPipeError):
+            raise OSError(error.errno, error.strerror, "standard output") from None
+        raise
+
+
+def _fail(name: str, error: BaseException, code: int, debug: bool, less_memory: str = "") -> typing.NoReturn:
+    if debug:
+        raise error
+    print(f"{name}: error: {_reason(error, less_memory)}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+def _reason(error: BaseException, less_memory: str) -> str:
+    """Return one line that says what went wrong: `file: reason` for errors of the system, advice for lack of memory."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
+    text = str(error).strip()
+    if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory|bad_alloc", text):
+        wanted = re.search(r"allocate ([\d.]+ \w+)", text)
+        size = f" ({wanted[1]} more were wanted)" if wanted else ""
+        return f"out of memory{size}" + (f": try {less_memory}" if less_memory else "")
+    return (text.splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""Results as tables, pictures, a report page and a model card."""

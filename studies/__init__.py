@@ -1,0 +1,1 @@
+"""Studies beside the models: run one as `python -m studies.NAME`."""
