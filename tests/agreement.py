@@ -8,7 +8,7 @@ torch-fidelity and prdc want torchvision and scikit-learn, of which nothing meas
 without them, beside the environment and not in it, for torchmetrics fails where it finds torch-fidelity but no
 torchvision:
 
-    pip install --no-deps --upgrade --target .venv/cross-checks -r requirements-agreement.txt
+    pip install --no-deps --upgrade --target .venv/cross-checks -r requirements/agreement.txt
 """
 
 from __future__ import annotations
