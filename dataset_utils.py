@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,37 +40,26 @@ import orjson
 from tqdm import tqdm
 
 from config import CATEGORIES, SPLITS, quoted, resolve_category
+from drawings import official
 from drawings.embedded import embedded_drawings
-from drawings.official import (
-    ABANDONED_SECONDS,
-    BASE_URL,
-    OFFICIAL,
-    download_category,
-    file_identity,
-    read_split,
-    shown,
-    write_split,
-)  # fmt: skip
 from drawings.packed import (
-    Drawing,
     LoadCounts,
     PackedCategory,
     PackedDrawings,
     drawings_at,
     load_packed,
     local_sides,
-    local_test_mask,
     official_stroke,
     running_sums,
     save_packed,
-)  # fmt: skip
-from drawings.simplify import simplify_drawing, simplify_stroke
+)
+from drawings.simplify import simplify_drawing
 from plumbing.command_line import check_folder, run_script, script_parser
 from plumbing.files import atomic_file, locked_folder, remove_leftovers
 
 __all__ = [
-    "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "available_categories", "category_list",
-    "load_category", "local_test_mask", "read_ndjson", "simplify_drawing", "simplify_stroke", "word_of", "write_ndjson",
+    "CategoryData", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "load_category",
+    "read_ndjson", "word_of", "write_ndjson",
 ]  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parent
@@ -79,8 +68,7 @@ SPLIT_FOLDER = PROJECT / "subset"
 # A drawing beyond these is cut and counted. The longest of 145,411 real ones has 138 strokes and 766 points.
 MAX_STROKES = 2_000
 MAX_POINTS = 20_000
-# A line beyond these is refused before it is parsed, which takes up to 1 GB at the limit. 10^5 strokes are 300,000
-# lists.
+# A line beyond these is refused before it is parsed, which takes up to 1 GB at the limit; 10^5 strokes are 3*10^5 lists
 MAX_LINE_BYTES = 32 << 20
 MAX_LINE_LISTS = 2_000_000
 EMBEDDED_COUNT = 2_000
@@ -150,7 +138,7 @@ def load_category(
     cache_dir: str | Path | None = None,
     allow_download: bool = True,
     data_folder: str | Path = DATA_FOLDER,
-    base_url: str = BASE_URL,
+    base_url: str = official.BASE_URL,
     split_folder: str | Path = SPLIT_FOLDER,
 ) -> CategoryData:
     """Return the train and test drawings of a category from the first place that has them.
@@ -171,7 +159,7 @@ def load_category(
     split = _resolve_split(split, source, notes)
     indices = None
     if split != "local":
-        indices = read_split(Path(split_folder), source.category, leak_free=split == "leak-free")
+        indices = official.read_split(Path(split_folder), source.category, leak_free=split == "leak-free")
     packed = source.packed
     if packed is None:
         cache_folder = Path(cache_dir) if cache_dir is not None else data_folder / "cache"
@@ -255,18 +243,18 @@ def _find_source(
         kind, path = "embedded", None
         if base_url is not None:
             try:
-                kind, path = "download", download_category(name, data_folder, base_url=base_url)
+                kind, path = "download", official.download_category(name, data_folder, base_url=base_url)
             except OSError as error:
                 if split in ("official", "leak-free"):  # nothing else has these lines
                     raise
                 notes.append(f"no download: {error}")
     if path is None:
         return _Source(name, kind, None, f"{EMBEDDED_COUNT} embedded drawings", EMBEDDED_COUNT)
-    return _Source(name, kind, path, *file_identity(path))
+    return _Source(name, kind, path, *official.file_identity(path))
 
 
 def _resolve_split(split: str, source: _Source, notes: list[str]) -> str:
-    facts = OFFICIAL.get(source.category)
+    facts = official.OFFICIAL.get(source.category)
     is_official = source.path is not None and facts is not None and source.num_lines == facts.num_drawings
     if split == "auto":
         split = "official" if is_official else "local"
@@ -411,12 +399,10 @@ def _checked_strokes(record: Any, where: str) -> list[list[list[float]]]:
                 raise ValueError(f"{where}: stroke {index} holds something that is not a list")
         if len(stroke[0]) != len(stroke[1]) or len(stroke[0]) != len(stroke[-1]):
             raise ValueError(f"{where}: stroke {index} has lists of unequal length {[len(v) for v in stroke]}")
-    if not NUMBERS.issuperset(map(type, chain.from_iterable(chain.from_iterable(strokes)))):  # bool is a kind of int
-        odd = (
-            (i, v) for i, stroke in enumerate(strokes) for values in stroke for v in values if type(v) not in NUMBERS
-        )
-        index, value = next(odd)
-        raise ValueError(f"{where}: stroke {index} holds {shown(value)}, must be a number")
+        for values in stroke:
+            if not NUMBERS.issuperset(map(type, values)):  # to Python true is a kind of 1
+                odd = next(value for value in values if type(value) not in NUMBERS)
+                raise ValueError(f"{where}: stroke {index} holds {official.shown(odd)}, must be a number")
     return strokes
 
 
@@ -460,7 +446,7 @@ def _cached(folder: Path, source: _Source, recognized_only: bool, notes: list[st
             notes.append(f"cache rebuilt: {error}")
     packed = _packed_from(source, recognized_only)
     try:
-        remove_leftovers(folder, older_than=ABANDONED_SECONDS)
+        remove_leftovers(folder, older_than=official.ABANDONED_SECONDS)
         save_packed(path, packed)
     except (OSError, ValueError) as error:
         notes.append(f"not cached: {error}")
@@ -469,38 +455,14 @@ def _cached(folder: Path, source: _Source, recognized_only: bool, notes: list[st
 
 def pack_category(source: Path, folder: Path, recognized_only: bool) -> tuple[LoadCounts, bool]:
     """Pack one ndjson file unless that is done already, and return its counts and whether it was packed now."""
-    identity, num_lines = file_identity(source)
+    given = _Source(source.stem, "pack", source, *official.file_identity(source))
     with suppress(ValueError):  # what is not there or damaged is made again
         there = load_packed(folder)
-        if (there.source, there.recognized_only) == (identity, recognized_only):
+        if (there.source, there.recognized_only) == (given.identity, recognized_only):
             return there.counts, False
-    packed = _packed_from(_Source(source.stem, "pack", source, identity, num_lines), recognized_only)
+    packed = _packed_from(given, recognized_only)
     save_packed(folder, packed)
     return packed.counts, True
-
-
-def pack_all(
-    sources: Sequence[Path], out: Path, recognized_only: bool, processes: int
-) -> dict[str, tuple[LoadCounts, bool]]:
-    """Pack each source into a folder in `out`, and return by category what `pack_category` does.
-
-    Where one fails, or this is interrupted, those that are being packed are finished and no other is begun.
-    """
-    largest_first = sorted(sources, key=lambda source: source.stat().st_size, reverse=True)
-    done = {}
-    executor = ProcessPoolExecutor(
-        min(processes, len(sources)), multiprocessing.get_context("spawn"), initializer=_end_with_the_first
-    )
-    try:
-        jobs = {
-            executor.submit(pack_category, source, out / f"{source.stem}.packed", recognized_only): source.stem
-            for source in largest_first
-        }
-        for job in tqdm(as_completed(jobs), total=len(jobs), desc="pack", unit="category", disable=None):
-            done[jobs[job]] = job.result()
-    finally:
-        executor.shutdown(cancel_futures=True)
-    return done
 
 
 def _end_with_the_first() -> None:
@@ -582,8 +544,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def run_splits(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
     """Write or check the split files of cat, bus and rabbit, and return the sizes of their lists."""
     sizes = {}
-    for category, facts in OFFICIAL.items():
-        sizes[category] = size = write_split(arguments.out, category, check=arguments.check)
+    for category, facts in official.OFFICIAL.items():
+        sizes[category] = size = official.write_split(arguments.out, category, check=arguments.check)
         print(
             f"{category}: {size['train']:,} train lines ({size['train_unique']:,} different), {size['test']:,} test "
             f"lines ({size['test_unique']:,} different, {size['test_leak_free']:,} of them not in train) of "
@@ -595,7 +557,8 @@ def run_splits(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
 def run_pack(arguments: argparse.Namespace) -> dict[str, LoadCounts]:
     """Pack what the command line says and return the counts of every category.
 
-    What is there and was made from the same file stays, so that after Ctrl-C the same command goes on.
+    What is there and was made from the same file stays, so that after Ctrl-C the same command goes on: then, or where
+    one fails, those that are being packed are finished and no other is begun.
     """
     if not 1 <= arguments.processes <= MAX_PROCESSES:
         raise ValueError(f"--processes is {arguments.processes}, must lie in 1 ... {MAX_PROCESSES}")
@@ -607,8 +570,20 @@ def run_pack(arguments: argparse.Namespace) -> dict[str, LoadCounts]:
     if arguments.out.resolve() == arguments.data_dir.resolve():
         raise ValueError(f"{arguments.out}: is the folder that is read; choose another --out")
     check_folder(arguments.out)
+    done: dict[str, tuple[LoadCounts, bool]] = {}
     with locked_folder(arguments.out):
-        done = pack_all(sources, arguments.out, arguments.recognized_only, arguments.processes)
+        executor = ProcessPoolExecutor(
+            min(arguments.processes, len(sources)), multiprocessing.get_context("spawn"), _end_with_the_first
+        )
+        try:
+            jobs = {}
+            for source in sorted(sources, key=lambda source: source.stat().st_size, reverse=True):
+                folder = arguments.out / f"{source.stem}.packed"
+                jobs[executor.submit(pack_category, source, folder, arguments.recognized_only)] = source.stem
+            for job in tqdm(as_completed(jobs), total=len(jobs), desc="pack", unit="category", disable=None):
+                done[jobs[job]] = job.result()
+        finally:
+            executor.shutdown(cancel_futures=True)
     counts = {name: done[name][0] for name in sorted(done)}
     made = sum(is_new for _, is_new in done.values())
     total = LoadCounts(*(sum(column) for column in zip(*map(dataclasses.astuple, counts.values()), strict=True)))
