@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from checkpoint import TrainedModel
-from dataset_utils import simplify_drawing, simplify_stroke
 from diffusion_model import HistoryState, StrokeDiffusionModel
 from diffusion_process import Denoiser, NoiseSource, Steps, cosine_alpha_bar, sampler_steps
+from drawings.simplify import simplify_drawing, simplify_stroke
 from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
 
 Drawing = list[np.ndarray]

@@ -16,8 +16,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from drawings.packed import Offsets, running_sums
+
 Stroke = npt.NDArray[np.float64]
-Offsets = npt.NDArray[np.int64]
 
 LONGEST_SIDE = 255
 EPSILON = 2.0
@@ -37,7 +38,6 @@ def simplify_drawing(drawing: Sequence[npt.ArrayLike], epsilon: float = EPSILON)
     corner = points.min(axis=0)
     with np.errstate(over="ignore"):
         side = (points - corner).max()
-    with np.errstate(over="ignore"):
         scale = LONGEST_SIDE / side if side > 0 else 1.0
     if not (np.isfinite(side) and np.isfinite(scale)):
         raise ValueError(f"a drawing's longest side is {side}, out of the range of numbers")
@@ -62,13 +62,9 @@ def _checked(stroke: npt.ArrayLike) -> Stroke:
 
 
 def _simplify(strokes: list[Stroke], epsilon: float) -> list[Stroke]:
-    points, offsets = _resample(np.concatenate(strokes), _offsets([len(stroke) for stroke in strokes]))
+    points, offsets = _resample(np.concatenate(strokes), running_sums([len(stroke) for stroke in strokes]))
     kept = _rdp_mask(points, offsets, epsilon)
     return [points[start:end][kept[start:end]] for start, end in pairwise(offsets.tolist())]
-
-
-def _offsets(lengths: npt.ArrayLike) -> Offsets:
-    return np.concatenate(([0], np.cumsum(np.asarray(lengths, dtype=np.int64))))
 
 
 def _resample(points: Stroke, offsets: Offsets) -> tuple[Stroke, Offsets]:
@@ -87,7 +83,7 @@ def _resample(points: Stroke, offsets: Offsets) -> tuple[Stroke, Offsets]:
     begin = along[offsets[:-1]]
     ink = along[offsets[1:] - 1] - begin
     counts = np.maximum(np.ceil(ink / spacing).astype(np.int64), 1) + 1
-    resampled = _offsets(counts)
+    resampled = running_sums(counts)
     ordinal = np.arange(resampled[-1]) - np.repeat(resampled[:-1], counts)
     at = np.repeat(begin, counts) + np.minimum(ordinal * spacing, np.repeat(ink, counts))
     return np.stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)], axis=1), resampled
