@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import typing
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ CATEGORIES = ("cat", "bus", "rabbit")
 TURKISH_NAMES = {"kedi": "cat", "otobus": "bus", "tavsan": "rabbit", "araba": "car"}
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
 SPLITS = ("auto", "official", "leak-free", "local")
+SCHEDULES = ("cosine", "constant-decay")
 SPACINGS = ("even", "curved", "fitted")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -26,8 +27,6 @@ DEVICES = ("auto", "cpu", "cuda")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
-STATE_FILE, SETTINGS_FILE = "training_state.pt", "settings.json"
-"""In a training's folder: what it goes on from, and what it is, which is enough to refuse another command at once."""
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
@@ -119,6 +118,10 @@ class TrainConfig:
                                      minimum=0, maximum=256)  # fmt: skip
     learning_rate: float = option(1e-3, "peak learning rate", minimum=0, maximum=1)
     warmup: int = option(300, "updates of linear warm-up", minimum=0, maximum=1_000_000)
+    schedule: str = option("cosine", "after the warm-up the learning rate falls as half a cosine, or stays constant "
+                                     "and decays at the end", choices=SCHEDULES)  # fmt: skip
+    decay: float = option(0.2, "constant-decay: share of all updates, the last ones, over which the rate falls to 0",
+                          minimum=0, maximum=1)  # fmt: skip
     weight_decay: float = option(0.05, "AdamW weight decay of matrices", minimum=0, maximum=10)
     ema_decay: float = option(0.999, "decay of the weights' moving average", minimum=0, maximum=0.999999)
     scale_weight: float = option(
@@ -269,28 +272,3 @@ def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) ->
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     return config
-
-
-def refuse_other_run(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise ValueError naming the first setting in which a command, `now`, differs from the run saved in `folder`.
-
-    Both are tables of tables: the parts of a run and their settings. What `now` does not speak of is not compared.
-    """
-    for part, settings in now.items():
-        if different := _difference(saved.get(part), settings):
-            names, found, value = different
-            raise ValueError(
-                f"{folder} holds a run with {' '.join([part, *names])} = {found!r:.200}, this command says "
-                f"{value!r:.200}; repeat its command, or choose another --out"
-            )
-
-
-def _difference(saved: Any, now: Any) -> tuple[list[str], Any, Any] | None:
-    """Return the keys that lead to the first difference of two nested tables, and the two values, or None."""
-    if not isinstance(saved, Mapping) or not isinstance(now, Mapping):
-        return None if saved == now else ([], saved, now)
-    for key in dict.fromkeys([*now, *saved]):
-        if different := _difference(saved.get(key), now.get(key)):
-            names, found, value = different
-            return [str(key), *names], found, value
-    return None
