@@ -5,8 +5,8 @@
     python train_diffusion.py --preset finetune-cat --init checkpoints/base.safetensors   # a named recipe
     torchrun --nproc-per-node 2 train_diffusion.py --category cat         # the same model, by two processes
 
-Writes into the run's folder: weights.safetensors (moving average), training_state.pt (to resume: repeat
-the same command), metrics.jsonl and grids of samples. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+Writes into the run's folder: weights.safetensors (EMA of the weights), training_state.pt (to resume:
+repeat the same command), metrics.jsonl and grids of samples. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from diffusion_model import StrokeDiffusionModel
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
 from drawings.batches import (
     Batch,
-    StrokeSet,
+    TrainingData,
     category_weights,
     evenly_spread,
     random_affine,
@@ -183,13 +183,10 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return AdamW's two groups: matrices decay, biases, norms, embeddings and offsets do not."""
-    decays = [p for name, p in model.named_parameters() if p.ndim == 2 and name not in ("category.weight", "position")]
-    chosen = {id(p) for p in decays}
-    others = [p for p in model.parameters() if id(p) not in chosen]
-    return [{"params": decays, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-# ------------------------------------------------------------------ one run
+    groups: tuple[list[Tensor], list[Tensor]] = [], []
+    for name, parameter in model.named_parameters():
+        groups[parameter.ndim != 2 or name in ("category.weight", "position")].append(parameter)
+    return [{"params": group, "weight_decay": decay} for group, decay in zip(groups, (weight_decay, 0.0), strict=True)]
 
 
 class Run:
@@ -289,7 +286,12 @@ class Run:
         speed = sum(r["update_drawings"] for r in recent) / sum(r["update_seconds"] for r in recent)
         means |= {"learning_rate": recent[-1]["learning_rate"], "seconds": self.seconds, "drawings_per_second": speed}
         counters: dict[str, float] = {"step": self.step, "drawings": self.drawings}
-        return counters | {key: _rounded(value) for key, value in means.items()}
+        return counters | {key: float(f"{value:.6g}") for key, value in means.items()}
+
+    @property
+    def averaged_model(self) -> StrokeDiffusionModel:
+        """The network with the EMA of the weights."""
+        return cast(StrokeDiffusionModel, self.ema.module)
 
     def averaged(self) -> TrainedModel:
         """Return the EMA of the weights as a model that can be saved and sampled, with the conditions of its making."""
@@ -302,18 +304,17 @@ class Run:
             "lineage": self.lineage,
             "attribution": ATTRIBUTION,
         }
-        averaged = cast(StrokeDiffusionModel, self.ema.module)
-        return TrainedModel(averaged, self.whitening, self.data.categories, conditions)
+        return TrainedModel(self.averaged_model, self.whitening, self.data.categories, conditions)
 
     def validate(self) -> dict[str, float]:
         """Score the EMA of the weights on held-out drawings and write it as weights.safetensors, whatever the score.
 
         Training past the lowest held-out loss was chosen by FID against test drawings, so that is not blind to it.
         """
-        trained = self.averaged()
         result = validation_losses(
-            trained.model, self.whitening, self.validation, self.alpha_bar, self.config, self.autocast
+            self.averaged_model, self.whitening, self.validation, self.alpha_bar, self.config, self.autocast
         )
+        trained = self.averaged()
         trained.conditions |= {key: round(value, 6) for key, value in result.items()}
         trained.conditions["curve"] = learning_curve(self.out / LOG_FILE)
         save_weights(self.out / "weights.safetensors", trained)
@@ -344,9 +345,6 @@ class Run:
         where = self.out / STATE_FILE
         require_pieces(state, self.state(), str(where))
         refuse_other_run(self.out, state["identity"], self.identity)
-        for name, value in state["counters"].items():
-            if type(value) not in (int, float) or not value >= 0:
-                raise ValueError(f"{where}: {name} is {value!r:.40}, must be a number >= 0")
         parameters = list(self.model.parameters())
         if state["counters"]["step"] > state["counters"]["skipped"]:  # AdamW itself would begin anew what is missing
             slots = dict.fromkeys(range(len(parameters)), dict.fromkeys(("step", "exp_avg", "exp_avg_sq")))
@@ -374,18 +372,6 @@ class Run:
 
 
 # ------------------------------------------------------------------ data, and where a run starts
-
-
-@dataclass
-class TrainingData:
-    """What a run trains on: sets of strokes, the names behind category ids, and where from, as a table and in words."""
-
-    train: StrokeSet
-    held_out: StrokeSet
-    categories: tuple[str, ...]
-    targets: list[int]
-    source: dict[str, Any]
-    description: str
 
 
 @dataclass(frozen=True)
@@ -466,9 +452,6 @@ def prepare(
     return run
 
 
-# ------------------------------------------------------------------ the loop
-
-
 def train(run: Run) -> None:
     """Run all updates that are left, with a progress bar, validations, checkpoints and sample grids on the way.
 
@@ -510,17 +493,13 @@ def _after_update(run: Run, recent: list[dict[str, float]], bar: tqdm[Any], stop
         bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['drawings_per_second']:.0f} drawings/s")
     due = run.step % config.validate_every == 0 or ends
     if due:
-        result = {k: _rounded(v) for k, v in run.validate().items()}
+        result = {key: float(f"{value:.6g}") for key, value in run.validate().items()}
         append_line(log, json.dumps({"step": run.step} | result))
         tqdm.write(f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
     if due or stopping:
         run.save()
     if config.sample_every and run.step % config.sample_every == 0:
         sample_grid(run, run.out / f"samples_{run.step:07d}.png")
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 def sample_grid(run: Run, path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -154,6 +155,18 @@ def stroke_set(
         raise ValueError(f"no drawing of at most {max_strokes} strokes is left to train on")
     too_long = sum(map(len, drawings)) - sum(map(len, rows))
     return StrokeSet(tuple(drawings), rows, np.array(category_ids, dtype=np.int64), num_points, spacing, too_long)
+
+
+@dataclass
+class TrainingData:
+    """What a run trains on: sets of strokes, the names behind category ids, and where from, as a table and in words."""
+
+    train: StrokeSet
+    held_out: StrokeSet
+    categories: tuple[str, ...]
+    targets: list[int]
+    source: dict[str, Any]
+    description: str
 
 
 def category_weights(data: StrokeSet, targets: Sequence[int], companion_share: float, balance: float) -> np.ndarray:
