@@ -105,16 +105,16 @@ class TrainConfig:
     """One training run. Lengths are optimizer updates; a batch is counted in strokes, not drawings."""
 
     category: str = option("cat", "cat, bus, rabbit, a list with commas, or 'all'")
-    companions: str = option("", "categories trained beside, with commas, or 'all': rehearsal against overfitting")
-    companion_share: float = option(0.5, "share of drawings from companions", minimum=0, maximum=0.95)
-    balance: float = option(0.5, "a category is drawn in proportion to its size to this power",
+    companions: str = option("", "auxiliary categories trained beside, with commas, or 'all': against overfitting")
+    companion_share: float = option(0.5, "share of drawings from the auxiliary categories", minimum=0, maximum=0.95)
+    balance: float = option(0.5, "categories are drawn by their size to this power: 1 as they come, 0 all alike",
                             minimum=0, maximum=1)  # fmt: skip
     steps: int = option(6000, "optimizer updates", minimum=1, maximum=10_000_000)
     batch_strokes: int = option(2048, "stroke tokens per batch, padding included", minimum=16, maximum=1_000_000)
-    parts: int = option(2, "parts that a batch is computed in: more need less memory; processes share them",
+    parts: int = option(2, "parts a batch is computed in: more need less memory; processes share them",
                         minimum=1, maximum=1024)  # fmt: skip
-    noise_draws: int = option(4, "noise levels trained per stroke and pass", minimum=1, maximum=64)
-    first_stroke_draws: int = option(0, "further noise levels trained on the first stroke, which no other one explains",
+    noise_draws: int = option(4, "noise levels per stroke and update", minimum=1, maximum=64)
+    first_stroke_draws: int = option(0, "extra noise levels for first strokes, which no history explains",
                                      minimum=0, maximum=256)  # fmt: skip
     learning_rate: float = option(1e-3, "peak learning rate", minimum=0, maximum=1)
     warmup: int = option(300, "updates of linear warm-up", minimum=0, maximum=1_000_000)
@@ -123,14 +123,16 @@ class TrainConfig:
     decay: float = option(0.2, "constant-decay: share of all updates, the last ones, over which the rate falls to 0",
                           minimum=0, maximum=1)  # fmt: skip
     weight_decay: float = option(0.05, "AdamW weight decay of matrices", minimum=0, maximum=10)
-    ema_decay: float = option(0.999, "decay of the weights' moving average", minimum=0, maximum=0.999999)
+    ema_decay: float = option(0.999, "decay of the EMA of the weights", minimum=0, maximum=0.999999)
     scale_weight: float = option(
         0.5, "a component's loss is weighted by its scale in pixels to this power", minimum=0, maximum=2
     )
-    min_snr: float = option(0.0, "gamma of min-SNR loss weighting, 0 is off", minimum=0, maximum=1000)
-    history_noise: float = option(0.1, "largest noise on the history, whitened units", minimum=0, maximum=2)
+    min_snr: float = option(
+        0.0, "gamma of min-SNR loss weighting, 0 is off; pure noise then has no weight", minimum=0, maximum=1000
+    )
+    history_noise: float = option(0.1, "largest noise on the history, in whitened units", minimum=0, maximum=2)
     category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)
-    augmentation: float = option(0.08, "size of the random affine change of a drawing", minimum=0, maximum=1)
+    augmentation: float = option(0.08, "size of the random affine change of half of the drawings", minimum=0, maximum=1)
     stop_weight: float = option(0.1, "weight of the stop loss beside the diffusion loss", minimum=0, maximum=100)
     seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
     precision: str = option("auto", "auto is bfloat16 where the hardware has it", choices=PRECISIONS)

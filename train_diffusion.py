@@ -580,7 +580,7 @@ def main(argv: list[str] | None = None) -> Path:
     check_folder(out)
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
     device = best_device(arguments.device)
-    with joined_processes() as group, locked_folder(out) if group.rank == 0 else nullcontext():
+    with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():
         run = prepare(config, model_config, choice, init, out, device, group)
         try:
             train(run)
