@@ -253,7 +253,7 @@ def validate(config: Any) -> None:
             raise ValueError(f"{flag} is '{value}', must be one of {', '.join(choices)}")
         # written so that NaN fails as well
         if (low is not None and not value >= low) or (high is not None and not value <= high):
-            raise ValueError(f"{flag} is {value}, must lie in {low:g} ... {high:g}")
+            raise ValueError(f"{flag} is {value}, must lie in {low:.10g} ... {high:.10g}")
 
 
 def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) -> Config:

@@ -343,7 +343,7 @@ class Run:
         Raises ValueError that names the first piece that it lacks, or the first setting in which it is another run's.
         """
         where = self.out / STATE_FILE
-        require_pieces(state, self.state(), str(where))
+        require_pieces(state, self.state() | {"identity": dict.fromkeys(self.identity)}, str(where))
         refuse_other_run(self.out, state["identity"], self.identity)
         parameters = list(self.model.parameters())
         if state["counters"]["step"] > state["counters"]["skipped"]:  # AdamW itself would begin anew what is missing
