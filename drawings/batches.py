@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataset_utils import PackedDrawings
-from drawings.packed import ranges, running_sums
+from drawings.packed import PackedDrawings, ranges, running_sums
 from stroke_tokens import points_to_vectors, resample_strokes
 
 ROUND_DRAWINGS = 16_384
