@@ -1,19 +1,9 @@
-"""Checkpoints: settings and tensors in one file, written so that a crash at any moment leaves a whole one.
-
-Two kinds. *Weights* are for sharing: safetensors, the moving average in bfloat16, everything that rebuilds the model
-in the header as JSON. A *training state* is for resuming: `torch.save`, with a sha256 beside it and the one before
-kept as `*.previous`. Nothing here executes code from a file: `weights_only=True` and safetensors only.
-"""
+"""Weights for sharing: safetensors, the EMA in bfloat16, everything that rebuilds the model in the header as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import io
 import json
-import os
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 
-from config import RunFailed
 from diffusion_model import StrokeDiffusionModel
 from plumbing.files import write_atomically
-from plumbing.tensor_files import check_tensor_file, sealed
+from plumbing.tensor_files import sealed
 from plumbing.tensor_files import sha256_of as sha256_of
 from stroke_tokens import Whitening
 from weights_header import FORMAT, guide_path, index_of_category, read_weights_header
@@ -102,62 +91,3 @@ def load_with_guide(path: Path, device: str | torch.device = "cpu") -> TrainedMo
     trained = load_weights(path, device)
     trained.guide = load_weights(guide, device) if guide else None
     return trained
-
-
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a training state with its sha256; the state before it is kept as `*.previous`, also when writing fails."""
-    fresh = path.with_name(path.name + ".new")
-    # whole in memory first: then its size is known, and a full disk is an OSError, which torch.save hides
-    memory = io.BytesIO()
-    torch.save(dict(state), memory)
-    content = memory.getvalue()
-    write_atomically(fresh, content)
-    write_atomically(_digest_file(fresh), hashlib.sha256(content).hexdigest())
-    # Whatever moment a kill hits, one of path, *.previous and *.new is whole and carries a matching hash.
-    for source, target in ((path, _previous(path)), (fresh, path)):
-        if source.exists():
-            os.replace(source, target)
-            if _digest_file(source).exists():
-                os.replace(_digest_file(source), _digest_file(target))
-
-
-def load_state(path: Path) -> dict[str, Any] | None:
-    """Return the newest whole training state, or None where there is none; warns where a damaged one was passed over.
-
-    Tensors come back on the CPU. Raises RunFailed where states exist but none is whole.
-    """
-    candidates = [path.with_name(path.name + ".new"), path, _previous(path)]
-    existing = [candidate for candidate in candidates if candidate.exists()]
-    for candidate in existing:
-        digest_file = _digest_file(candidate)
-        try:
-            if not digest_file.exists() or digest_file.read_text() != sha256_of(candidate):
-                raise ValueError("its sha256 does not match")
-            check_tensor_file(candidate)
-            state: dict[str, Any] = torch.load(candidate, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load raises whatever a damaged file provokes
-            if candidate is not candidates[0]:  # an unfinished *.new is what a kill leaves; no news
-                warnings.warn(f"{candidate}: damaged, using the previous one ({error})", stacklevel=2)
-            continue
-        return state
-    if any(candidate is not candidates[0] for candidate in existing):
-        raise RunFailed(f"{path}: no whole training state is left; remove the folder to start anew")
-    return None
-
-
-def require_pieces(state: Any, expected: Any, where: str) -> None:
-    """Raise ValueError for the first piece of the nested tables `expected` that `state` lacks."""
-    if not isinstance(expected, Mapping):
-        return
-    for key, inner in expected.items():
-        if not isinstance(state, Mapping) or key not in state:
-            raise ValueError(f"{where} lacks '{key}', so the run can't go on as it was; choose another --out")
-        require_pieces(state[key], inner, f"{where}: {key}")
-
-
-def _digest_file(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(path.name + ".previous")

@@ -10,8 +10,8 @@ import dataclasses
 import difflib
 import typing
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ CATEGORIES = ("cat", "bus", "rabbit")
 TURKISH_NAMES = {"kedi": "cat", "otobus": "bus", "tavsan": "rabbit", "araba": "car"}
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
 SPLITS = ("auto", "official", "leak-free", "local")
+SCHEDULES = ("cosine", "constant-decay")
 SPACINGS = ("even", "curved", "fitted")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -26,8 +27,6 @@ DEVICES = ("auto", "cpu", "cuda")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
-STATE_FILE, SETTINGS_FILE = "training_state.pt", "settings.json"
-"""In a training's folder: what it goes on from, and what it is, which is enough to refuse another command at once."""
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
@@ -106,33 +105,125 @@ class TrainConfig:
     """One training run. Lengths are optimizer updates; a batch is counted in strokes, not drawings."""
 
     category: str = option("cat", "cat, bus, rabbit, a list with commas, or 'all'")
-    companions: str = option("", "categories trained beside, with commas, or 'all': rehearsal against overfitting")
-    companion_share: float = option(0.5, "share of drawings from companions", minimum=0, maximum=0.95)
-    balance: float = option(0.5, "a category is drawn in proportion to its size to this power",
+    companions: str = option("", "auxiliary categories trained beside, with commas, or 'all': against overfitting")
+    companion_share: float = option(0.5, "share of drawings from the auxiliary categories", minimum=0, maximum=0.95)
+    balance: float = option(0.5, "categories are drawn by their size to this power: 1 as they come, 0 all alike",
                             minimum=0, maximum=1)  # fmt: skip
     steps: int = option(6000, "optimizer updates", minimum=1, maximum=10_000_000)
     batch_strokes: int = option(2048, "stroke tokens per batch, padding included", minimum=16, maximum=1_000_000)
-    parts: int = option(2, "parts that a batch is computed in: more need less memory; processes share them",
+    parts: int = option(2, "parts a batch is computed in: more need less memory; processes share them",
                         minimum=1, maximum=1024)  # fmt: skip
-    noise_draws: int = option(4, "noise levels trained per stroke and pass", minimum=1, maximum=64)
-    first_stroke_draws: int = option(0, "further noise levels trained on the first stroke, which no other one explains",
+    noise_draws: int = option(4, "noise levels per stroke and update", minimum=1, maximum=64)
+    first_stroke_draws: int = option(0, "extra noise levels for first strokes, which no history explains",
                                      minimum=0, maximum=256)  # fmt: skip
     learning_rate: float = option(1e-3, "peak learning rate", minimum=0, maximum=1)
     warmup: int = option(300, "updates of linear warm-up", minimum=0, maximum=1_000_000)
+    schedule: str = option("cosine", "after the warm-up the learning rate falls as half a cosine, or stays constant "
+                                     "and decays at the end", choices=SCHEDULES)  # fmt: skip
+    decay: float = option(0.2, "constant-decay: share of all updates, the last ones, over which the rate falls to 0",
+                          minimum=0, maximum=1)  # fmt: skip
     weight_decay: float = option(0.05, "AdamW weight decay of matrices", minimum=0, maximum=10)
-    ema_decay: float = option(0.999, "decay of the weights' moving average", minimum=0, maximum=0.999999)
+    ema_decay: float = option(0.999, "decay of the EMA of the weights", minimum=0, maximum=0.999999)
     scale_weight: float = option(
         0.5, "a component's loss is weighted by its scale in pixels to this power", minimum=0, maximum=2
     )
-    min_snr: float = option(0.0, "gamma of min-SNR loss weighting, 0 is off", minimum=0, maximum=1000)
-    history_noise: float = option(0.1, "largest noise on the history, whitened units", minimum=0, maximum=2)
+    min_snr: float = option(
+        0.0, "gamma of min-SNR loss weighting, 0 is off; pure noise then has no weight", minimum=0, maximum=1000
+    )
+    history_noise: float = option(0.1, "largest noise on the history, in whitened units", minimum=0, maximum=2)
     category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)
-    augmentation: float = option(0.08, "size of the random affine change of a drawing", minimum=0, maximum=1)
+    augmentation: float = option(0.08, "size of the random affine change of half of the drawings", minimum=0, maximum=1)
     stop_weight: float = option(0.1, "weight of the stop loss beside the diffusion loss", minimum=0, maximum=100)
     seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
     precision: str = option("auto", "auto is bfloat16 where the hardware has it", choices=PRECISIONS)
     validate_every: int = option(500, "updates between validations and checkpoints", minimum=1, maximum=10_000_000)
     sample_every: int = option(2000, "updates between sample grids, 0 for none", minimum=0, maximum=10_000_000)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe by name: what `train_diffusion.py --preset NAME` trains; a flag given beside it wins."""
+
+    help: str
+    train: TrainConfig
+    model: ModelConfig = ModelConfig()
+    init: str | None = None
+    """Weights to start from; they bring the shape of the network, all but its dropout."""
+
+
+_FOUR = "cat,bus,rabbit,car"
+_VEHICLES = "school bus,van,truck,pickup truck,firetruck,ambulance,police car,train,tractor,bulldozer"
+_ANIMALS = (
+    "dog,bear,lion,tiger,panda,raccoon,squirrel,mouse,monkey,kangaroo,pig,cow,sheep,hedgehog,teddy-bear,"
+    "face,smiley face"
+)
+_LITTLE = ModelConfig(width=128, num_layers=3, denoiser_layers=3, num_heads=4)
+_TINY = ModelConfig(num_points=16, width=64, num_layers=2, num_heads=4, denoiser_layers=2, dropout=0.0)
+
+_STAGE = TrainConfig(batch_strokes=768, parts=1, sample_every=0)
+_FINE_TUNE = replace(_STAGE, learning_rate=5e-4, warmup=50, scale_weight=0.75, ema_decay=0.998, first_stroke_draws=12,
+                    augmentation=0.15, validate_every=250)  # fmt: skip
+_SMOKE = TrainConfig(batch_strokes=512, parts=1, steps=600, warmup=20, learning_rate=3e-3, ema_decay=0.98,
+                    validate_every=300, sample_every=0)  # fmt: skip
+_FULL = TrainConfig(steps=40_000, batch_strokes=16_384, noise_draws=8, warmup=1000, ema_decay=0.9995,
+                   first_stroke_draws=16, validate_every=2000, sample_every=10_000)  # fmt: skip
+_ABLATION = TrainConfig(category=_FOUR, steps=800, batch_strokes=512, parts=1, learning_rate=2e-3, warmup=100,
+                       ema_decay=0.99, history_noise=0.2, augmentation=0.1, validate_every=800,
+                       sample_every=0)  # fmt: skip
+_RELATED_WEIGHTS, _CAR_WEIGHTS = "runs/related/weights.safetensors", "runs/finetune-car-first/weights.safetensors"
+
+PRESETS = {
+    # the stages of the shipped models, as the headers of checkpoints/ say they were run
+    "all": Preset(
+        "stage 1 of the shipped models: all 345 categories, loss unweighted (shipped: tokens of spacing 'curved')",
+        replace(_STAGE, category="all", steps=5500, warmup=200, ema_decay=0.998, scale_weight=0.0, sample_every=1000),
+        ModelConfig(dropout=0.0)),
+    "base": Preset(
+        "stage 2, from `all`: the base and guide (shipped: stopped at update 13,223 of 20,000, and the first 12,060 "
+        "saw tokens of spacing 'curved')",
+        replace(_STAGE, category="all", steps=20_000, warmup=200, history_noise=0.2, augmentation=0.12,
+                validate_every=1000),
+        init="runs/all/weights.safetensors"),
+    "related": Preset(
+        "stage 3, from `base`: cats, buses, rabbits and cars, with related categories as companions",
+        replace(_STAGE, category=_FOUR, companions=f"{_VEHICLES},{_ANIMALS}", companion_share=0.45, steps=9000,
+                learning_rate=7e-4, warmup=100, scale_weight=0.75, history_noise=0.35, augmentation=0.2),
+        ModelConfig(dropout=0.15), "runs/base/weights.safetensors"),
+    "finetune-cat": Preset(
+        "stage 4, from `related`: the shipped cat",
+        replace(_FINE_TUNE, category="cat", companions=f"{_ANIMALS},rabbit", companion_share=0.3, steps=1000,
+                history_noise=0.25),
+        init=_RELATED_WEIGHTS),
+    "finetune-bus": Preset(
+        "stage 4, from `related`: the shipped bus",
+        replace(_FINE_TUNE, category="bus", companions=f"car,{_VEHICLES}", companion_share=0.4, steps=1000,
+                history_noise=0.3),
+        ModelConfig(dropout=0.15), _RELATED_WEIGHTS),
+    "finetune-rabbit": Preset(
+        "stage 4, from `related`: the shipped rabbit",
+        replace(_FINE_TUNE, category="rabbit", companions=f"{_ANIMALS},cat", companion_share=0.4, steps=800,
+                history_noise=0.4),
+        ModelConfig(dropout=0.2), _RELATED_WEIGHTS),
+    "finetune-car-first": Preset(
+        "stage 4, from `related`: car",
+        replace(_FINE_TUNE, category="car", companions=_VEHICLES, companion_share=0.1, steps=2000, history_noise=0.25),
+        init=_RELATED_WEIGHTS),
+    "finetune-car": Preset(
+        "stage 5, from `finetune-car-first`: the shipped car",
+        replace(_FINE_TUNE, category="car", companions=_VEHICLES, companion_share=0.1, steps=1600, history_noise=0.25),
+        init=_CAR_WEIGHTS),
+    # the profiles of run_all.py, and the weaker models that guide theirs
+    "smoke": Preset("a tiny model in half a minute, to see that everything runs", _SMOKE, _TINY),
+    "smoke-guide": Preset("the weaker model that guides `smoke`", replace(_SMOKE, steps=100), _TINY),
+    "quick": Preset("one category from scratch, the defaults", TrainConfig()),
+    "full": Preset("one category on the 70,000 drawings of the official split; wants a GPU", _FULL),
+    "full-guide": Preset("the weaker model that guides `full`", replace(_FULL, steps=10_000), _LITTLE),
+    # the budgets of studies/ablations.py
+    "ablation": Preset("a little network from scratch, four categories: what ablations change", _ABLATION, _LITTLE),
+    "ablation-fine-tuned": Preset(
+        "the shipped base fine-tuned for a few minutes: what the other ablations change",
+        replace(_ABLATION, steps=300, batch_strokes=768, learning_rate=8e-4), init="checkpoints/base.safetensors"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,7 +253,7 @@ def validate(config: Any) -> None:
             raise ValueError(f"{flag} is '{value}', must be one of {', '.join(choices)}")
         # written so that NaN fails as well
         if (low is not None and not value >= low) or (high is not None and not value <= high):
-            raise ValueError(f"{flag} is {value}, must lie in {low:g} ... {high:g}")
+            raise ValueError(f"{flag} is {value}, must lie in {low:.10g} ... {high:.10g}")
 
 
 def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) -> Config:
@@ -183,30 +274,3 @@ def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) ->
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     return config
-
-
-def refuse_other_run(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise ValueError naming the first setting in which a command, `now`, differs from the run saved in `folder`.
-
-    Both are tables of tables: the parts of a run and their settings. What `now` does not speak of is not compared.
-    """
-    for part, settings in now.items():
-        if different := _difference(saved.get(part), settings):
-            names, found, value = different
-            raise ValueError(
-                f"{folder} holds a run with {' '.join([part, *names])} = {found!r:.200}, this command says "
-                f"{value!r:.200}; repeat its command, or choose another --out"
-            )
-
-
-def _difference(saved: Any, now: Any) -> tuple[list[str], Any, Any] | None:
-    """Return the keys that lead to the first difference of two nested tables, and the two values, or None."""
-    if not isinstance(saved, Mapping) or not isinstance(now, Mapping):
-        return None if saved == now else ([], saved, now)
-    for key in dict.fromkeys([*now, *saved]):
-        if different := _difference(saved.get(key), now.get(key)):
-            names, found, value = different
-            return [str(key), *names], found, value
-    return None
-
-

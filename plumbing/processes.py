@@ -2,9 +2,9 @@
 
 In training all of them hold the same weights and make the same updates. A batch is cut into parts
 (``TrainConfig.parts``) with random numbers of their own; each process computes the gradients of some parts, all
-exchange them and add them up in the order of the parts. In sampling and scoring each process takes whole batches of
-drawings, and all exchange what they made of them. So no result depends on how many processes there are: it is the
-same, bit for bit, where each has as many threads. What they exchange are numbers in tensors, never pickled objects.
+exchange them and add them up in the order of the parts. In sampling each process draws whole batches, and all exchange
+what they drew. So no result depends on how many processes there are: it is the same, bit for bit, where each has as
+many threads. What they exchange are numbers in tensors, never pickled objects.
 """
 
 from __future__ import annotations
@@ -117,7 +117,10 @@ def joined_processes(device: torch.device | None = None) -> Iterator[Group]:
         yield ALONE
         return
     if torch.cuda.is_available() and (device is None or device.type == "cuda"):
-        _take_gpu(int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count())
+        number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= count:
+            raise RunFailed(f"process {number} of this machine finds {count} GPUs: start one process for each")
+        torch.cuda.set_device(number)
     _find_each_other(size)
     try:
         yield Group(dist.get_rank(), size)
@@ -137,9 +140,3 @@ def _find_each_other(size: int) -> None:
         raise RunFailed(f"the {size} processes did not find each other ({str(error).splitlines()[0]})") from error
     finally:
         signal.signal(signal.SIGTERM, handler)
-
-
-def _take_gpu(number: int, count: int) -> None:
-    if number >= count:
-        raise RunFailed(f"process {number} of this machine finds {count} GPUs: start one for each, --nproc-per-node")
-    torch.cuda.set_device(number)

@@ -30,12 +30,12 @@ from checkpoint import TrainedModel, load_with_guide
 from config import CHECKPOINTS, ModelConfig, TrainConfig
 from dataset_utils import load_category, read_ndjson, write_ndjson
 from distances import frechet_distance, kernel_distance
-from drawings.batches import DataChoice, training_batches
+from drawings.batches import training_batches
 from drawings.embedded import embedded_drawings
 from drawings.packed import PackedDrawings
 from generation import generate_drawings
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes
-from training import prepare
+from train_diffusion import DataChoice, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("cat", "bus", "rabbit", "car")

@@ -269,7 +269,7 @@ class _Trainer:
         """Take over what `state` returned; it must come from the same settings."""
         import torch
 
-        from checkpoint import require_pieces
+        from plumbing.run_folder import require_pieces
 
         require_pieces(state, self.state(), str(path))
         changed = {k for k, v in self.settings.items() if k != "workers" and state["config"].get(k) != v}
@@ -294,8 +294,8 @@ def train(
 
     What an epoch shows depends on the seed and the epoch's number alone, so a resumed run sees the same.
     """
-    from checkpoint import load_state, save_state
     from plumbing.devices import best_device
+    from plumbing.run_folder import load_state, save_state
 
     def chosen(epoch: int) -> LabelledDrawings:
         return train_set.capped(config.cap, np.random.default_rng([config.seed, epoch]))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from page import folder as page_folder
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes
 
 DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
+ROOT = Path(__file__).resolve().parent.parent
 TINY = ModelConfig(num_points=8, max_strokes=12, width=32, num_layers=1, num_heads=2, denoiser_layers=1)
 
 
@@ -44,6 +48,28 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], sec
         if process.poll() is not None:
             raise AssertionError(f"it ended by itself: {process.communicate()}")
         time.sleep(0.005)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts commands, one thread each; what is left of them and of all that they started is killed at the end."""
+    processes: list[subprocess.Popen[str]] = []
+    mark = f"STARTED_BY={uuid.uuid4()}"
+
+    def start(arguments: list[str], **variables: str) -> subprocess.Popen[str]:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", **variables} | dict([mark.split("=")])
+        processes.append(subprocess.Popen(arguments, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))  # fmt: skip
+        return processes[-1]
+
+    yield start
+    for environ in Path("/proc").glob("[0-9]*/environ"):  # the workers of torchrun are in sessions of their own
+        with contextlib.suppress(OSError):
+            if mark.encode() in environ.read_bytes():
+                os.kill(int(environ.parent.name), signal.SIGKILL)
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def pytest_report_header() -> str:
