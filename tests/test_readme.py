@@ -13,13 +13,13 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import make_splits
 import numpy as np
 import pytest
 from safetensors import safe_open
 
 import dataset_utils
 import distances
-import make_splits
 import metrics
 from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH, ModelConfig, SampleConfig, TrainConfig, resolve_category
 from plumbing.command_line import config_from_arguments
