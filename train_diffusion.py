@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of TrainConfig and ModelConfig is a flag."""
     parser = script_parser(__doc__)
     add_config_arguments(parser, TrainConfig)
-    add_config_arguments(parser.add_argument_group("model"), ModelConfig)  # type: ignore[arg-type]
+    add_config_arguments(parser.add_argument_group("model"), ModelConfig)
     parser.add_argument("--init", help="weights to start from (fine-tuning)")
     parser.add_argument("--out", help="folder of the run (default runs/<category>)")
     parser.add_argument("--data-dir", help="folder of <category>.ndjson files or shards, or 'embedded'")
@@ -103,12 +103,12 @@ def check_input(
 ) -> None:
     """Refuse, without torch, what cannot be trained: unknown categories, weights to begin from, a folder in use."""
     from dataset_utils import category_list
-    from weights_header import read_weights_header
+    from diffusion_model import load_weights
 
     for names in (config.category, config.companions):
         category_list(names, data_dir)
     if init is not None:
-        read_weights_header(init)
+        load_weights(init)
     refuse_unlike_saved(out, config, None if init else model_config)
     check_folder(out)
 

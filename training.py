@@ -23,17 +23,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from checkpoint import (
-    TrainedModel,
-    load_state,
-    load_weights,
-    require_pieces,
-    save_state,
-    save_weights,
-    sha256_of,
-)
+from checkpoint import load_state, require_pieces, save_state
 from config import ATTRIBUTION, SETTINGS_FILE, STATE_FILE, ModelConfig, RunFailed, TrainConfig, refuse_other_run
-from diffusion_model import StrokeDiffusionModel
+from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar
 from drawings.batches import (
     Batch,
@@ -44,12 +36,12 @@ from drawings.batches import (
     random_affine,
     training_batches,
 )
-from generation import generate_drawings
 from plumbing.command_line import Terminated
 from plumbing.devices import autocast_for, best_device
 from plumbing.files import append_line, write_atomically
 from plumbing.processes import ALONE, Group, ProcessLost
 from rendering import grid_image, save_image
+from sample_diffusion import generate_drawings
 from stroke_tokens import Whitening
 from training_losses import losses, num_errors, validation_losses
 
@@ -400,9 +392,9 @@ def prepare(
     start: dict[str, Any] = {"model": dataclasses.asdict(model_config), "init_sha256": None}
     model = StrokeDiffusionModel(model_config, len(data.categories))
     if initial is None or init is None:
-        whitening = Whitening.fit(data.train.sample_vectors(), components=model_config.whitening == "components")
+        whitening = Whitening.fit(data.train.sample_vectors())
     else:
-        start |= {"init": init.name, "init_sha256": sha256_of(init)}
+        start |= {"init": init.name, "init_sha256": initial.sha256}
         model.load_state_dict(initial.model.state_dict())
         whitening = initial.whitening
     trained = TrainedModel(model, whitening, data.categories, {"start": start, "lineage": lineage_of(initial)})

@@ -14,17 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from checkpoint import (
-    TrainedModel,
-    load_state,
-    load_weights,
-    load_with_guide,
-    save_state,
-    save_weights,
-    sha256_of,
-)
+from checkpoint import load_state, save_state
 from config import CHECKPOINTS, RunFailed
-from plumbing.tensor_files import DIGEST, read_header
+from diffusion_model import TrainedModel, load_weights, load_with_guide, save_weights
+from plumbing.tensor_files import DIGEST, read_header, sha256_of
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -29,9 +29,9 @@ from test_house import SCRIPTS
 
 import run_all
 import sample_diffusion
-from checkpoint import TrainedModel, save_weights
 from config import CATEGORIES
 from dataset_utils import read_ndjson, write_ndjson
+from diffusion_model import TrainedModel, save_weights
 from drawings.embedded import embedded_drawings
 from plumbing.tensor_files import DIGEST
 

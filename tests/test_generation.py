@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoint import TrainedModel
-from generation import StrokeRandomness, generate_drawings, official_form
+from diffusion_model import TrainedModel
+from sample_diffusion import StrokeRandomness, generate_drawings, official_form
 from stroke_tokens import Whitening
 
 

@@ -24,8 +24,9 @@ from conftest import wait_until
 
 import train_diffusion
 import training
-from checkpoint import load_state, load_weights, save_state
+from checkpoint import load_state, save_state
 from config import RunFailed
+from diffusion_model import load_weights
 from plumbing.files import locked_folder
 
 ROOT = Path(__file__).resolve().parent.parent

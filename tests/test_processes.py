@@ -22,13 +22,14 @@ from test_interrupted_training import ENVIRONMENT, ROOT, STATE, TINY, assert_sam
 import sample_diffusion
 import train_diffusion
 import training
-from checkpoint import TrainedModel, load_state
+from checkpoint import load_state
 from config import SETTINGS_FILE, ModelConfig, SampleConfig, TrainConfig
 from dataset_utils import write_ndjson
+from diffusion_model import TrainedModel
 from drawings.batches import Batch, DataChoice
 from drawings.embedded import embedded_drawings
-from generation import generate_drawings, official_form
 from plumbing.processes import ALONE, Group
+from sample_diffusion import generate_drawings, official_form
 
 MODEL = ModelConfig(num_points=8, width=32, num_layers=1, num_heads=2, denoiser_layers=1)
 

@@ -17,9 +17,10 @@ from conftest import DATA_DIR, wait_until
 import sample_diffusion
 import train_diffusion
 import training
-from checkpoint import load_state, load_weights
+from checkpoint import load_state
 from config import ModelConfig, RunFailed, TrainConfig
 from dataset_utils import read_ndjson, write_ndjson
+from diffusion_model import load_weights
 from diffusion_process import cosine_alpha_bar
 from drawings.batches import Batch, DataChoice, StrokeSet, load_training_data
 from drawings.embedded import embedded_drawings
