@@ -35,7 +35,7 @@ from dataset_utils import read_ndjson, write_ndjson
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_with_guide
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
 from drawings.packed import PackedDrawings
-from drawings.simplify import simplify_drawing, simplify_stroke
+from drawings.simplify import official_form
 from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
@@ -100,8 +100,7 @@ def draw_batch(
 
     `prefixes` are the strokes that the drawings begin with, equally many in each, maybe none.
     """
-    model, whitening = trained.model, trained.whitening
-    device, longest = model.position.device, model.config.max_strokes
+    model, device, longest = trained.model, trained.model.position.device, trained.model.config.max_strokes
     alpha_bar = cosine_alpha_bar(len(model.time_table))
     tokens = encode_prefixes(trained, prefixes)
     predictor = Predictor.begin(model, trained.category_id(category), tokens)
@@ -120,6 +119,7 @@ def draw_batch(
 
     for k in range(len(prefixes[0]), longest + 1):
         random = StrokeRandomness(config.seed, [indices[row] for row in growing.tolist()], k, model.token_dim, device)
+        # stop?
         if k > 0:
             ends = torch.sigmoid(model.stop_logits(predictor.state.last).float()).cpu().numpy()
             result.not_finite += int(np.isnan(ends).sum())  # they end here, for NaN compares as false
@@ -128,18 +128,19 @@ def draw_batch(
             keep(goes_on)
         if k == longest or len(growing) == 0:
             break
+        # denoise the next stroke
         for x_t, _ in sampler_steps(config.sampler, denoise, random.normal, alpha_bar, config.steps, config.eta):
-            stroke = x_t
             if watch is not None:
-                watch(k, vectors_to_points(whitening.decode(stroke)))
-        points = vectors_to_points(whitening.decode(stroke))
+                watch(k, vectors_to_points(trained.whitening.decode(x_t)))
+        points = vectors_to_points(trained.whitening.decode(x_t))
         finite = np.isfinite(points).all((1, 2))
         result.not_finite += int((~finite).sum())
         keep(finite)
+        # remember it
         for row, own in zip(growing, points[finite], strict=True):
             result.drawings[row].append(own)
         for each in predictors:
-            each.remember(stroke[torch.from_numpy(finite).to(device)])
+            each.remember(x_t[torch.from_numpy(finite).to(device)])
     result.unfinished = len(growing)
     return result
 
@@ -294,23 +295,6 @@ def generate_drawings(
             result.not_finite += batch.not_finite
         progress(len(rows))
     return result
-
-
-def official_form(drawing: Drawing, kept_strokes: int = 0) -> tuple[Drawing, int]:
-    """Return a generated drawing in the official simplified form, strokes uint8 (n, 2), and how many points it clipped.
-
-    A whole drawing is aligned to the top left, scaled so that its longest side is 255 and simplified (RDP, epsilon
-    2), as the dataset's own were. Where the first `kept_strokes` strokes were given they stay as they are: the new
-    ones are simplified in place and points outside 0 ... 255 clipped.
-    """
-    if kept_strokes == 0:
-        return simplify_drawing(drawing), 0
-    new, clipped = [], 0
-    for stroke in drawing[kept_strokes:]:
-        rounded = np.rint(simplify_stroke(stroke))
-        clipped += int(((rounded < 0) | (rounded > 255)).any(-1).sum())
-        new.append(np.clip(rounded, 0, 255).astype(np.uint8))
-    return [np.asarray(stroke) for stroke in drawing[:kept_strokes]] + new, clipped
 
 
 # ------------------------------------------------------------------ a run
@@ -549,8 +533,7 @@ def build_parser() -> argparse.ArgumentParser:
     what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
     what.add_argument("--category", required=True, help="cat, bus, rabbit or car (kedi, otobüs, tavşan, araba)")
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
-    what.add_argument("--prefix", metavar="FILE", help="ndjson of unfinished drawings to continue; --n repeats or cuts "
-                      "them")  # fmt: skip
+    what.add_argument("--prefix", metavar="FILE", help="ndjson of drawings to continue, repeated or cut to --n")
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
     add_config_arguments(how, SampleConfig, only=("sampler", "steps", "eta"))
     how.add_argument("--guidance", type=strength, metavar="X", default=argparse.SUPPRESS,
@@ -575,8 +558,7 @@ def main(argv: list[str] | None = None) -> Sampled:
         raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
     if AS_TUNED != config.guidance < 0:
         raise ValueError(f"--guidance is {config.guidance:g}, must lie in 0 ... 20, or be auto")
-    device = best_device(arguments.device)
-    with joined_processes(device, PATIENCE) as group:
+    with joined_processes(best_device(arguments.device), PATIENCE) as group:
         trained, category = chosen_model(arguments, config)
         prefix = None
         if arguments.prefix:
