@@ -20,7 +20,6 @@ TURKISH_NAMES = {"kedi": "cat", "otobus": "bus", "tavsan": "rabbit", "araba": "c
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
 SPLITS = ("auto", "official", "leak-free", "local")
 SCHEDULES = ("cosine", "constant-decay")
-SPACINGS = ("even", "curved", "fitted")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
@@ -90,14 +89,6 @@ class ModelConfig:
     num_heads: int = option(8, "attention heads", minimum=1, maximum=64)
     denoiser_layers: int = option(4, "layers of the stroke denoiser", minimum=1, maximum=64)
     dropout: float = option(0.1, "dropout in training", minimum=0, maximum=0.9)
-    spacing: str = option("fitted", "points of a token: even in arc length, denser in curves, or fitted to the stroke",
-                          choices=SPACINGS)  # fmt: skip
-    whitening: str = option("components", "tokens by principal components, or points of one common scale",
-                            choices=("components", "points"))  # fmt: skip
-    denoiser: str = option("attention", "the denoiser attends to earlier strokes, or is an MLP of equal cost",
-                           choices=("attention", "mlp"))  # fmt: skip
-    denoiser_category: str = option("through-history", "how the denoiser learns the category",
-                                    choices=("through-history", "direct"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -231,15 +222,18 @@ class SampleConfig:
     """One sampling run: which drawings, by which sampler."""
 
     n: int = option(64, "number of drawings", minimum=1, maximum=10_000_000)
-    seed: int = option(0, "seed; drawing i depends on it and on i alone", minimum=0, maximum=2**31 - 1)
+    seed: int = option(0, "random seed; drawing i depends on it and on i alone, up to rounding",
+                       minimum=0, maximum=2**31 - 1)  # fmt: skip
     sampler: str = option("dpm-solver++", "diffusion sampler", choices=SAMPLERS)
     steps: int = option(20, "denoising steps per stroke; ancestral always takes all", minimum=1, maximum=1000)
     eta: float = option(0.0, "DDIM only: 0 deterministic, 1 as noisy as ancestral", minimum=0, maximum=1)
-    guidance: float = option(AS_TUNED, "strength of guidance, 1 is off, -1 is what the checkpoint was tuned for",
-                             minimum=AS_TUNED, maximum=20)  # fmt: skip
+    guidance: float = option(AS_TUNED, "strength of guidance, 1 is off; -1, or auto, is what the checkpoint was tuned "
+                                       "for", minimum=AS_TUNED, maximum=20)  # fmt: skip
     guide: str = option("tuned", "guide away from: weights of a weaker model, 'null' for no category, or 'tuned': "
                                  "what the checkpoint was tuned with")  # fmt: skip
-    batch_size: int = option(256, "drawings at once; changes speed, not drawings", minimum=1, maximum=100_000)
+    batch_size: int = option(256, "drawings at once: more are faster and need more memory; of 64 drawings 1 to 6 "
+                                  "differ by a pixel from those of another size, which rounds otherwise",
+                             minimum=1, maximum=100_000)  # fmt: skip
     precision: str = option("float32", "arithmetic of the network", choices=PRECISIONS)
 
 

@@ -41,8 +41,9 @@ from plumbing.command_line import check_file, is_first_process, run_script, scri
 from plumbing.files import write_atomically
 from rendering import FEATURE_RENDERING
 from scoring import official as official_metrics
+from scoring.feature_network import load_feature_network
+from scoring.reference import reference_categories
 from scoring.stroke_statistics import describe_strokes, stroke_distances
-from weights_header import network_categories, reference_categories
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from plumbing.processes import Group
@@ -261,7 +262,8 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError("--training is given without --real: the shipped reference brings its own")
     generated = _read_drawings(arguments.generated)
     real, training = (_read_drawings(path) if path else None for path in (arguments.real, arguments.training))
-    category = resolve_category(arguments.category or word_of(arguments.generated), network_categories(NETWORK_PATH))
+    known = load_feature_network(NETWORK_PATH).classes
+    category = resolve_category(arguments.category or word_of(arguments.generated), known)
     if real is None and category not in (held := reference_categories(REFERENCE_PATH)):
         raise ValueError(f"{REFERENCE_PATH}: holds {', '.join(held) or 'nothing'}, not '{category}'; give --real")
     files = {name: getattr(arguments, name) for name in ("real", "generated", "training")}
@@ -283,7 +285,7 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _digest_of(files: Sequence[Path | None], settings: Sequence[Any]) -> bytes:
     """Return a hash of the content of files and of settings."""
-    from checkpoint import sha256_of
+    from plumbing.tensor_files import sha256_of
 
     content = [sha256_of(path) if path else None for path in files]
     return hashlib.sha256(json.dumps([content, *settings]).encode()).digest()

@@ -11,7 +11,6 @@ an earlier call has trained is used again; --retrain starts anew. Data: Quick, D
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import platform
 import shutil
@@ -33,10 +32,11 @@ from config import (
     SampleConfig,
     resolve_category,
 )
+from diffusion_model import load_with_guide
 from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
 from plumbing.files import locked_folder, write_atomically
-from sample_diffusion import check_model, known_categories
-from weights_header import network_categories, read_weights_header, reference_categories
+from sample_diffusion import known_categories
+from scoring.reference import reference_categories
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
     from numpy.typing import NDArray
@@ -89,11 +89,9 @@ def draws_shipped(category: str, profile: Profile, arguments: argparse.Namespace
 
 def check_files(categories: list[str], profile: Profile, arguments: argparse.Namespace) -> None:
     """Refuse, without torch, shipped files that are missing or damaged: before anything is drawn or trained."""
-    network_categories(NETWORK_PATH)
-    read = functools.cache(read_weights_header)  # the guide is the same for all
     for category in categories:
         if draws_shipped(category, profile, arguments):
-            check_model(CHECKPOINTS / f"{category}.safetensors", category, SampleConfig(), read)
+            load_with_guide(CHECKPOINTS / f"{category}.safetensors").category_id(category)
 
 
 def check_device(profile: Profile, arguments: argparse.Namespace) -> None:
@@ -209,7 +207,6 @@ def load_data(category: str, profile: Profile, arguments: argparse.Namespace) ->
 def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -> CategoryResult:
     """Do everything for one category in the folder `out` and return what the report shows."""
     import sample_diffusion
-    from checkpoint import sha256_of
     from reports.gallery import PAGE_DRAWINGS, RealDrawings, probabilities, write_gallery
     from reports.report import CategoryResult
     from scoring.feature_network import load_feature_network
@@ -220,7 +217,7 @@ def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -
     trained = sample_diffusion.load_model(weights, device=arguments.device)
     config = SampleConfig(n=arguments.n or profile.drawings, seed=arguments.seed)
     sampled = sample_diffusion.sample(trained, category, config)
-    sampled.conditions |= {"checkpoint": weights.name, "checkpoint_sha256": sha256_of(weights)}
+    sampled.conditions |= {"checkpoint": weights.name, "checkpoint_sha256": trained.sha256}
 
     at_hand = is_at_hand(data, profile)
     sampled.conditions["data_at_hand"] = data.source if at_hand else "none"

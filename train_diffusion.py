@@ -30,7 +30,6 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from checkpoint import TrainedModel, load_weights, save_weights, sha256_of
 from config import (
     ATTRIBUTION,
     PRESETS,
@@ -41,7 +40,7 @@ from config import (
     TrainConfig,
 )
 from dataset_utils import category_list, load_category
-from diffusion_model import StrokeDiffusionModel
+from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
 from drawings.batches import (
     Batch,
@@ -52,7 +51,6 @@ from drawings.batches import (
     stroke_set,
     training_batches,
 )
-from generation import generate_drawings
 from plumbing.command_line import (
     Terminated,
     add_config_arguments,
@@ -76,7 +74,9 @@ from plumbing.run_folder import (
     require_pieces,
     save_state,
 )
+from plumbing.tensor_files import sha256_of
 from rendering import grid_image, save_image
+from sample_diffusion import generate_drawings
 from stroke_tokens import Whitening
 
 VALIDATION_DRAWINGS = 384
@@ -398,7 +398,7 @@ def load_training_data(
             load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
         )
     ids = [categories.index(name) for name in targets + companions]
-    form = (model_config.num_points, model_config.max_strokes, model_config.spacing)
+    form = (model_config.num_points, model_config.max_strokes)
     train = stroke_set([data.train for data in loaded], ids, *form)
     own = slice(0, len(targets))
     held_out = stroke_set([data.test for data in loaded[own]], ids[own], *form)
@@ -432,7 +432,7 @@ def prepare(
     lineage: list[dict[str, Any]] = []  # the conditions of all trainings before this one, the oldest first
     model = StrokeDiffusionModel(model_config, len(data.categories))
     if initial is None or init is None:
-        whitening = Whitening.fit(data.train.sample_vectors(), components=model_config.whitening == "components")
+        whitening = Whitening.fit(data.train.sample_vectors())
     else:
         start |= {"init": init.name, "init_sha256": sha256_of(init)}
         before = dict(initial.conditions)

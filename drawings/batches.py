@@ -40,7 +40,6 @@ class StrokeSet:
     rows: tuple[np.ndarray, ...]  # int32
     category: np.ndarray  # int64 (C,)
     num_points: int
-    spacing: str
     too_long: int
 
     def __len__(self) -> int:
@@ -106,7 +105,7 @@ class StrokeSet:
         return torch.cat(blocks)
 
     def _vectors(self, points: np.ndarray, offsets: np.ndarray) -> Tensor:
-        return points_to_vectors(resample_strokes(points, offsets, self.num_points, self.spacing))
+        return points_to_vectors(resample_strokes(points, offsets, self.num_points))
 
 
 @dataclass
@@ -143,7 +142,6 @@ def stroke_set(
     category_ids: Sequence[int],
     num_points: int,
     max_strokes: int,
-    spacing: str = "fitted",
 ) -> StrokeSet:
     """Return packed drawings, one entry per category, as what batches are made from; longer ones are left out, counted.
 
@@ -153,7 +151,7 @@ def stroke_set(
     if not any(map(len, rows)):
         raise ValueError(f"no drawing of at most {max_strokes} strokes is left to train on")
     too_long = sum(map(len, drawings)) - sum(map(len, rows))
-    return StrokeSet(tuple(drawings), rows, np.array(category_ids, dtype=np.int64), num_points, spacing, too_long)
+    return StrokeSet(tuple(drawings), rows, np.array(category_ids, dtype=np.int64), num_points, too_long)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,23 @@ def simplify_drawing(drawing: Sequence[npt.ArrayLike], epsilon: float = EPSILON)
 def simplify_stroke(stroke: npt.ArrayLike, epsilon: float = EPSILON) -> Stroke:
     """Return one stroke, resampled at 1 pixel and thinned to the points that RDP keeps, float64 (m, 2) in pixels."""
     return _simplify([_checked(stroke)], epsilon)[0]
+
+
+def official_form(drawing: Sequence[npt.NDArray[Any]], kept_strokes: int = 0) -> tuple[list[npt.NDArray[Any]], int]:
+    """Return a generated drawing in the official simplified form, strokes uint8 (n, 2), and how many points it clipped.
+
+    A whole drawing is aligned to the top left, scaled so that its longest side is 255 and simplified (RDP, epsilon
+    2), as the dataset's own were. Where the first `kept_strokes` strokes were given they stay as they are: the new
+    ones are simplified in place and points outside 0 ... 255 clipped.
+    """
+    if kept_strokes == 0:
+        return simplify_drawing(drawing), 0
+    new, clipped = [], 0
+    for stroke in drawing[kept_strokes:]:
+        rounded = np.rint(simplify_stroke(stroke))
+        clipped += int(((rounded < 0) | (rounded > 255)).any(-1).sum())
+        new.append(np.clip(rounded, 0, 255).astype(np.uint8))
+    return [np.asarray(stroke) for stroke in drawing[:kept_strokes]] + new, clipped
 
 
 def _checked(stroke: npt.ArrayLike) -> Stroke:

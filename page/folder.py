@@ -142,7 +142,7 @@ def _fetch_runtime(folder: Path) -> None:
 def _write_networks(folder: Path) -> dict[str, Any]:
     """Write networks and numbers into `folder` and return what site.json tells of them under `networks`."""
     # here, so that whether a folder is current is known without torch
-    from checkpoint import load_with_guide
+    from diffusion_model import load_with_guide
     from diffusion_process import cosine_alpha_bar
     from page.models import export_models, export_recogniser
     from scoring.feature_network import load_feature_network

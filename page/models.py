@@ -57,9 +57,7 @@ class HistoryStep(nn.Module):
         model = self.model
         position = model.position[history.shape[1]]
         x = is_stroke * model.read_stroke(token) + model.category(category) + position
-        state = model.extend(
-            x, category, _as_caches(history, self.num_heads), _as_caches(denoiser, self.num_heads)
-        )
+        state = model.extend(x, _as_caches(history, self.num_heads), _as_caches(denoiser, self.num_heads))
         logit = model.stop_logits(state.last)
         return state.last, state.modulation, logit, _stacked(state.history), _stacked(state.denoiser)
 

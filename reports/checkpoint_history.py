@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config import NETWORK_PATH, REFERENCE_PATH, ModelConfig, TrainConfig
+from diffusion_model import load_weights
 from plumbing.files import write_atomically
-from plumbing.tensor_files import sha256_of
+from plumbing.tensor_files import read_header
 from reports.tables import part
-from weights_header import read_weights_header
 
 if TYPE_CHECKING:  # torch takes over a second to import: whoever imports this answers --help before it
-    from checkpoint import TrainedModel
+    from diffusion_model import TrainedModel
 
 UNKNOWN = "unknown"
 BASE = "base"
@@ -70,17 +70,13 @@ def read_checkpoints(folder: Path, first: Sequence[str] = ()) -> list[Shipped]:
 
     order = [BASE, *first]
     paths.sort(key=lambda path: order.index(path.stem) if path.stem in order else len(order))
-    headers = [read_weights_header(path) for path in paths]
-
-    from checkpoint import load_weights  # torch: damaged headers are told before it
-
     shipped = []
-    for path, header in zip(paths, headers, strict=True):
+    for path in paths:
         trained = load_weights(path)
         lineage = trained.conditions.get("lineage")
         earlier = [part(stage) for stage in lineage] if isinstance(lineage, list) else []
         stages = [*earlier, trained.conditions]
-        shipped.append(Shipped(path, trained, header.storage, sha256_of(path), stages))
+        shipped.append(Shipped(path, trained, read_header(path).types["model.position"], trained.sha256, stages))
     return shipped
 
 

@@ -24,6 +24,7 @@ import rendering
 from config import ATTRIBUTION
 from dataset_utils import load_category
 from plumbing.processes import ALONE, Group
+from plumbing.tensor_files import read_header
 from scoring.feature_network import (
     LoadedNetwork,
     describe_pictures,
@@ -278,3 +279,13 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
         training=parts["training"].features,
         num_learned_from=num_learned_from,
     )
+
+
+def reference_categories(path: Path) -> list[str]:
+    """Return the categories that a file of reference features holds, sorted; none where there is no file."""
+    if not path.exists():
+        return []
+    counts = read_header(path).value("counts")
+    if not isinstance(counts, dict):
+        raise ValueError(f"{path}: no file of references (its counts are no table)")
+    return sorted(counts)

@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from config import CHECKPOINTS, NETWORK_PATH, SampleConfig
 from plumbing.command_line import check_file, run_script, script_parser
-from weights_header import guide_path, network_categories, read_weights_header
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
-    from checkpoint import TrainedModel
+    from diffusion_model import TrainedModel
     from scoring.feature_network import LoadedNetwork
     from scoring.reference import Reference
 
@@ -134,7 +133,7 @@ def weights_of(run: str, category: str) -> Path:
 def trained_conditions(line: Line, data_dir: str | None) -> dict[str, Any]:
     """Train a line where it is not trained yet, and return what the training was."""
     import train_diffusion
-    from checkpoint import load_weights
+    from diffusion_model import load_weights
 
     folder = ROOT / "runs" / "ablations" / line.run
     place = ["--out", str(folder), *(["--data-dir", data_dir] if data_dir else [])]
@@ -227,10 +226,12 @@ def measured_rows() -> list[dict[str, Any]]:
 
 def check_shipped(line: Line) -> None:
     """Refuse, before anything is trained, shipped weights of a line that are missing or damaged."""
+    from diffusion_model import load_with_guide
+
     for category in line.categories:
         for run in (line.weights, line.guide):
             if run.startswith("shipped"):
-                guide_path(read_weights_header(weights_of(run, category)))
+                load_with_guide(weights_of(run, category))
 
 
 def main(argv: list[str] | None = None) -> Path:
@@ -248,7 +249,6 @@ def main(argv: list[str] | None = None) -> Path:
     from dataset_utils import available_categories, load_category
 
     available_categories(arguments.data_dir)
-    network_categories(NETWORK_PATH)
     for line in lines:
         check_shipped(line)
     held_out = {name: load_category(name, data_dir=arguments.data_dir, split="local").test for name in SCORED}

@@ -26,14 +26,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rendering
-from checkpoint import TrainedModel, load_with_guide
 from config import CHECKPOINTS, ModelConfig, TrainConfig
 from dataset_utils import load_category, read_ndjson, write_ndjson
+from diffusion_model import TrainedModel, load_with_guide
 from distances import frechet_distance, kernel_distance
 from drawings.batches import training_batches
 from drawings.embedded import embedded_drawings
 from drawings.packed import PackedDrawings
-from generation import generate_drawings
+from sample_diffusion import generate_drawings
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes
 from train_diffusion import DataChoice, prepare
 

@@ -41,7 +41,6 @@ from plumbing.command_line import (
     script_parser,
 )
 from plumbing.files import locked_folder
-from weights_header import network_categories
 
 if TYPE_CHECKING:
     import torch
@@ -385,10 +384,12 @@ def picture_files(folder: Path | None, data_dir: Path) -> dict[str, Path]:
 
 def check_network(path: Path, measure: bool, data_dir: Path) -> None:
     """Refuse, without torch, a network that is there but damaged, or is to be measured on other categories."""
+    from scoring.feature_network import load_feature_network
+
     names = category_names(data_dir)
     if not path.exists() and not measure:
         check_file(path)
-    elif network_categories(path) != names and measure:
+    elif load_feature_network(path).classes != names and measure:
         raise ValueError(f"{data_dir}: holds {len(names)} categories that are not those of {path}")
 
 

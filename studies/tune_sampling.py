@@ -9,16 +9,17 @@ on. Test drawings have no say in it. Data: Quick, Draw! dataset, (c) Google, CC 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
+from diffusion_model import TrainedModel, load_weights, save_weights
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
-from plumbing.tensor_files import sha256_of
-from weights_header import WeightsHeader, check_guide, network_categories, read_weights_header
+from plumbing.devices import best_device
+from sample_diffusion import sample, weaker_network
 
 if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
-    from checkpoint import TrainedModel
     from drawings.packed import Drawing
     from scoring.feature_network import LoadedNetwork
 
@@ -34,7 +35,6 @@ def figures(
     """Return KID against the features `real` (N, D), top-1 and the mean number of strokes of one way of sampling."""
     from distances import kernel_distance
     from metrics import recognisability
-    from sample_diffusion import sample
     from scoring.reference import describe_drawings
 
     drawings = sample(trained, category, config).drawings
@@ -86,10 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_source(source: str | None, header: WeightsHeader) -> None:
+def check_source(source: str | None, trained: TrainedModel) -> None:
     """Refuse to tune a model of people's drawings against those of a program."""
-    if source == "embedded" and header.conditions.get("data") != ["embedded"]:
-        raise ValueError(f"only embedded drawings are at hand, and {header.path.name} was not trained on them; give "
+    if source == "embedded" and trained.conditions.get("data") != ["embedded"]:
+        raise ValueError(f"only embedded drawings are at hand, and {trained.file} was not trained on them; give "
                          "--data-dir")  # fmt: skip
 
 
@@ -104,31 +104,26 @@ def main(argv: list[str] | None = None) -> Path:
         raise ValueError(f"--strengths is '{arguments.strengths}', must be numbers with commas") from None
     for strength in strengths:
         validate(SampleConfig(guidance=strength))
-    header, weaker = (read_weights_header(path) for path in (arguments.checkpoint, arguments.guide))
-    network_categories(NETWORK_PATH)
-    category = resolve_category(arguments.category, header.categories)
-    header.category_id(category)
-    check_guide(header, weaker, category)
+    device = best_device(arguments.device)
+    trained, guide = (load_weights(path, device) for path in (arguments.checkpoint, arguments.guide))
+    category = resolve_category(arguments.category, trained.categories)
+    trained.category_id(category)
+    weaker_network(replace(trained, guide=guide), category)
     check_file(arguments.out)
-    check_source(arguments.data_dir, header)
+    check_source(arguments.data_dir, trained)
 
     from dataset_utils import load_category
 
     data = load_category(category, data_dir=arguments.data_dir, split=arguments.split)
-    check_source(data.source, header)
+    check_source(data.source, trained)
 
-    from checkpoint import load_weights, save_weights
-    from plumbing.devices import best_device
-
-    device = best_device(arguments.device)
-    trained, guide = (load_weights(path, device) for path in (arguments.checkpoint, arguments.guide))
     real = list(data.train)
     real = real[:: max(1, len(real) // REAL_DRAWINGS)][:REAL_DRAWINGS]
     tried = tuned(trained, data.category, strengths, guide, arguments.n, real)
     best = tried[0]
     trained.conditions["sampling"] = {
         "guidance": best["guidance"],
-        "guide": {"file": arguments.guide.name, "sha256": sha256_of(arguments.guide)} if best["guide"] else None,
+        "guide": {"file": arguments.guide.name, "sha256": guide.sha256} if best["guide"] else None,
         "tried": tried,
         "against": f"{len(real)} training drawings",
         "n": arguments.n,

@@ -18,10 +18,9 @@ import torch
 from playwright.sync_api import Browser, sync_playwright
 
 import draw_with_me
-from checkpoint import TrainedModel, save_weights
 from config import ModelConfig
 from dataset_utils import PackedDrawings, load_category
-from diffusion_model import StrokeDiffusionModel
+from diffusion_model import StrokeDiffusionModel, TrainedModel, save_weights
 from page import folder as page_folder
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes
 

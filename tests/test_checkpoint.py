@@ -11,14 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from checkpoint import (
+from config import CHECKPOINTS
+from diffusion_model import (
     TrainedModel,
     load_weights,
     load_with_guide,
     save_weights,
     sha256_of,
 )
-from config import CHECKPOINTS
 from plumbing.tensor_files import DIGEST, read_header
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,8 +23,8 @@ from conftest import DATA_DIR, wait_until
 from watched_training import noting
 
 import train_diffusion
-from checkpoint import load_weights
 from config import CHECKPOINTS, PRESETS, ModelConfig, RunFailed, TrainConfig
+from diffusion_model import load_weights
 from drawings.batches import StrokeSet
 from plumbing.command_line import stop_signals
 from plumbing.files import locked_folder
