@@ -57,6 +57,7 @@ def test_at_every_moment_of_writing_there_is_a_whole_state(
         operation = getattr(os, name)
 
         def looking(*arguments: Any, operation: Callable[..., Any] = operation, **options: Any) -> Any:
+            assert path.exists()
             seen.append(step_of(path))
             return operation(*arguments, **options)
 
