@@ -51,10 +51,11 @@ RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 NPM_SECONDS = 300
-NETWORKS_FORM = 2
+NETWORKS_FORM = 3
 """Counted up whenever this file, or the code that it exports, writes other networks from the same weights."""
-SMALLEST_STORED = 1024
-"""Numbers of a weight from which on it is stored in two bytes each."""
+SMALLEST_STORED = 16_384
+"""Numbers of a weight from which on it is stored in two bytes each: smaller ones the exporter would widen itself, into
+constants that no longer bear the weight's name."""
 
 
 # ------------------------------------------------------------------ the folder
@@ -65,7 +66,7 @@ def build_site(out: Path, say: Callable[[str], object] = print) -> bool:
 
     The weights of each category and of their guide become ONNX files, whose names carry a hash of their content; where
     only the browser's files have changed, the networks stay. Nothing is overwritten or removed but what an earlier
-    build wrote. Raises ValueError, in one line, without the packages of requirements-page.txt, without npm or the
+    build wrote. Raises ValueError, in one line, without the packages of requirements/page.txt, without npm or the
     network, and where the folder holds something else.
     """
     before, networks_version = _site(out), _version_of_networks()
@@ -146,7 +147,7 @@ def _fetch_and_export(folder: Path, say: Callable[[str], object]) -> dict[str, A
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
             raise ValueError(f"{package} is not installed, which the page's networks are written with: "
-                             "pip install -r requirements-page.txt")  # fmt: skip
+                             "pip install -r requirements/page.txt")  # fmt: skip
     say(f"fetching {RUNTIME} from the npm registry")
     _fetch_runtime(folder / "ort")
     say("writing the networks as ONNX, about a minute")

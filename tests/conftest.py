@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, sync_playwright
 
-import draw_with_me
 from checkpoint import TrainedModel, save_weights
 from config import ModelConfig
 from dataset_utils import PackedDrawings, load_category
 from diffusion_model import StrokeDiffusionModel
-from page import folder as page_folder
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes
 
 DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
@@ -74,56 +69,3 @@ def tiny_weights(tiny_model: TrainedModel, tmp_path: Path) -> Path:
     """The little model as a file."""
     save_weights(tmp_path / "tiny.safetensors", tiny_model, torch.float32)
     return tmp_path / "tiny.safetensors"
-
-
-# ------------------------------------------------------------------ a real browser
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_OPTIONS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-
-def missing(reason: str) -> None:
-    """Skip with a reason, where BROWSER_TESTS=required fail with it: CI must not pass without a browser."""
-    if os.environ.get("BROWSER_TESTS") == "required":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def page_site() -> Path:
-    """The folder of the page, put together where it is not current."""
-    if not page_folder.is_current(draw_with_me.SITE):
-        try:
-            draw_with_me.prepare(draw_with_me.SITE)
-        except ValueError as error:  # no npm, no network
-            missing(f"the page could not be put together: {error}")
-    return draw_with_me.SITE
-
-
-@pytest.fixture(scope="session")
-def page_url(page_site: Path) -> Iterator[str]:
-    """The address of the page, served as a person's own machine serves it."""
-    with draw_with_me.open_server(page_site, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://{draw_with_me.HOST}:{server.server_port}/"
-        server.shutdown()
-
-
-def browser_path() -> str | None:
-    """The browser that $CHROMIUM names, or the first of some that is installed."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium of this machine."""
-    path = browser_path()
-    if path is None:
-        missing(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=list(BROWSER_OPTIONS))
-        yield opened
-        opened.close()
