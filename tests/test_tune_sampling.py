@@ -37,6 +37,7 @@ def test_every_way_is_tried_and_the_best_is_kept_and_used(guide: Path, capsys: p
     assert chosen["guidance"] == best["guidance"]
     assert chosen["guide"] == (best["guide"] and {"file": guide.name, "sha256": sha256_of(guide)})
     assert "training drawings" in chosen["against"]
+    assert "copies" in capsys.readouterr().out.splitlines()[-1]
     where = out.parent / "drawn"
     drawn = ["--category", "cat", "--checkpoint", str(out), "--n", "2", "--steps", "2"]
     sample_diffusion.main([*drawn, "--out", str(where)])
@@ -50,12 +51,23 @@ def test_every_way_is_tried_and_the_best_is_kept_and_used(guide: Path, capsys: p
         (("--strengths", "99"), "--guidance is 99"),
         (("--n", "1"), "--n is 1"),
         (("--guide", "nowhere.safetensors"), "nowhere.safetensors: no such checkpoint"),
+        (("--out", "{guide}"), "weaker.safetensors: is what was given to read"),
     ],
 )
-def test_bad_input_is_named(guide: Path, more: tuple[str, ...], message: str) -> None:
+def test_bad_input_is_named_and_nothing_is_written(guide: Path, more: tuple[str, ...], message: str) -> None:
+    before = guide.read_bytes()
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        tune(guide, *more)
-    assert not (guide.parent / "cat.safetensors").exists()
+        tune(guide, *(word.replace("{guide}", str(guide)) for word in more))
+    assert [path.name for path in guide.parent.iterdir() if path.is_file()] == [guide.name]
+    assert guide.read_bytes() == before
+
+
+def test_a_guide_of_other_tokens_is_told_before_anything_is_drawn(guide: Path) -> None:
+    other = load_weights(guide)
+    other.whitening.basis.copy_(other.whitening.basis.flip(0))
+    save_weights(guide.with_name("other.safetensors"), other)
+    with pytest.raises(ValueError, match="other stroke tokens"):
+        tune(guide, "--guide", str(guide.with_name("other.safetensors")))
 
 
 def test_embedded_drawings_do_not_tune_a_model_of_real_ones(guide: Path, tiny_weights: Path) -> None:

@@ -1,4 +1,4 @@
-"""Measure how long the page takes to its first stroke: `python tests/page_latency.py`, in Chromium on this machine.
+"""Measure how long the page takes to its first stroke: `PYTHONPATH=. python tests/page/latency.py`, in Chromium.
 
 Two strokes of a cat are given, the next is asked for with 20 seeds, 20 steps each, guided: from the press of the button
 to the stroke, the networks loaded. Written as JSON to stdout.
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import statistics
-import threading
 
-from conftest import BROWSER_OPTIONS, browser_path
-from playwright.sync_api import sync_playwright
+from chromium import launched, served
 
 import draw_with_me
 
 PROGRAM = """async () => {
-    const { Engine } = await import("./engine.js");
+    const { Engine } = await import("./engine/engine.js");
     const engine = new Engine();
     const began = performance.now();
     await engine.load("cat", () => {});
@@ -41,14 +39,10 @@ PROGRAM = """async () => {
 def main() -> None:
     """Print the median and the longest of the times, in ms."""
     draw_with_me.prepare(draw_with_me.SITE)
-    with draw_with_me.open_server(draw_with_me.SITE, 0) as server, sync_playwright() as playwright:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=list(BROWSER_OPTIONS))
+    with served() as url, launched() as browser:
         page = browser.new_page()
-        page.goto(f"http://{draw_with_me.HOST}:{server.server_port}/site.json")
+        page.goto(url + "site.json")
         times = page.evaluate(PROGRAM)
-        browser.close()
-        server.shutdown()
     result = {
         name: {"median_ms": round(statistics.median(times[name])), "longest_ms": round(max(times[name])),
                "n": len(times[name])}

@@ -1,6 +1,6 @@
 /** The pen: mouse, finger, stylus and keyboard on the paper, told as strokes. */
 
-import { BOX } from "./strokes.js";
+import { BOX } from "../pictures/strokes.js";
 
 const NEAR = 0.4; // units; a pointer that has moved less has not moved
 const STEP = 8, SMALL_STEP = 1; // units of the keyboard's pen for one key press

@@ -1,7 +1,7 @@
 /** Several endings of one drawing, which grow beside each other on the paper until one is chosen. */
 
-import { Player } from "./animation.js";
-import { Paper } from "./paper.js";
+import { Player } from "../pictures/animation.js";
+import { Paper } from "../pictures/paper.js";
 import { say } from "./words.js";
 
 /** The endings that lie over the paper, in `container`. */

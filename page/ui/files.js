@@ -1,8 +1,8 @@
 /** Drawings as files: SVG, PNG, GIF and the ndjson of Quick, Draw!, and back from ndjson. */
 
-import { officialPoints } from "./engine.js";
-import { film } from "./film.js";
-import { bounds, BOX, isDot, MARGIN, paint, PEN } from "./strokes.js";
+import { officialPoints } from "../engine/engine.js";
+import { film } from "../pictures/film.js";
+import { bounds, BOX, isDot, MARGIN, paint, PEN } from "../pictures/strokes.js";
 
 const PNG_SIDE = 512, GIF_SIDE = 300;
 const COLOURS = { you: [26, 28, 33], model: [232, 77, 41] }; // as in the pictures of the project, on white

@@ -1,5 +1,5 @@
 // Everything that computes, away from the page's own thread: loads the networks and draws stroke by stroke, the twin of
-// generation.py.
+// sample_diffusion.py.
 
 import { Model, probabilities, session } from "./networks.js";
 import { GivenNumbers, StrokeRandomness } from "./random.js";
@@ -10,14 +10,14 @@ import { Tokens } from "./tokens.js";
 
 const USUAL_STEPS = 20;
 
-const site = fetch("./site.json").then((answer) => answer.json());
+const site = fetch("../site.json").then((answer) => answer.json());
 const models = new Map(); // category -> promise of {tokens, networks: [own, guide if any], guidance, alphaBar, chain}
 const sessions = new Map(); // file -> promise of its session
 const cancelled = new Set();
 
 /** Promise the content of a file, telling `progress` how many bytes have come. */
 async function content(file, progress) {
-  const answer = await fetch(`./${file}`);
+  const answer = await fetch(`../${file}`);
   if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
   const parts = [];
   for (const reader = answer.body.getReader(); ; ) {

@@ -12,21 +12,21 @@
  *   placeOf(x, y)     where on the page, in CSS pixels, a point of the box 0..255 is: [left, top]
  */
 
-import { Player } from "./animation.js";
+import { Engine } from "../engine/engine.js";
+import { Drawing } from "../engine/history.js";
+import { Models } from "../engine/models.js";
+import { Recognition } from "../engine/recognition.js";
+import { Turn } from "../engine/turn.js";
+import { Player } from "../pictures/animation.js";
+import { Paper } from "../pictures/paper.js";
 import { charted, showOpinion } from "./chart.js";
 import { Endings } from "./endings.js";
-import { Engine } from "./engine.js";
 import { FileFault, MOST_POINTS, MOST_STROKES, readDrawing, save, toGif, toNdjson, toPng, toSvg } from "./files.js";
-import { Drawing } from "./history.js";
-import { Models } from "./models.js";
 import { keepOffline } from "./offline.js";
 import { Pad } from "./pad.js";
-import { Paper } from "./paper.js";
 import { beginTheme, preferredLanguage, rememberLanguage, switchTheme } from "./preferences.js";
-import { Recognition } from "./recognition.js";
 import { Settings } from "./settings.js";
 import { Status } from "./status.js";
-import { Turn } from "./turn.js";
 import { applyWords, currentLanguage, decimal, nameOf, say, setLanguage } from "./words.js";
 
 const NUM_ENDINGS = 4;

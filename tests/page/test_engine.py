@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import DATA_DIR
 from playwright.sync_api import Browser, Page
 
 from config import CHECKPOINTS, NETWORK_PATH
@@ -21,7 +21,10 @@ from sample_diffusion import StrokeRandomness, generate_drawings
 from scoring.feature_network import describe_pictures, load_feature_network
 from stroke_tokens import points_to_vectors, resample_strokes
 
+DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
 LONGEST = 24
+
+pytest_plugins = ("browser_fixtures",)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def engine(browser: Browser, page_url: str) -> Iterator[Page]:
     """A page of the site's own address that holds nothing but the engine."""
     page = browser.new_page()
     page.goto(page_url + "site.json")
-    page.evaluate("async () => { window.engine = new (await import('./engine.js')).Engine(); }")
+    page.evaluate("async () => { window.engine = new (await import('./engine/engine.js')).Engine(); }")
     yield page
     page.close()
 
@@ -91,7 +94,7 @@ def test_strokes_are_simplified_as_by_python(engine: Page) -> None:
     strokes = [np.cumsum(rng.normal(0, 6, (size, 2)), axis=0) + 128 for size in (1, 2, 3, 10, 80, 300)]
     strokes += [np.full((4, 2), 7.0), np.array([[0, 0], [50, 0], [0, 0.0]]), strokes[3][[0, *range(10), 0]]]
     inside = [stroke.clip(0, 255) for stroke in strokes]
-    program = "async (all) => { const { officialPoints } = await import('./simplify.js');" \
+    program = "async (all) => { const { officialPoints } = await import('./engine/simplify.js');" \
               " return all.map((points) => officialPoints({ points })); }"  # fmt: skip
     for points, stroke in zip(engine.evaluate(program, [s.tolist() for s in inside]), inside, strict=True):
         np.testing.assert_array_equal(points, np.rint(simplify_stroke(stroke)))
@@ -102,7 +105,7 @@ def test_tokens_are_those_of_python(engine: Page, real: list[list[np.ndarray]]) 
     strokes = [stroke for drawing in real for stroke in drawing]
     strokes += [np.array([[3, 200]]), np.array([[3, 200]] * 2), np.array([[0, 0], [9, 9], [9, 9], [255, 0]])]
     program = """async (all) => {
-        const { Tokens } = await import('./tokens.js');
+        const { Tokens } = await import('./engine/tokens.js');
         const site = await (await fetch('./site.json')).json();
         const table = await (await fetch(site.networks.numbers)).json();
         const tokens = new Tokens({ fit: table.fit, ...table.whitening.cat });
@@ -123,7 +126,7 @@ def test_the_recogniser_sees_what_python_shows_it_and_is_as_sure(engine: Page, r
     _, logits = describe_pictures(network.network, pictures)
     expected = torch.from_numpy(logits).softmax(-1)[:, network.classes.index("cat")]
     program = """async (drawings) => {
-        const { picture } = await import('./recogniser.js');
+        const { picture } = await import('./engine/recogniser.js');
         const results = [];
         for (const drawing of drawings) {
             const guesses = await engine.recognise(drawing.map((points) => ({ points })), "cat");
@@ -139,14 +142,14 @@ def test_the_recogniser_sees_what_python_shows_it_and_is_as_sure(engine: Page, r
 
 def test_the_times_of_the_steps_are_those_of_python(engine: Page) -> None:
     counts = [1, 2, 3, 7, 16, 20, 48, 50, 333, 1000]
-    program = "async (all) => { const { trailingTimesteps } = await import('./sampler.js');" \
+    program = "async (all) => { const { trailingTimesteps } = await import('./engine/sampler.js');" \
               " return all.map((steps) => trailingTimesteps(steps, 1000)); }"  # fmt: skip
     assert engine.evaluate(program, counts) == [trailing_timesteps(steps, 1000) for steps in counts]
 
 
 def test_its_own_random_numbers_are_normal_uniform_and_repeated_by_the_seed(engine: Page) -> None:
     program = """async () => {
-        const { StrokeRandomness } = await import('./random.js');
+        const { StrokeRandomness } = await import('./engine/random.js');
         const take = (seed, stroke) => {
             const random = new StrokeRandomness(seed, stroke);
             return [random.uniform(), ...random.normal(64)];

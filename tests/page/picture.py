@@ -1,26 +1,24 @@
-"""Make the README's animation of the page: `python tests/page_picture.py`, in Chromium, to results/page.gif.
+"""Make the README's animation of the page: `PYTHONPATH=. python tests/page/picture.py`, in Chromium.
 
-A cat's head is begun with the mouse, the model goes on, and four endings stand side by side.
+Writes results/page.gif: a cat's head is begun with the mouse, the model goes on, and four endings stand side by side.
 """
 
 from __future__ import annotations
 
 import io
-import threading
 import time
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from conftest import BROWSER_OPTIONS, browser_path
+from chromium import launched, opened, place_of, served, setting
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
-from test_page import opened, place_of, setting
+from playwright.sync_api import Page
 
 import draw_with_me
 from plumbing.files import write_atomically
 
-OUT = Path(__file__).resolve().parent.parent / "results" / "page.gif"
+OUT = Path(__file__).resolve().parent.parent.parent / "results" / "page.gif"
 SIZE = {"width": 1180, "height": 760}
 WIDTH = 590
 HEAD = [(20, 112), (38, 12), (76, 60), (176, 58), (216, 10), (236, 112)]
@@ -69,12 +67,8 @@ def tour(page: Page) -> list[tuple[Image.Image, int]]:
 def main() -> None:
     """Write the animation and tell its size."""
     draw_with_me.prepare(draw_with_me.SITE)
-    with draw_with_me.open_server(draw_with_me.SITE, 0) as server, sync_playwright() as playwright:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=browser_path(), args=list(BROWSER_OPTIONS))
-        frames = tour(opened(browser, f"http://{draw_with_me.HOST}:{server.server_port}/", viewport=SIZE))
-        browser.close()
-        server.shutdown()
+    with served() as url, launched() as browser:
+        frames = tour(opened(browser, url, viewport=SIZE))
     # one palette for all, so that what does not change takes no bytes
     both = Image.new("RGB", (WIDTH, 2 * frames[0][0].height))
     for number in (0, 1):
