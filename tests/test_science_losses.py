@@ -1,4 +1,4 @@
-"""Laws of what is trained: which noise, targets and weights a batch's losses have, seen by models that record or know."""
+"""Laws of what is trained: noise, targets and weights of a batch, seen by models that record, or know, the strokes."""
 
 from __future__ import annotations
 

@@ -172,11 +172,11 @@ def test_every_stroke_begins_as_standard_normal_noise_of_its_drawing_at_the_last
     oracle = Oracle(OURS, ends=0.2)
     drawn(model_of(oracle), 200, steps=2)
     for stroke in range(3):
-        first = [(t, x_t) for number, t, x_t in oracle.noisy if number == stroke][0]
-        assert first[0] == len(ALPHA_BAR) - 1
-        assert first[1].mean().item() == pytest.approx(0, abs=0.08)
-        assert first[1].std().item() == pytest.approx(1, abs=0.05)
-        assert (first[1][1:] - first[1][:-1]).abs().max(dim=1).values.min() > 0.1
+        t, x_t = next((t, x_t) for number, t, x_t in oracle.noisy if number == stroke)
+        assert t == len(ALPHA_BAR) - 1
+        assert x_t.mean().item() == pytest.approx(0, abs=0.08)
+        assert x_t.std().item() == pytest.approx(1, abs=0.05)
+        assert (x_t[1:] - x_t[:-1]).abs().max(dim=1).values.min() > 0.1
 
 
 @pytest.mark.parametrize("sampler", ["dpm-solver++", "ddim", "ancestral"])

@@ -1,4 +1,4 @@
-"""Laws of an update and of what is kept: learning rate, gradients, optimizer, moving average, validation, weights file."""
+"""Laws of an update and of what is kept: learning rate, gradients, optimizer, moving average, validation, weights."""
 
 from __future__ import annotations
 
@@ -224,14 +224,13 @@ def test_every_update_part_and_seed_has_noise_of_its_own(data: TrainingData, tmp
 def test_in_how_many_parts_a_batch_is_computed_does_not_matter(data: TrainingData, tmp_path: Path) -> None:
     """But for noise; the stop loss has none where the history has none."""
     found = []
-    for parts in (1, 3, 16):
+    for parts in (1, 3, 25):
         run = new_run(data, tmp_path, parts=parts, history_noise=0.0, category_dropout=0.0, augmentation=0.0)
         for module in run.model.modules():
             if hasattr(module, "dropout"):
                 module.dropout = 0.0
-        figures = run.update(batch_of(data, 21))
-        found.append((figures["stop_loss"], gradients(run)["stop.bias"] / (figures["grad_norm"] + 1e-6)))
-    assert [loss for loss, _ in found] == pytest.approx([found[0][0]] * 3, rel=1e-4)
+        found.append(run.update(batch_of(data, 21))["stop_loss"])
+    assert found == pytest.approx([found[0]] * 3, rel=1e-4)
 
 
 def test_dropout_is_on_in_updates_also_after_a_validation(data: TrainingData, tmp_path: Path) -> None:
