@@ -22,4 +22,5 @@ def test_every_fault_still_has_its_place_and_leaves_a_program() -> None:
 def test_faults_are_many_have_one_name_each_and_tests_that_exist() -> None:
     assert len(plant_faults.FAULTS) >= 50
     assert [name for name, count in Counter(fault.name for fault in plant_faults.FAULTS).items() if count > 1] == []
-    assert all((ROOT / file).is_file() for fault in plant_faults.FAULTS for file in fault.tests)
+    for file, _, law in {test.partition("::") for fault in plant_faults.FAULTS for test in fault.tests}:
+        assert f"def {law}(" in (ROOT / file).read_text(encoding="utf-8") if law else (ROOT / file).is_file(), law
