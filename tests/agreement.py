@@ -37,12 +37,11 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-import inception  # noqa: E402
-import official_metrics  # noqa: E402
-
 import distances  # noqa: E402
 from drawings.embedded import embedded_drawings  # noqa: E402
 from plumbing.files import write_atomically  # noqa: E402
+from scoring import inception  # noqa: E402
+from scoring import official as official_metrics  # noqa: E402
 
 Array = np.ndarray
 Row = dict[str, Any]
