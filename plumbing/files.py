@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TextIO
@@ -128,3 +128,16 @@ def _locked_file(path: Path) -> TextIO:
             text = f"{path.parent}: in use by pid {holder}; wait for it, or choose another --out"
             raise BlockingIOError(text) from None
         file.close()  # its holder removed it in the meantime: another one is there, or none
+
+
+def refuse_overwriting(inputs: Iterable[str | os.PathLike[str]], outputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise ValueError where one of `outputs` is a file of `inputs`, by whatever spelling or link it is named.
+
+    Scripts call it before they write anything, with every file that they were given to read.
+    """
+    given = list(inputs)
+    for output in outputs:
+        for path in given:
+            with contextlib.suppress(OSError):  # a file that is not there yet is nobody's
+                if os.path.samefile(path, output):
+                    raise ValueError(f"{output}: is what was given to read ({path}); choose another --out")
