@@ -20,7 +20,7 @@ import torch
 
 import rendering
 from config import ModelConfig, TrainConfig
-from distances import frechet_distance, kernel_distance
+from metrics import frechet_distance, kernel_distance
 from drawings.batches import stroke_set
 from generation import Predictor, generate_drawings
 from stroke_tokens import resample_strokes

@@ -29,7 +29,7 @@ import rendering
 from checkpoint import TrainedModel, load_with_guide
 from config import CHECKPOINTS, ModelConfig, TrainConfig
 from dataset_utils import load_category, read_ndjson, write_ndjson
-from distances import frechet_distance, kernel_distance
+from metrics import frechet_distance, kernel_distance
 from drawings.batches import DataChoice, training_batches
 from drawings.embedded import embedded_drawings
 from drawings.packed import PackedDrawings

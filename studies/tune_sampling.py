@@ -32,8 +32,7 @@ def figures(
     trained: TrainedModel, category: str, config: SampleConfig, real: Any, loaded: LoadedNetwork
 ) -> dict[str, Any]:
     """Return KID against the features `real` (N, D), top-1 and the mean number of strokes of one way of sampling."""
-    from distances import kernel_distance
-    from metrics import recognisability
+    from metrics import kernel_distance, recognisability
     from sample_diffusion import sample
     from scoring.reference import describe_drawings
 

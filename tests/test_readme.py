@@ -18,7 +18,6 @@ import pytest
 from safetensors import safe_open
 
 import dataset_utils
-import distances
 import make_splits
 import metrics
 from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH, ModelConfig, SampleConfig, TrainConfig, resolve_category
@@ -259,16 +258,16 @@ def near(shown: str, value: float, scale: float = 1) -> bool:
 
 def test_the_floors_and_ceilings_are_those_of_the_shipped_reference(loaded: LoadedNetwork) -> None:
     def measure(a: Any, b: Any) -> dict[str, float]:
-        density, coverage = distances.density_and_coverage(a, b)
-        kid, _ = distances.kernel_distance(a, b)
-        return {"FID": distances.frechet_distance(a, b), "KID × 10³": kid, "Density": density, "Coverage": coverage}
+        density, coverage = metrics.density_and_coverage(a, b)
+        kid, _ = metrics.kernel_distance(a, b)
+        return {"FID": metrics.frechet_distance(a, b), "KID × 10³": kid, "Density": density, "Coverage": coverage}
 
     rows = {row[0]: [cell.split(" / ") for cell in row[1:]] for row in table_rows("| cat | bus | rabbit")}
     assert list(rows) == ["FID", "KID × 10³", "Density", "Coverage", "Top-1, %"]
     ratios = []
     for column, category in enumerate(CATEGORIES):
         shipped = reference.load_reference(REFERENCE_PATH, category, loaded)
-        figures = distances.with_floor(measure, shipped.independent.features, shipped.real.features, seed=0)
+        figures = metrics.with_floor(measure, shipped.independent.features, shipped.real.features, seed=0)
         for name, figure in figures.items():
             assert figure["floor_n"] == 125
             for shown, key in zip(rows[name][column], ("floor", "at_floor_n"), strict=True):
@@ -292,8 +291,8 @@ def test_the_extrapolated_distances_are_those_of_halves_of_the_training_cats(loa
     for n, fid, infinity in zip(sizes, shown, shown_infinity, strict=True):
         order = rng.permutation(len(cats))
         halves = cats[order[:n]], cats[order[n : 2 * n]]
-        assert near(fid, distances.frechet_distance(*halves)), n
-        assert near(infinity, distances.frechet_distance_at_infinity(*halves)), n
+        assert near(fid, metrics.frechet_distance(*halves)), n
+        assert near(infinity, metrics.frechet_distance_at_infinity(*halves)), n
 
 
 def test_the_figures_of_strokes_have_the_names_and_units_of_the_program() -> None:
@@ -302,11 +301,11 @@ def test_the_figures_of_strokes_have_the_names_and_units_of_the_program() -> Non
 
 
 @pytest.mark.parametrize("said", [
-    f"means over {distances.NUM_SPLITS} random halvings",
-    f"fewer than {distances.MINIMUM_FLOOR} drawings a side",
-    f"FIDs of {distances.EXTRAPOLATION_SIZES} sizes n",
+    f"means over {metrics.NUM_SPLITS} random halvings",
+    f"fewer than {metrics.MINIMUM_FLOOR} drawings a side",
+    f"FIDs of {metrics.EXTRAPOLATION_SIZES} sizes n",
     f"mean over {metrics.SUBSETS} subsets ({metrics.FLOOR_SUBSETS} in floors) of min({metrics.SUBSET_SIZE}, N, M)",
-    f"k = {distances.NEIGHBOURS}.",
+    f"k = {metrics.NEIGHBOURS}.",
     f"k = 1 … {reference.MOST_STROKES} ",
     f"clean-fid {official_metrics.CLEAN_FID} draws",
     f"{official_metrics.NUM_SUBSETS} subsets of min({official_metrics.SUBSET_SIZE}, N, M)",
