@@ -21,7 +21,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from config import ATTRIBUTION
-from metrics import over_seeds
 from plumbing.files import write_atomically
 from rendering import INK, REPLAY_CSS, RULE, replay_svg, svg_sheet
 from reports.gallery import PAGE_CELL, PAGE_COLUMNS, PAGE_DRAWINGS, RealDrawings
@@ -35,6 +34,7 @@ from reports.tables import (
     pictures_by_category,
     stroke_table,
 )
+from scoring.averages import over_seeds
 from scoring.stroke_statistics import ink_length
 
 Drawing = list[NDArray[Any]]

@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from distances import MINIMUM_FLOOR
+from metrics import MINIMUM_FLOOR
 from plumbing.files import write_atomically
 from scoring.stroke_statistics import STATISTICS
 

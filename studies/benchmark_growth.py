@@ -20,8 +20,8 @@ import torch
 
 import rendering
 from config import ModelConfig, TrainConfig
-from distances import frechet_distance, kernel_distance
 from drawings.batches import stroke_set
+from metrics import frechet_distance, kernel_distance
 from sample_diffusion import Predictor, generate_drawings
 from stroke_tokens import resample_strokes
 from studies.benchmark_limits import (

@@ -29,10 +29,10 @@ import rendering
 from config import CHECKPOINTS, ModelConfig, TrainConfig
 from dataset_utils import load_category, read_ndjson, write_ndjson
 from diffusion_model import TrainedModel, load_with_guide
-from distances import frechet_distance, kernel_distance
 from drawings.batches import training_batches
 from drawings.embedded import embedded_drawings
 from drawings.packed import PackedDrawings
+from metrics import frechet_distance, kernel_distance
 from sample_diffusion import generate_drawings
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes
 from train_diffusion import DataChoice, prepare

@@ -19,15 +19,20 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
 
 import rendering
 from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, RunFailed, option, resolve_category
@@ -41,12 +46,15 @@ from plumbing.command_line import (
     script_parser,
 )
 from plumbing.files import locked_folder
-
-if TYPE_CHECKING:
-    import torch
-
-    from scoring.feature_network import SketchFeatureNetwork
-
+from scoring.feature_network import (
+    LoadedNetwork,
+    SketchFeatureNetwork,
+    describe_pictures,
+    load_feature_network,
+    write_safetensors,
+)
+from scoring.reference import NUM_INDEPENDENT, REFERENCE_FORMAT, describe_drawings, recognised_after
+from scoring.stroke_statistics import describe_strokes, independent_strokes, to_arrays
 
 CONFUSION_OF = (*CATEGORIES, "car")
 CONFUSION_NAMES = 8
@@ -478,9 +486,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         else:
             train_and_save(config, arguments.data_dir, arguments.out, pool, arguments.device)
 
-    from scoring.feature_network import load_feature_network
-    from scoring.reference import write_references
-
     loaded = load_feature_network(arguments.out)
     result = {"out": str(arguments.out), "sha256": loaded.sha256, **loaded.conditions}
     if pictures:
@@ -489,6 +494,93 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         )
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
     return result
+
+
+# ------------------------------------------------------------------ the shipped reference
+
+MOST_PICTURES = 50_000
+"""Real pictures of a category that are read: 3.3 GB."""
+MOST_TRAINING = 3000
+"""Training drawings of a category whose features are shipped: 512 bytes each, and the file is to stay small."""
+_TEST_PICTURES = f"{ATTRIBUTION}: real drawings of the official test split, as pictures"
+_HELD_OUT = f"{ATTRIBUTION}: held-out 15 % of the drawings of which the others trained the models"
+
+
+def read_pictures(path: Path) -> NDArray[np.uint8]:
+    """Return the pictures (N, 256, 256) of an .npz file, pooled; raises ValueError for anything else or too much."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo("images.npy").file_size  # zip does not unpack more than it declares
+        if size > MOST_PICTURES * rendering.CANVAS**2:
+            raise ValueError(f"unpacks to {size:,} bytes, the limit is {MOST_PICTURES:,} pictures")
+        with np.load(path, allow_pickle=False) as arrays:
+            images = arrays["images"]
+        if images.dtype != np.uint8 or images.shape[1:] != (rendering.CANVAS, rendering.CANVAS) or len(images) < 2:
+            raise ValueError(f"images are {images.dtype} {images.shape}, at least 2 of uint8 (256, 256) are needed")
+    except (ValueError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: needs an array 'images' of shape (N, 256, 256) ({error})") from None
+    return np.stack([rendering.pool_raster(picture) for picture in images])
+
+
+def training_part(count: int) -> NDArray[np.int64]:
+    """Return, in order, which of `count` training drawings the shipped file has: all, or MOST_TRAINING at random."""
+    if count <= MOST_TRAINING:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, MOST_TRAINING, replace=False))
+
+
+def _category_tensors(
+    category: str, pictures: Path | None, data_dir: Path, loaded: LoadedNetwork
+) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Return a category's part of the shipped file, and how many drawings are behind each part."""
+    data = load_category(category, data_dir=data_dir, split="local")
+    train, held_out = list(data.train), list(data.test)
+    chosen = [train[i] for i in training_part(len(train))]
+    features = {
+        "real": describe_pictures(loaded.network, read_pictures(pictures))[0]
+        if pictures
+        else describe_drawings(held_out, loaded).features,
+        "independent": describe_drawings(independent_strokes(train, NUM_INDEPENDENT), loaded).features,
+        "training": describe_drawings(chosen, loaded).features,
+    }
+    arrays = {
+        "recognised": recognised_after(held_out, loaded, category).astype(np.uint8),
+        **to_arrays(describe_strokes(held_out)),
+    }
+    tensors = {name: torch.from_numpy(rows).half() for name, rows in features.items()}
+    tensors |= {name: torch.from_numpy(array) for name, array in arrays.items()}
+    counts = {name: len(rows) for name, rows in features.items()}
+    return tensors, counts | {"held_out": len(held_out), "learned_from": len(train)}
+
+
+def write_references(
+    pictures: Mapping[str, Path], data_dir: Path, network_path: Path, out: Path, held_out: Sequence[str] = ()
+) -> dict[str, dict[str, int]]:
+    """Write references from files of pictures (.npz, uint8, N x 256 x 256) by category; return what N each part has.
+
+    The categories of `held_out` have no pictures: their held-out drawings, by the local split of `data_dir`, are
+    rendered instead, as generated drawings are. Beside the features of the pictures stand those of NUM_INDEPENDENT
+    drawings of shuffled strokes and of at most MOST_TRAINING training drawings, and the statistics of the held-out
+    drawings. Raises ValueError for a damaged file.
+    """
+    loaded = load_feature_network(network_path)
+    tensors: dict[str, Tensor] = {}
+    counts: dict[str, dict[str, int]] = {}
+    sources: dict[str, dict[str, str]] = {}
+    for category in tqdm([*pictures, *held_out], desc="references", unit="category", disable=None):
+        own, counts[category] = _category_tensors(category, pictures.get(category), data_dir, loaded)
+        tensors |= {f"{category}.{name}": tensor for name, tensor in own.items()}
+        source = _TEST_PICTURES if category in pictures else f"{_HELD_OUT}, as pictures"
+        sources[category] = {"pictures": source, "strokes": _HELD_OUT}
+    metadata = {
+        "format": REFERENCE_FORMAT,
+        "network_sha256": loaded.sha256,
+        "rendering": rendering.FEATURE_RENDERING,
+        "sources": json.dumps(sources),
+        "counts": json.dumps(counts),
+    }
+    write_safetensors(out, tensors, metadata)
+    return counts
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ from numpy.typing import ArrayLike
 from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
 from dataset_utils import load_category
 from diffusion_model import TrainedModel, load_weights, save_weights
-from distances import kernel_distance
-from metrics import recognisability
+from metrics import kernel_distance, recognisability
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.devices import best_device
 from plumbing.files import refuse_overwriting

@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
 import distances  # noqa: E402
+
 from drawings.embedded import embedded_drawings  # noqa: E402
 from plumbing.files import write_atomically  # noqa: E402
 from scoring import inception  # noqa: E402

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoint import TrainedModel, load_weights
 from conftest import TINY
 from torch import Tensor
+from training import Run, learning_rate_at, parameter_groups, train
+from training_losses import losses
 
-from checkpoint import TrainedModel, load_weights
 from config import TrainConfig
 from dataset_utils import PackedDrawings
 from diffusion_model import StrokeDiffusionModel
 from drawings.batches import Batch, StrokeSet, TrainingData, category_weights, stroke_set, training_batches
 from stroke_tokens import Whitening
-from training import Run, learning_rate_at, parameter_groups, train
-from training_losses import losses
 
 CONFIG = TrainConfig(steps=40, warmup=5, batch_strokes=96, learning_rate=0.01, ema_decay=0.7, sample_every=0)
 SHAPE = dataclasses.replace(TINY, dropout=0.3)
