@@ -11,7 +11,7 @@ import difflib
 import typing
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,6 +136,92 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class Preset:
+    """A recipe by name: what `train_diffusion.py --preset NAME` trains; a flag given beside it wins."""
+
+    help: str
+    train: TrainConfig
+    model: ModelConfig = ModelConfig()
+    init: str | None = None
+    """Weights to start from; they bring the shape of the network, all but its dropout."""
+
+
+_FOUR = "cat,bus,rabbit,car"
+_VEHICLES = "school bus,van,truck,pickup truck,firetruck,ambulance,police car,train,tractor,bulldozer"
+_ANIMALS = (
+    "dog,bear,lion,tiger,panda,raccoon,squirrel,mouse,monkey,kangaroo,pig,cow,sheep,hedgehog,teddy-bear,"
+    "face,smiley face"
+)
+_LITTLE = ModelConfig(width=128, num_layers=3, denoiser_layers=3, num_heads=4)
+_TINY = ModelConfig(num_points=16, width=64, num_layers=2, num_heads=4, denoiser_layers=2, dropout=0.0)
+
+_STAGE = TrainConfig(batch_strokes=768, parts=1, sample_every=0)
+_FINE_TUNE = replace(_STAGE, learning_rate=5e-4, warmup=50, scale_weight=0.75, ema_decay=0.998, first_stroke_draws=12,
+                    augmentation=0.15, validate_every=250)  # fmt: skip
+_SMOKE = TrainConfig(batch_strokes=512, parts=1, steps=600, warmup=20, learning_rate=3e-3, ema_decay=0.98,
+                    validate_every=300, sample_every=0)  # fmt: skip
+_FULL = TrainConfig(steps=40_000, batch_strokes=16_384, noise_draws=8, warmup=1000, ema_decay=0.9995,
+                   first_stroke_draws=16, validate_every=2000, sample_every=10_000)  # fmt: skip
+_ABLATION = TrainConfig(category=_FOUR, steps=800, batch_strokes=512, parts=1, learning_rate=2e-3, warmup=100,
+                       ema_decay=0.99, history_noise=0.2, augmentation=0.1, validate_every=800,
+                       sample_every=0)  # fmt: skip
+_RELATED_WEIGHTS, _CAR_WEIGHTS = "runs/related/weights.safetensors", "runs/finetune-car-first/weights.safetensors"
+
+PRESETS = {
+    # the stages of the shipped models, as the headers of checkpoints/ say they were run
+    "all": Preset(
+        "stage 1 of the shipped models: all 345 categories, loss unweighted (shipped: tokens of spacing 'curved')",
+        replace(_STAGE, category="all", steps=5500, warmup=200, ema_decay=0.998, scale_weight=0.0, sample_every=1000),
+        ModelConfig(dropout=0.0)),
+    "base": Preset(
+        "stage 2, from `all`: the base and guide (shipped: stopped at update 13,223 of 20,000, and the first 12,060 "
+        "saw tokens of spacing 'curved')",
+        replace(_STAGE, category="all", steps=20_000, warmup=200, history_noise=0.2, augmentation=0.12,
+                validate_every=1000),
+        init="runs/all/weights.safetensors"),
+    "related": Preset(
+        "stage 3, from `base`: cats, buses, rabbits and cars, with related categories as companions",
+        replace(_STAGE, category=_FOUR, companions=f"{_VEHICLES},{_ANIMALS}", companion_share=0.45, steps=9000,
+                learning_rate=7e-4, warmup=100, scale_weight=0.75, history_noise=0.35, augmentation=0.2),
+        ModelConfig(dropout=0.15), "runs/base/weights.safetensors"),
+    "finetune-cat": Preset(
+        "stage 4, from `related`: the shipped cat",
+        replace(_FINE_TUNE, category="cat", companions=f"{_ANIMALS},rabbit", companion_share=0.3, steps=1000,
+                history_noise=0.25),
+        init=_RELATED_WEIGHTS),
+    "finetune-bus": Preset(
+        "stage 4, from `related`: the shipped bus",
+        replace(_FINE_TUNE, category="bus", companions=f"car,{_VEHICLES}", companion_share=0.4, steps=1000,
+                history_noise=0.3),
+        ModelConfig(dropout=0.15), _RELATED_WEIGHTS),
+    "finetune-rabbit": Preset(
+        "stage 4, from `related`: the shipped rabbit",
+        replace(_FINE_TUNE, category="rabbit", companions=f"{_ANIMALS},cat", companion_share=0.4, steps=800,
+                history_noise=0.4),
+        ModelConfig(dropout=0.2), _RELATED_WEIGHTS),
+    "finetune-car-first": Preset(
+        "stage 4, from `related`: car",
+        replace(_FINE_TUNE, category="car", companions=_VEHICLES, companion_share=0.1, steps=2000, history_noise=0.25),
+        init=_RELATED_WEIGHTS),
+    "finetune-car": Preset(
+        "stage 5, from `finetune-car-first`: the shipped car",
+        replace(_FINE_TUNE, category="car", companions=_VEHICLES, companion_share=0.1, steps=1600, history_noise=0.25),
+        init=_CAR_WEIGHTS),
+    # the profiles of run_all.py, and the weaker models that guide theirs
+    "smoke": Preset("a tiny model in half a minute, to see that everything runs", _SMOKE, _TINY),
+    "smoke-guide": Preset("the weaker model that guides `smoke`", replace(_SMOKE, steps=100), _TINY),
+    "quick": Preset("one category from scratch, the defaults", TrainConfig()),
+    "full": Preset("one category on the 70,000 drawings of the official split; wants a GPU", _FULL),
+    "full-guide": Preset("the weaker model that guides `full`", replace(_FULL, steps=10_000), _LITTLE),
+    # the budgets of studies/ablations.py
+    "ablation": Preset("a little network from scratch, four categories: what ablations change", _ABLATION, _LITTLE),
+    "ablation-fine-tuned": Preset(
+        "the shipped base fine-tuned for a few minutes: what the other ablations change",
+        replace(_ABLATION, steps=300, batch_strokes=768, learning_rate=8e-4), init="checkpoints/base.safetensors"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
 class SampleConfig:
     """One sampling run: which drawings, by which sampler."""
 
@@ -208,5 +294,3 @@ def _difference(saved: Any, now: Any) -> tuple[list[str], Any, Any] | None:
             names, found, value = different
             return [str(key), *names], found, value
     return None
-
-

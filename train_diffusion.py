@@ -2,7 +2,7 @@
 
     python train_diffusion.py --category cat                              # one category from scratch
     python train_diffusion.py --category all --out runs/base              # pretrain on every category at hand
-    python train_diffusion.py --category bus --init checkpoints/base.safetensors --companions "school bus,van"
+    python train_diffusion.py --preset finetune-cat --init checkpoints/base.safetensors   # a named recipe
     torchrun --nproc-per-node 2 train_diffusion.py --category cat         # the same model, by two processes
 
 Writes into the run's folder: weights.safetensors (moving average), training_state.pt (to resume: repeat
@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from config import (
+    PRESETS,
     SETTINGS_FILE,
     SPLITS,
     STATE_FILE,
     TURKISH_NAMES,
     ModelConfig,
+    Preset,
     TrainConfig,
     plain_name,
     refuse_other_run,
@@ -47,33 +49,60 @@ def plain_category(text: str) -> str:
     return ",".join(dict.fromkeys(names))
 
 
+GROUPS = {
+    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
+    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "weight_decay", "ema_decay", "seed"),
+    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
+             "stop_weight"),
+    "advanced": ("parts", "precision", "validate_every", "sample_every"),
+}  # fmt: skip
+"""The fields of TrainConfig under the headings of --help."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of TrainConfig and ModelConfig is a flag."""
     parser = script_parser(__doc__)
-    add_config_arguments(parser, TrainConfig)
-    add_config_arguments(parser.add_argument_group("model"), ModelConfig)  # type: ignore[arg-type]
-    parser.add_argument("--init", help="weights to start from (fine-tuning)")
-    parser.add_argument("--out", help="folder of the run (default runs/<category>)")
-    parser.add_argument("--data-dir", help="folder of <category>.ndjson files or shards, or 'embedded'")
-    parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings train (default auto)")
-    parser.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
-                        help="train on recognized drawings only")  # fmt: skip
-    add_device_argument(parser)
+    parser.usage = "python train_diffusion.py [options]"
+    parser.epilog = "presets:\n" + "".join(f"  {name:<20} {preset.help}\n" for name, preset in PRESETS.items())
+    parser.add_argument("--preset", choices=PRESETS, metavar="NAME",
+                        help="settings by name, see the end of this page; other flags win over them")  # fmt: skip
+    parser.add_argument("--init", metavar="FILE", help="weights to start from (fine-tuning)")
+    parser.add_argument("--out", metavar="FOLDER", help="folder of the run (default runs/PRESET or runs/CATEGORY)")
+    groups = {
+        title: parser.add_argument_group(title) for title in ("data", "optimisation", "loss", "model", "advanced")
+    }
+    for title, names in GROUPS.items():
+        add_config_arguments(groups[title], TrainConfig, only=names)
+    add_config_arguments(groups["model"], ModelConfig)
+    data = groups["data"]
+    data.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files or shards, or 'embedded'")
+    data.add_argument("--split", default="auto", choices=SPLITS, help="which drawings train (default auto)")
+    data.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
+                      help="train on recognized drawings only")  # fmt: skip
+    add_device_argument(groups["advanced"])
     return parser
+
+
+def chosen_settings(arguments: argparse.Namespace) -> tuple[TrainConfig, ModelConfig, Path | None]:
+    """Return what a command line asks for: its preset or the defaults, changed by its flags, and the --init weights.
+
+    Raises ValueError where a value is out of its range, or a flag says what the --init weights decide.
+    """
+    preset = PRESETS[arguments.preset] if arguments.preset else Preset("", TrainConfig())
+    config = config_from_arguments(TrainConfig, arguments, preset.train)
+    model_config = config_from_arguments(ModelConfig, arguments, preset.model)
+    init = arguments.init or preset.init
+    shape = {spec.name for spec in fields(ModelConfig)} - {"dropout"}
+    if init and (given := sorted(shape & set(vars(arguments)))):
+        raise ValueError(f"--{given[0].replace('_', '-')} is given beside --init, whose checkpoint decides it")
+    return replace(config, category=plain_category(config.category)), model_config, Path(init) if init else None
 
 
 def main(argv: list[str] | None = None) -> Path:
     """Train as the command line says and return the path of the weights."""
     arguments = build_parser().parse_args(argv)
-    config = config_from_arguments(TrainConfig, arguments)
-    config = replace(config, category=plain_category(config.category))
-    model_config = config_from_arguments(ModelConfig, arguments)
-    shape = {spec.name for spec in fields(ModelConfig)} - {"dropout"}
-    if arguments.init and (given := sorted(shape & set(vars(arguments)))):
-        raise ValueError(f"--{given[0].replace('_', '-')} is given beside --init, whose checkpoint decides it")
-
-    out = Path(arguments.out or "runs/" + config.category.replace(",", "+"))
-    init = Path(arguments.init) if arguments.init else None
+    config, model_config, init = chosen_settings(arguments)
+    out = Path(arguments.out or "runs/" + (arguments.preset or config.category.replace(",", "+")))
     check_input(config, model_config, init, arguments.data_dir, out)
 
     # torch takes over a second: bad flags are answered before it

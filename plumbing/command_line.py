@@ -18,29 +18,35 @@ from typing import Any
 from config import DEVICES, Config, validate
 
 
-def add_config_arguments(parser: argparse.ArgumentParser, kind: type[Any], skip: Sequence[str] = ()) -> None:
-    """Add one flag per field of the dataclass `kind` to `parser`, with its help, default and range."""
+def add_config_arguments(
+    parser: argparse._ActionsContainer, kind: type[Any], skip: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+) -> None:  # fmt: skip
+    """Add one flag per field of the dataclass `kind`, or of those in `only`, with its help, default and range."""
     hints = typing.get_type_hints(kind)
-    for spec in dataclasses.fields(kind):
-        if spec.name in skip:
+    specs = {spec.name: spec for spec in dataclasses.fields(kind)}
+    for name in specs if only is None else only:
+        if name in skip:
             continue
-        meta = spec.metadata
-        limits = f", {meta['minimum']:g} to {meta['maximum']:g}" if meta.get("minimum") is not None else ""
-        choices = f", one of {' | '.join(meta['choices'])}" if meta.get("choices") else ""
-        shown = "''" if spec.default == "" else spec.default
+        meta, default, choices = specs[name].metadata, specs[name].default, specs[name].metadata.get("choices")
+        limits = f", {meta['minimum']:.10g} to {meta['maximum']:.10g}" if meta.get("minimum") is not None else ""
         parser.add_argument(
-            "--" + spec.name.replace("_", "-"),
-            type=hints[spec.name],
+            "--" + name.replace("_", "-"),
+            type=hints[name],
             default=argparse.SUPPRESS,  # so that a script can see which flags were given
-            metavar=hints[spec.name].__name__.upper(),
-            help=f"{meta['help']} (default {shown}{limits}{choices})".replace("%", "%%"),
+            metavar="{" + ",".join(choices) + "}" if choices else _METAVARS[hints[name]],
+            help=f"{meta['help']} (default {default if default != '' else 'none'}{limits})".replace("%", "%%"),
         )
 
 
-def config_from_arguments(kind: type[Config], arguments: argparse.Namespace) -> Config:
-    """Return a validated `kind` from parsed arguments; fields that have no flag keep their defaults."""
-    names = [spec.name for spec in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    config = kind(**{name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
+_METAVARS = {int: "N", float: "X", str: "NAME"}
+
+
+def config_from_arguments(kind: type[Config], arguments: argparse.Namespace, start: Config | None = None) -> Config:
+    """Return a validated `kind` from parsed arguments; what no flag gives is as in `start`, or the default."""
+    names = {spec.name for spec in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    config: Config = dataclasses.replace(start or kind(), **given)  # type: ignore[type-var]
     validate(config)
     return config
 
@@ -66,7 +72,7 @@ def script_parser(docstring: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def add_device_argument(parser: argparse.ArgumentParser) -> None:
+def add_device_argument(parser: argparse._ActionsContainer) -> None:
     """Add --device, which ``devices.best_device`` understands, to `parser`."""
     parser.add_argument("--device", default="auto", choices=DEVICES, help="where to compute (default auto: a GPU "
                         "where there is one)")  # fmt: skip

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import sample_diffusion
 import train_diffusion
 import training
 from checkpoint import load_state, load_weights
-from config import ModelConfig, RunFailed, TrainConfig
+from config import CHECKPOINTS, PRESETS, ModelConfig, RunFailed, TrainConfig
 from dataset_utils import read_ndjson, write_ndjson
 from diffusion_process import cosine_alpha_bar
 from drawings.batches import Batch, DataChoice, StrokeSet, load_training_data
@@ -82,6 +83,27 @@ def test_shipped_models_and_their_ancestors_held_the_same_drawings_out() -> None
         conditions = load_weights(path).conditions
         for stage in [*conditions["lineage"], conditions]:
             assert stage["split"] == ["local"], (path.name, stage["split"])
+
+
+@pytest.mark.parametrize("name", ["cat", "bus", "rabbit", "car"])
+def test_presets_are_the_trainings_that_the_shipped_headers_record(name: str) -> None:
+    """Settings that are newer than a training have the value that does what was done then."""
+    conditions = load_weights(CHECKPOINTS / f"{name}.safetensors").conditions
+    stages = ["all", "base", "related", *(["finetune-car-first"] if name == "car" else []), f"finetune-{name}"]
+    newer = {"parts": 1, "first_stroke_draws": 0, "min_snr": 0.0, "scale_weight": 0.0}
+    for stage, recorded in zip(stages, [*conditions["lineage"], conditions], strict=True):
+        preset = PRESETS[stage]
+        assert asdict(preset.train) == asdict(TrainConfig()) | newer | recorded["train"], stage
+        assert preset.model.dropout == recorded["start"]["model"]["dropout"], stage
+        assert (preset.init is None) == (recorded["start"]["init_sha256"] is None), stage
+
+
+def test_flags_win_over_their_preset() -> None:
+    arguments = train_diffusion.build_parser().parse_args(["--preset", "finetune-bus", "--steps", "7"])
+    config, model, init = train_diffusion.chosen_settings(arguments)
+    assert config == replace(PRESETS["finetune-bus"].train, steps=7)
+    assert model.dropout == 0.15
+    assert init == Path("runs/related/weights.safetensors")
 
 
 def test_padding_never_reaches_the_loss(weights: Path) -> None:
