@@ -62,7 +62,7 @@ from plumbing.command_line import (
     stop_signals,
 )
 from plumbing.devices import autocast_for, best_device
-from plumbing.files import append_line, locked_folder
+from plumbing.files import append_line, locked_folder, sha256_of
 from plumbing.processes import ALONE, Group, ProcessLost, joined_processes
 from plumbing.run_folder import (
     LOG_FILE,
@@ -74,7 +74,6 @@ from plumbing.run_folder import (
     require_pieces,
     save_state,
 )
-from plumbing.tensor_files import sha256_of
 from rendering import grid_image, save_image
 from sample_diffusion import generate_drawings
 from stroke_tokens import Whitening
@@ -520,6 +519,16 @@ GROUPS = {
     "data": ("category", "companions", "companion_share", "balance", "augmentation"),
     "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
                      "ema_decay", "seed"),
+    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
+             "stop_weight"),
+    "advanced": ("parts", "precision", "validate_every", "sample_every"),
+}  # fmt: skip
+"""The fields of TrainConfig under the headings of --help."""
+
+
+GROUPS = {
+    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
+    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "weight_decay", "ema_decay", "seed"),
     "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
              "stop_weight"),
     "advanced": ("parts", "precision", "validate_every", "sample_every"),

@@ -146,12 +146,3 @@ def check_tensor_file(path: Path) -> None:
     declared, size = sum(member.file_size for member in members), path.stat().st_size
     if declared > size:
         raise ValueError(f"{path}: its members declare {declared:,} bytes, the file has {size:,}")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

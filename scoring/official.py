@@ -30,7 +30,7 @@ import rendering
 from config import RunFailed
 from plumbing.command_line import check_folder
 from plumbing.devices import best_device
-from plumbing.tensor_files import sha256_of
+from plumbing.files import sha256_of
 from scoring.inception import load_inception
 
 Drawing = Sequence[NDArray[Any]]

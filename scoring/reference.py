@@ -32,6 +32,8 @@ MOST_STROKES = 24
 BATCH_SIZE = 256
 """Pictures that the feature network sees at once."""
 PICTURES_AT_ONCE = 32 * BATCH_SIZE
+MOST_TRAINING = 3000
+"""Training drawings of a category whose features are shipped: 512 bytes each, and the file is to stay small."""
 REFERENCE_FORMAT = "reference-features-3"
 
 
@@ -192,3 +194,10 @@ def reference_categories(path: Path) -> list[str]:
     if not isinstance(counts, dict):
         raise ValueError(f"{path}: no file of references (its counts are no table)")
     return sorted(counts)
+
+
+def training_part(count: int) -> NDArray[np.int64]:
+    """Return, in order, which of `count` training drawings the shipped file has: all, or MOST_TRAINING at random."""
+    if count <= MOST_TRAINING:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, MOST_TRAINING, replace=False))

@@ -21,7 +21,7 @@ import train_diffusion
 from config import ATTRIBUTION, CHECKPOINTS, ModelConfig, SampleConfig, TrainConfig
 from diffusion_model import TrainedModel, save_weights
 from plumbing.command_line import config_from_arguments
-from plumbing.tensor_files import sha256_of
+from plumbing.files import sha256_of
 from reports import checkpoint_history, model_card
 from reports.tables import readme_table
 

@@ -9,7 +9,7 @@ import pytest
 
 import sample_diffusion
 from diffusion_model import TrainedModel, load_weights, save_weights
-from plumbing.tensor_files import sha256_of
+from plumbing.files import sha256_of
 from studies import tune_sampling
 
 
