@@ -18,7 +18,7 @@ import torch
 
 from config import RunFailed
 from plumbing.files import write_atomically
-from plumbing.tensor_files import check_tensor_file, sha256_of
+from plumbing.tensor_files import sha256_of
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -50,7 +50,6 @@ def load_state(path: Path) -> dict[str, Any] | None:
         try:
             if not digest_file.exists() or digest_file.read_text() != sha256_of(candidate):
                 raise ValueError("its sha256 does not match")
-            check_tensor_file(candidate)
             state: dict[str, Any] = torch.load(candidate, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises whatever a damaged file provokes
             if candidate is not candidates[0]:  # an unfinished *.new is what a kill leaves; no news

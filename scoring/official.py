@@ -28,7 +28,7 @@ from config import RunFailed
 from dataset_utils import read_ndjson
 from distances import check_features, frechet_distance, squared_mmd, squared_mmd_of_subsets, with_floor
 from plumbing.command_line import add_device_argument, check_folder
-from plumbing.tensor_files import check_tensor_file, sha256_of
+from plumbing.tensor_files import sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -349,6 +349,8 @@ def run_official(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--batch-size is {arguments.batch_size}, must lie in 1 ... 10000")
     weights: Path | None = arguments.inception_weights
     if weights is not None:
+        from scoring.inception import check_tensor_file
+
         check_tensor_file(weights)
     sides = [_read_pictures(path) for path in (arguments.real, arguments.generated)]
     scores = official_scores(
