@@ -8,7 +8,7 @@ torch-fidelity and prdc want torchvision and scikit-learn, of which nothing meas
 without them, beside the environment and not in it, for torchmetrics fails where it finds torch-fidelity but no
 torchvision:
 
-    pip install --no-deps --upgrade --target .venv/cross-checks -r requirements/agreement.txt
+    pip install --no-deps --upgrade --target .venv/cross-checks -r requirements-agreement.txt
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-import distances  # noqa: E402
-
+import metrics  # noqa: E402
 from drawings.embedded import embedded_drawings  # noqa: E402
 from plumbing.files import write_atomically  # noqa: E402
-from scoring import inception  # noqa: E402
-from scoring import official as official_metrics  # noqa: E402
+from scoring import inception, official  # noqa: E402
+from scoring.stroke_statistics import wasserstein_1  # noqa: E402
 
 Array = np.ndarray
 Row = dict[str, Any]
@@ -266,7 +265,7 @@ def frechet_rows() -> list[Row]:
     for name, n, m, d in SMALL:
         a, b = features(n, m, d)
         conditions = f"{name}: {n} and {m} x {d}"
-        ours, theirs = distances.frechet_distance(a, b), fifty_digit_distance(a, b)
+        ours, theirs = metrics.frechet_distance(a, b), fifty_digit_distance(a, b)
         rows.append(row("FID", "the formula in 50 digits (mpmath)", conditions, ours, theirs, 1e-12))
     others: dict[str, tuple[Callable[[Array, Array], float], float]] = {
         "scipy": (sqrtm_distance, 1e-9),
@@ -282,9 +281,9 @@ def frechet_rows() -> list[Row]:
             a, b = features(n, m, d)
             limit = bound if (name, n, m, d) in REGULAR else SINGULAR
             conditions = f"{name}: {n} and {m} x {d}"
-            rows.append(row("FID", label, conditions, distances.frechet_distance(a, b), distance(a, b), limit))
+            rows.append(row("FID", label, conditions, metrics.frechet_distance(a, b), distance(a, b), limit))
         a, b = features(400, 300, 32, np.float32)
-        ours, conditions = distances.frechet_distance(a, b), "float32: 400 and 300 x 32"
+        ours, conditions = metrics.frechet_distance(a, b), "float32: 400 and 300 x 32"
         if against in ("clean-fid", "torch-fidelity"):
             rows.append(row("FID", label, conditions, ours, distance(a, b), SINGLE_PRECISION))
         else:
@@ -304,7 +303,7 @@ def kernel_rows() -> list[Row]:
         if library("torchmetrics"):
             module = importlib.import_module("torchmetrics.image.kid")
             theirs = module.poly_mmd(torch.from_numpy(real[:m]), torch.from_numpy(generated))
-            ours = distances.squared_mmd(real[:m], generated)
+            ours = metrics.squared_mmd(real[:m], generated)
             rows.append(row("KID", "torchmetrics", f"{name}: {m} and {m} x {d}", ours, theirs, 1e-8))
         if library("torch-fidelity"):
             # it draws its first set first, clean-fid its second
@@ -313,7 +312,7 @@ def kernel_rows() -> list[Row]:
                 kid_subset_size=min(n, m, 1000), kid_subsets=100,
             )  # fmt: skip
             theirs = list(kid.values())
-            ours = official_metrics.official_kernel_distance(real, generated, SEED)
+            ours = metrics.official_kernel_distance(real, generated, SEED)
             same = f"{conditions}, same 100 subsets"
             rows.append(row("KID, mean and deviation", "torch-fidelity", same, ours, theirs, 1e-10))
         if library("clean-fid"):
@@ -326,7 +325,7 @@ def kernel_rows() -> list[Row]:
                     sides = real.astype(dtype), generated.astype(dtype)
                     np.random.seed(seed)  # noqa: NPY002 - the generator that clean-fid draws from
                     theirs.append(library("clean-fid").kernel_distance(*sides))
-                    ours.append(official_metrics.official_kernel_distance(*sides, seed)[0])
+                    ours.append(metrics.official_kernel_distance(*sides, seed)[0])
                 rows.append(row("KID", "clean-fid", conditions + kind, ours, theirs, bound))
     return rows
 
@@ -339,7 +338,7 @@ def neighbour_rows() -> list[Row]:
         if library("prdc"):
             with contextlib.redirect_stdout(io.StringIO()):
                 theirs = library("prdc").compute_prdc(real, generated, nearest_k=5)
-            ours = distances.density_and_coverage(generated, real, k=5)
+            ours = metrics.density_and_coverage(generated, real, k=5)
             pair = [theirs["density"], theirs["coverage"]]
             conditions = f"k = 5: {n} real, {m} generated x {d}"
             rows.append(row("density, coverage", "prdc", conditions, ours, pair, 1e-12, absolute=True))
@@ -348,7 +347,7 @@ def neighbour_rows() -> list[Row]:
                        ("counts with ties", rng.integers(0, 9, 400), rng.integers(2, 12, 77))):  # fmt: skip
         theirs = scipy.stats.wasserstein_distance(a, b)
         conditions = f"{name}: {len(a)} and {len(b)}"
-        rows.append(row("Wasserstein-1", "scipy.stats", conditions, distances.wasserstein_1(a, b), theirs, 1e-12))
+        rows.append(row("Wasserstein-1", "scipy.stats", conditions, wasserstein_1(a, b), theirs, 1e-12))
     return rows
 
 
@@ -360,16 +359,16 @@ def picture_rows() -> list[Row]:
     resize = importlib.import_module("cleanfid.resize").build_resizer("clean")
     drawings = embedded_drawings("cat", 60)
     noise = np.random.default_rng(SEED).integers(0, 256, (256, 256, 3), np.uint8)
-    drawn, wide = official_metrics.official_picture(drawings[0]), np.tile(noise, (1, 2, 1))[:120, :400]
+    drawn, wide = official.official_picture(drawings[0]), np.tile(noise, (1, 2, 1))[:120, :400]
     for name, picture in (("a drawing, 256x256", drawn), ("noise, 256x256", noise), ("noise, 400x120", wide)):
-        ours = official_metrics.clean_resize(picture)
+        ours = official.clean_resize(picture)
         rows.append(row("resize", "clean-fid", name, ours, resize(picture), 0.0, absolute=True))
 
     network, fid = small_network(), library("clean-fid")
     real, generated = drawings[:34], [[stroke[::-1] // 2 + 60 for stroke in d] for d in drawings[34:]]
     ours = [
-        official_metrics.describe(
-            official_metrics.pictures_of_drawings(side), official_metrics.Network(network, "small", None), 7
+        official.describe(
+            official.pictures_of_drawings(side), official.Network(network, "small", None), 7
         ).features
         for side in (real, generated)
     ]
@@ -379,7 +378,7 @@ def picture_rows() -> list[Row]:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             folders = [f"{folder}/{name}" for name in ("real", "generated")]
             for side, path in zip((real, generated), folders, strict=True):
-                official_metrics.write_pictures(side, Path(path))
+                official.write_pictures(side, Path(path))
             theirs_fid, theirs_kid = fid.compute_fid(*folders, **options), []
             for seed in range(4):
                 np.random.seed(seed)  # noqa: NPY002 - the generator that clean-fid draws from
@@ -387,9 +386,9 @@ def picture_rows() -> list[Row]:
     finally:
         fid.build_feature_extractor = theirs_build
     conditions = "34 and 26 drawings as PNG, 16 features"
-    value = distances.frechet_distance(*ours)
+    value = metrics.frechet_distance(*ours)
     rows.append(row("FID, whole path", "clean-fid compute_fid", conditions, value, theirs_fid, SINGLE_PRECISION))
-    values = [official_metrics.official_kernel_distance(*ours, seed)[0] for seed in range(4)]
+    values = [metrics.official_kernel_distance(*ours, seed)[0] for seed in range(4)]
     conditions += ", same 100 subsets"
     rows.append(row("KID, whole path", "clean-fid compute_kid", conditions, values, theirs_kid, SINGLE_PRECISION))
     return rows

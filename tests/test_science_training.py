@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoint import TrainedModel, load_weights
 from conftest import TINY
 from torch import Tensor
 from training import Run, learning_rate_at, parameter_groups, train
@@ -18,7 +17,7 @@ from training_losses import losses
 
 from config import TrainConfig
 from dataset_utils import PackedDrawings
-from diffusion_model import StrokeDiffusionModel
+from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights
 from drawings.batches import Batch, StrokeSet, TrainingData, stroke_set, training_batches
 from stroke_tokens import Whitening
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoint import TrainedModel, save_weights, sha256_of
 
 from config import ATTRIBUTION, CHECKPOINTS
+from diffusion_model import TrainedModel, save_weights, sha256_of
 from reports import model_card
 from reports.tables import results_table
 
