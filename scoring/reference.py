@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import rendering
+from plumbing.tensor_files import read_header
 from scoring.feature_network import LoadedNetwork, describe_pictures, read_safetensors
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes, from_arrays, independent_strokes
 
@@ -31,6 +32,8 @@ MOST_STROKES = 24
 BATCH_SIZE = 256
 """Pictures that the feature network sees at once."""
 PICTURES_AT_ONCE = 32 * BATCH_SIZE
+MOST_TRAINING = 3000
+"""Training drawings of a category whose features are shipped: 512 bytes each, and the file is to stay small."""
 REFERENCE_FORMAT = "reference-features-3"
 
 
@@ -181,3 +184,20 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
         training=parts["training"].features,
         num_learned_from=num_learned_from,
     )
+
+
+def reference_categories(path: Path) -> list[str]:
+    """Return the categories that a file of reference features holds, sorted; none where there is no file."""
+    if not path.exists():
+        return []
+    counts = read_header(path).value("counts")
+    if not isinstance(counts, dict):
+        raise ValueError(f"{path}: no file of references (its counts are no table)")
+    return sorted(counts)
+
+
+def training_part(count: int) -> NDArray[np.int64]:
+    """Return, in order, which of `count` training drawings the shipped file has: all, or MOST_TRAINING at random."""
+    if count <= MOST_TRAINING:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, MOST_TRAINING, replace=False))
