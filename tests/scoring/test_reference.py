@@ -17,7 +17,6 @@ from metrics import nearest_distances
 from scoring import reference
 from scoring.feature_network import LoadedNetwork, load_feature_network, read_safetensors, write_safetensors
 from scoring.stroke_statistics import MEASURES, describe_strokes
-from studies import train_features
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
 SHIPPED = (*CATEGORIES, "car")
@@ -65,7 +64,7 @@ def test_the_shipped_reference_has_every_part_and_names_where_it_comes_from(
     assert len(shipped.real.features) == (250 if of_test_pictures else len(shipped.statistics))
     assert len(shipped.independent.features) == reference.NUM_INDEPENDENT
     assert shipped.training is not None
-    assert len(shipped.training) == min(shipped.num_learned_from, train_features.MOST_TRAINING) > 200
+    assert len(shipped.training) == min(shipped.num_learned_from, reference.MOST_TRAINING) > 200
     assert len(shipped.statistics) == len(shipped.recognised) > 25
     assert 0.4 < reference.recognised(shipped.real.logits, loaded.classes, category).mean() < 1
     # features of the same drawing differ by less than 0.02 in each place: none that the models learned from is real
@@ -84,7 +83,7 @@ def test_the_shipped_reference_is_what_the_real_drawings_make(category: str, loa
         np.testing.assert_allclose(getattr(shipped.statistics, name), getattr(made, name), rtol=1e-3, atol=0.07)
     assert shipped.training is not None
     assert shipped.num_learned_from == len(train)
-    chosen = train_features.training_part(len(train))
+    chosen = reference.training_part(len(train))
     assert len(chosen) == len(shipped.training)
 
     def features_of(drawings: list) -> np.ndarray:
@@ -126,3 +125,14 @@ def test_a_reference_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, lo
     path.write_bytes(REFERENCE_PATH.read_bytes()[:5000])
     with pytest.raises(ValueError, match="damaged"):
         reference.load_reference(path, "cat", loaded)
+    assert reference.reference_categories(REFERENCE_PATH) == ["bus", "car", "cat", "rabbit"]
+
+
+def test_a_part_of_many_training_drawings_is_always_the_same_and_in_order() -> None:
+    assert reference.training_part(5).tolist() == [0, 1, 2, 3, 4]
+    part = reference.training_part(9304)
+    assert len(part) == len(set(part.tolist())) == reference.MOST_TRAINING
+    assert (np.diff(part) > 0).all()
+    assert part[0] < 20  # from all of them
+    assert part[-1] > 9284
+    assert (part == reference.training_part(9304)).all()
