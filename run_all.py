@@ -1,6 +1,6 @@
 """Do everything: for each category data, training where weights are missing, drawings, figures, pictures, one page.
 
-    python run_all.py                     # quick: the shipped models draw and are scored, a few minutes
+    python run_all.py                     # quick: the shipped models draw 500 each and are scored, one to two minutes
     python run_all.py --profile smoke     # tiny models from scratch on embedded drawings, under two minutes
     python run_all.py --profile full      # the official split: downloads, trains and scores; wants a GPU
 
@@ -11,315 +11,275 @@ an earlier call has trained is used again; --retrain starts anew. Data: Quick, D
 from __future__ import annotations
 
 import argparse
-import functools
 import json
+import os
 import platform
 import shutil
 import subprocess
 import time
-import warnings
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+import sample_diffusion
+import train_diffusion
 from config import (
     ATTRIBUTION,
     CATEGORIES,
     CHECKPOINTS,
     NETWORK_PATH,
-    PROFILES,
+    PRESETS,
     REFERENCE_PATH,
     SampleConfig,
     resolve_category,
 )
+from dataset_utils import DATA_FOLDER, CategoryData, available_categories, load_category
+from diffusion_model import TrainedModel
+from metrics import scores_against
 from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
-from plumbing.files import locked_folder, write_atomically
-from sample_diffusion import check_model, known_categories
-from weights_header import network_categories, read_weights_header, reference_categories
-
-if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
-    from numpy.typing import NDArray
-
-    from dataset_utils import CategoryData
-    from reports.report import CategoryResult
-    from scoring.feature_network import LoadedNetwork
-    from scoring.reference import Reference
+from plumbing.devices import best_device
+from plumbing.files import locked_folder, sha256_of, write_atomically
+from plumbing.run_folder import LOG_FILE, STATE_FILE
+from reports import gallery
+from reports.model_card import write_model_card
+from reports.report import CategoryResult, logged_losses, write_report
+from reports.tables import publish_tables
+from scoring.feature_network import LoadedNetwork, load_feature_network
+from scoring.reference import Reference, describe_drawings, load_reference, reference_categories, reference_of
+from studies import tune_sampling
 
 ROOT = Path(__file__).resolve().parent
-CLOSEST = 8
+OWN_FILES = {"conditions.json", "training"}
+"""One of them is in every category's folder that this program has made."""
+NO_SCORES = {"not_measured": "no real drawings of this category are at hand, nor in the shipped reference"}
 SECONDS_PER_TOKEN = 0.4 / 768
 """What training a model of the full size takes per stroke token of a batch on one CPU core, as measured."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a profile does: how many drawings of which categories, from where, and how a missing model is trained."""
+    """How many drawings of which categories a profile makes, from where, and the preset that trains a missing model."""
 
     drawings: int
     data_dir: str | None
     split: str
     download: bool
     shipped_weights: bool
-    training: str
+    preset: str
     categories: tuple[str, ...] = CATEGORIES
     guide: str = ""
-    """Flags that make the guide of a trained model, which is weaker; without, it is drawn unguided."""
-    tuning: str = ""
+    """Preset of the weaker model that guides a trained one; without, it is drawn unguided."""
+    tuning: tuple[str, ...] = ()
 
 
-PROFILE_SETTINGS = {
-    "smoke": Profile(64, "embedded", "local", False, False,
-                     "--num-points 16 --width 64 --num-layers 2 --num-heads 4 --denoiser-layers 2 --batch-strokes 512 "
-                     "--parts 1 --steps 600 --warmup 20 --learning-rate 3e-3 --ema-decay 0.98 --dropout 0 "
-                     "--validate-every 300 --sample-every 0", guide="--steps 100", tuning="--strengths 1.5 --n 64"),
-    "quick": Profile(500, None, "auto", False, True, "--steps 6000", (*CATEGORIES, "car")),
-    "full": Profile(2000, None, "official", True, False,
-                    "--steps 40000 --batch-strokes 16384 --noise-draws 8 --learning-rate 1e-3 --warmup 1000 "
-                    "--ema-decay 0.9995 --first-stroke-draws 16 --validate-every 2000 --sample-every 10000",
-                    guide="--width 128 --num-layers 3 --denoiser-layers 3 --num-heads 4 --steps 10000",
-                    tuning="--n 2000"),
+PROFILES = {
+    "smoke": Profile(64, "embedded", "local", False, False, "smoke", guide="smoke-guide",
+                     tuning=("--strengths", "1.5", "--n", "64")),
+    "quick": Profile(500, None, "auto", False, True, "quick", (*CATEGORIES, "car")),
+    "full": Profile(2000, None, "official", True, False, "full", guide="full-guide", tuning=("--n", "2000")),
 }  # fmt: skip
 
 
-def draws_shipped(category: str, profile: Profile, arguments: argparse.Namespace) -> bool:
-    """Tell whether a category is drawn with its shipped weights, not with trained ones."""
-    return profile.shipped_weights and not arguments.retrain and (CHECKPOINTS / f"{category}.safetensors").is_file()
+@dataclass(frozen=True)
+class Task:
+    """A category, the real drawings at hand, None where there are none, and its shipped model, None to train one."""
+
+    category: str
+    data: CategoryData | None
+    shipped: TrainedModel | None
+    network: LoadedNetwork
 
 
-def check_files(categories: list[str], profile: Profile, arguments: argparse.Namespace) -> None:
-    """Refuse, without torch, shipped files that are missing or damaged: before anything is drawn or trained."""
-    network_categories(NETWORK_PATH)
-    read = functools.cache(read_weights_header)  # the guide is the same for all
-    for category in categories:
-        if draws_shipped(category, profile, arguments):
-            check_model(CHECKPOINTS / f"{category}.safetensors", category, SampleConfig(), read)
+class Progress:
+    """Says which stage begins and how much time is left.
+
+    `plan` has, in order, every stage with the seconds that it takes on two slow cores, a first guess: what the stages
+    so far have really taken scales the rest.
+    """
+
+    def __init__(self, plan: list[tuple[str, float]]) -> None:
+        self.plan, self.done, self.began = plan, 0, time.perf_counter()
+
+    def begin(self) -> None:
+        """Print the line of the next stage."""
+        seconds = [guess for _, guess in self.plan]
+        past, ahead = sum(seconds[: self.done]), sum(seconds[self.done :])
+        pace = (time.perf_counter() - self.began) / past if past else 1.0
+        print(f"[{self.done + 1}/{len(self.plan)}] {self.plan[self.done][0]} (about {duration(pace * ahead)} left)")
+        self.done += 1
 
 
-def check_device(profile: Profile, arguments: argparse.Namespace) -> None:
-    """Refuse a GPU that is not there, and warn where a training for a GPU begins on a CPU."""
-    from plumbing.devices import best_device
-
-    flags = dict(zip(profile.training.split()[::2], profile.training.split()[1::2], strict=True))
-    tokens = int(flags["--steps"]) * int(flags.get("--batch-strokes", 0))
-    days = tokens * SECONDS_PER_TOKEN / 86_400
-    if best_device(arguments.device).type == "cpu" and days > 1:
-        warnings.warn(
-            f"--profile {arguments.profile} wants a GPU: on a CPU a category takes about {days:.0f} days of one core "
-            f"({tokens:,} stroke tokens, {1000 * SECONDS_PER_TOKEN:.1f} ms each); after Ctrl-C the command goes on",
-            stacklevel=2,
-        )
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it: "85 s", "12 min", "5 h", "97 days"."""
+    units = ((86_400, "days"), (3600, "h"), (60, "min"), (1, "s"))
+    size, unit = next((size, unit) for size, unit in units if seconds >= 2 * size or size == 1)
+    return f"{seconds / size:,.0f} {unit}"
 
 
-def weights_for(category: str, profile: Profile, run: Path, arguments: argparse.Namespace) -> Path:
-    """Return the weights of a category: shipped, or of an earlier run, or trained and tuned now."""
-    import train_diffusion
-    from studies import tune_sampling
+def stages_of(task: Task, profile: Profile, arguments: argparse.Namespace) -> list[tuple[str, float]]:
+    """Return what is done for a category, with a guess of the seconds."""
+    count, recipe = arguments.seeds * (arguments.n or profile.drawings), PRESETS[profile.preset]
+    is_tiny = recipe.model.width < 100
+    training = 20.0 if is_tiny else recipe.train.steps * recipe.train.batch_strokes * SECONDS_PER_TOKEN
+    stages = {"training": training, f"drawing {count:,} drawings": count * (0.003 if is_tiny else 0.025),
+              "scoring": 1 + count * 0.01, "pictures": 4.0}  # fmt: skip
+    skipped = "training" if task.shipped else ""
+    return [(f"{task.category}: {name}", seconds) for name, seconds in stages.items() if name != skipped]
 
-    shipped = CHECKPOINTS / f"{category}.safetensors"
-    if draws_shipped(category, profile, arguments):
-        print(f"{category}: shipped weights checkpoints/{shipped.name}")
-        return shipped
+
+# ------------------------------------------------------------------ what there is
+
+
+def task_of(category: str, network: LoadedNetwork, profile: Profile, arguments: argparse.Namespace) -> Task:
+    """Return what there is of a category.
+
+    A shipped model needs no drawings, and embedded ones are nothing to compare it with, since it learned from people.
+    Raises FileNotFoundError or ValueError as ``load_category`` does, and for damaged weights.
+    """
+    path = CHECKPOINTS / f"{category}.safetensors"
+    data_dir = arguments.data_dir or profile.data_dir
+    named, known = data_dir or os.environ.get("QUICKDRAW_DIR"), available_categories(data_dir)
+    shipped, data = None, None
+    if profile.shipped_weights and not arguments.retrain and path.is_file():
+        shipped = sample_diffusion.load_model(path, device=arguments.device)
+    is_at_hand = category in known if named else any(DATA_FOLDER.glob(f"{category}.*"))
+    if shipped is None or (is_at_hand and named != "embedded"):
+        data = load_category(category, data_dir=data_dir, split=profile.split, allow_download=profile.download)
+    return Task(category, data, shipped, network)
+
+
+def refuse_files_of_others(out: Path, name: str, categories: list[str]) -> None:
+    """Raise ValueError for a file or folder that this program would write into and has not made."""
+    for path, mark in ((out / f"{name}.json", '"categories"'), (out / "report.html", "drawn stroke by stroke")):
+        if path.exists() and not (path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")):
+            raise ValueError(f"{path}: is no file of run_all.py; choose another --out or --name")
+    for folder in (out / name / category for category in categories):
+        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if found and not found & OWN_FILES:
+            raise ValueError(f"{folder}: is no folder of run_all.py; choose another --out or --name")
+
+
+# ------------------------------------------------------------------ one category
+
+
+def train(category: str, profile: Profile, run: Path, arguments: argparse.Namespace) -> Path:
+    """Return the weights of a category, of an earlier run, or trained and tuned now in the folder `run`."""
     if arguments.retrain and run.exists():
+        if not any((run / name).is_file() for name in (STATE_FILE, LOG_FILE)):
+            raise ValueError(f"{run}: is no training (it has no {STATE_FILE}), so --retrain does not remove it")
         shutil.rmtree(run)
     data_dir = arguments.data_dir or profile.data_dir
     common = ["--category", category, "--split", profile.split, *(["--data-dir", data_dir] if data_dir else [])]
     common += ["--device", arguments.device] if arguments.device != "auto" else []
-    command = [*common, *profile.training.split()]
-    weights = train_diffusion.main([*command, "--out", str(run)])
+    weights = train_diffusion.main([*common, "--preset", profile.preset, "--out", str(run)])
     if not profile.guide:
         return weights
-    weaker = train_diffusion.main([*command, *profile.guide.split(), "--out", str(run / "weaker")])
+    weaker = train_diffusion.main([*common, "--preset", profile.guide, "--out", str(run / "weaker")])
     guide, tuned = run / "guide.safetensors", run / "tuned.safetensors"
     if not tuned.is_file() or tuned.stat().st_mtime < max(path.stat().st_mtime for path in (weights, weaker)):
         write_atomically(guide, weaker.read_bytes())
         files = ["--checkpoint", str(weights), "--guide", str(guide), "--out", str(tuned)]
-        tune_sampling.main([*common, *files, *profile.tuning.split()])
+        tune_sampling.main([*common, *files, *profile.tuning])
     return tuned
 
 
-def reference_for(real: list[Any], data: CategoryData, loaded: LoadedNetwork) -> Reference | None:
+def reference_for(task: Task) -> Reference | None:
     """Return the best reference at hand, which names itself, or None.
 
-    `real` are the drawings of `data` to compare with, none where nothing is at hand.
     Drawings of the official test split are compared as they are, and so are embedded ones (that is a test of the
     program, no more). A part of the dataset with a split of its own is no official test: then the shipped reference
     decides, where it has the category.
     """
-    from scoring.reference import load_reference, reference_of
-
-    embedded, shipped = data.source == "embedded", data.category in reference_categories(REFERENCE_PATH)
-    if len(real) >= 2 and (data.split in ("official", "leak-free") or embedded or not shipped):
-        kind = "embedded drawings, made by a program" if embedded else "real drawings"
-        source = f"{kind}, split {data.split}, as strokes"
-        return reference_of(real, data.category, loaded, training=list(data.train), source=source)
-    return load_reference(REFERENCE_PATH, data.category, loaded) if shipped else None
-
-
-def score(drawings: list[Any], reference: Reference | None, category: str, loaded: LoadedNetwork) -> dict[str, Any]:
-    """Return the figures of generated drawings, or why there are none."""
-    from metrics import scores_against
-
-    if reference is None:
-        return {"not_measured": "no real drawings of this category are at hand, nor in the shipped reference"}
-    return scores_against(reference, drawings, category, loaded)
+    data, shipped = task.data, task.category in reference_categories(REFERENCE_PATH)
+    if data is not None and len(data.test) >= 2:
+        embedded = data.source == "embedded"
+        if data.split in ("official", "leak-free") or embedded or not shipped:
+            kind = "embedded drawings, made by a program" if embedded else "real drawings"
+            source = f"{kind}, split {data.split}, as strokes"
+            training = list(data.train)
+            return reference_of(list(data.test), task.category, task.network, training=training, source=source)
+    return load_reference(REFERENCE_PATH, task.category, task.network) if shipped else None
 
 
-def write_closest(
-    drawings: list[Any], features: NDArray[Any], data: CategoryData, loaded: LoadedNetwork, path: Path
-) -> None:
-    """Write a picture of the generated drawings that come nearest to a training drawing, and of that drawing below.
-
-    `features` are those of the generated drawings, (N, D).
-    """
-    from metrics import closest_pairs
-    from rendering import grid_image, save_image
-    from scoring.reference import describe_drawings
-
-    training = list(data.train)
-    pairs = closest_pairs(features, describe_drawings(training, loaded).features, CLOSEST)
-    shown = [drawings[i] for i, _, _ in pairs] + [training[j] for _, j, _ in pairs]
-    labels = [f"distance {distance:.1f}" for _, _, distance in pairs] + ["nearest in training"] * len(pairs)
-    save_image(path, grid_image(shown, columns=len(pairs), cell=128, labels=labels), few_colors=True)
-
-
-def is_at_hand(data: CategoryData, profile: Profile) -> bool:
-    """Tell whether there is something to compare with: embedded drawings only where the model was trained on them."""
-    if not len(data.train):
-        return False
-    return data.source != "embedded" or profile.data_dir == "embedded"
-
-
-def load_data(category: str, profile: Profile, arguments: argparse.Namespace) -> CategoryData:
-    """Return the drawings of a category; none for a shipped model beyond the three of the assignment without a file.
-
-    Raises FileNotFoundError or ValueError as ``load_category`` does.
-    """
-    from dataset_utils import CategoryData, LoadCounts, available_categories, load_category
-    from drawings.packed import PackedDrawings
-
-    data_dir = arguments.data_dir or profile.data_dir
-    needs_none = category not in CATEGORIES and profile.shipped_weights and not arguments.retrain
-    if needs_none and category not in available_categories(data_dir):
-        none = PackedDrawings.from_drawings([])
-        return CategoryData(category, none, none, "none", None, "local", LoadCounts(), "")
-    return load_category(category, data_dir=data_dir, split=profile.split, allow_download=profile.download)
-
-
-def run_category(data: CategoryData, out: Path, arguments: argparse.Namespace) -> CategoryResult:
+def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress: Progress) -> CategoryResult:
     """Do everything for one category in the folder `out` and return what the report shows."""
-    import sample_diffusion
-    from checkpoint import sha256_of
-    from reports.gallery import PAGE_DRAWINGS, RealDrawings, probabilities, write_gallery
-    from reports.report import CategoryResult
-    from scoring.feature_network import load_feature_network
-    from scoring.reference import describe_drawings
+    category, network, profile = task.category, task.network, PROFILES[arguments.profile]
+    trained, weights = task.shipped, CHECKPOINTS / f"{task.category}.safetensors"
+    if trained is None:
+        progress.begin()
+        weights = train(category, profile, out / "training", arguments)
+        trained = sample_diffusion.load_model(weights, device=arguments.device)
 
-    profile, category = PROFILE_SETTINGS[arguments.profile], data.category
-    weights = weights_for(category, profile, out / "training", arguments)
-    trained = sample_diffusion.load_model(weights, device=arguments.device)
+    progress.begin()
     config = SampleConfig(n=arguments.n or profile.drawings, seed=arguments.seed)
-    sampled = sample_diffusion.sample(trained, category, config)
+    seeds = range(config.seed, config.seed + arguments.seeds)
+    sets = {seed: sample_diffusion.sample(trained, category, replace(config, seed=seed)) for seed in seeds}
+    sampled = sets[config.seed]
     sampled.conditions |= {"checkpoint": weights.name, "checkpoint_sha256": sha256_of(weights)}
+    sampled.conditions["data_at_hand"] = task.data.source if task.data else "none"
 
-    at_hand = is_at_hand(data, profile)
-    sampled.conditions["data_at_hand"] = data.source if at_hand else "none"
+    progress.begin()
+    reference = reference_for(task)
+    scores = {
+        str(seed): scores_against(reference, each.drawings, category, network) if reference else NO_SCORES
+        for seed, each in sets.items()
+    }
+    described = describe_drawings(sampled.drawings, network)
+    shares = gallery.probabilities(described.logits, network.classes, category)
+
+    progress.begin()
     sample_diffusion.write_results(sampled, trained, category, config, out)
-    real = list(data.test) if at_hand else []
-    loaded = load_feature_network(NETWORK_PATH)
-    reference = reference_for(real, data, loaded)
-    scores = {str(config.seed): score(sampled.drawings, reference, category, loaded)}
-    for seed in range(config.seed + 1, config.seed + arguments.seeds):
-        again = sample_diffusion.sample(trained, category, replace(config, seed=seed))
-        scores[str(seed)] = score(again.drawings, reference, category, loaded)
-    described = describe_drawings(sampled.drawings, loaded)
-    others = list(islice(data.train, PAGE_DRAWINGS)) if at_hand else []
-    if at_hand:
-        write_closest(sampled.drawings, described.features, data, loaded, out / "closest.png")
-    else:
-        (out / "closest.png").unlink(missing_ok=True)  # of an earlier run
 
     def draw_on(beginnings: list[Any]) -> list[Any]:
         return sample_diffusion.sample(trained, category, replace(config, n=len(beginnings)), beginnings).drawings
 
-    kind = "embedded" if data.source == "embedded" else "real"
-    shares = probabilities(described.logits, loaded.classes, category)
-    gallery = write_gallery(
-        out, category, sampled.drawings, shares, RealDrawings(real, others, kind) if at_hand else None, draw_on,
-        trained.model.config.max_strokes,
-    )  # fmt: skip
-    log = weights.parent / "metrics.jsonl"
-    losses = logged_losses(log) if log.is_file() else []
-    gifs = {"point by point": out / "animation.gif", "strokes emerging from noise": out / "denoising.gif"}
-    pictures = {"generated drawings nearest to a training drawing, which is below them": out / "closest.png"}
-    gifs, pictures = (
-        {caption: path for caption, path in found.items() if path.is_file()} for found in (gifs, pictures)
-    )
+    longest = trained.model.config.max_strokes
+    pictures = gallery.write_gallery(out, category, sampled.drawings, described, network, task.data, draw_on, longest)
+    log, denoising = weights.parent / "metrics.jsonl", out / "denoising.gif"
     return CategoryResult(
-        category, sampled.drawings, real, scores, sampled.conditions, losses, gifs, pictures, gallery, others
-    )
+        category, sampled.drawings, scores, sampled.conditions, shares, reference.statistics if reference else None,
+        "embedded" if sampled.conditions["data_at_hand"] == "embedded" else "real",
+        ({"Strokes emerge from noise, one after another.": denoising} if denoising.is_file() else {}) | pictures,
+        logged_losses(log) if log.is_file() else [],
+    )  # fmt: skip
 
 
-def logged_losses(log: Path) -> list[dict[str, Any]]:
-    """Return the rows of a training's metrics.jsonl; what a kill has left of a row is left out, with a warning."""
-    rows = []
-    for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        try:
-            rows.append(dict(json.loads(line)))
-        except (ValueError, TypeError, RecursionError):
-            warnings.warn(f"{log}:{number}: no row of figures, left out of the report", stacklevel=2)
-    return rows
-
-
-def commit_of_program() -> str | None:
-    """Return git's name of the program's state, or None where there is no git or no history."""
-    try:
-        command = ["git", "describe", "--always", "--dirty"]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip() or None
-    except OSError:
-        return None
+# ------------------------------------------------------------------ the whole run
 
 
 def describe_run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the conditions that all categories share: program, machine, profile."""
-    import torch
-
-    from plumbing.devices import best_device
-
+    """Return what holds for all categories: program, machine, profile."""
+    command = ["git", "describe", "--always", "--dirty"]
+    git = subprocess.run(command, cwd=ROOT, capture_output=True, text=True) if shutil.which("git") else None
+    is_gpu = best_device(arguments.device).type == "cuda"
     return {
-        "run": name,
-        "profile": arguments.profile,
+        "run": name, "profile": arguments.profile,
         "seeds": list(range(arguments.seed, arguments.seed + arguments.seeds)),
-        "commit": commit_of_program(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name()
-        if best_device(arguments.device).type == "cuda"
-        else f"{torch.get_num_threads()} CPU threads",
-        "profile_settings": asdict(PROFILE_SETTINGS[arguments.profile]),
-        "attribution": ATTRIBUTION,
-    }
+        "commit": (git.stdout.strip() or None) if git else None,
+        "torch": torch.__version__, "python": platform.python_version(),
+        "device": torch.cuda.get_device_name() if is_gpu else f"{torch.get_num_threads()} CPU threads",
+        "profile_settings": asdict(PROFILES[arguments.profile]), "attribution": ATTRIBUTION,
+    }  # fmt: skip
 
 
-def publish(results: list[CategoryResult], run_file: Path) -> None:
-    """Copy a run's figures and animations to where the README shows them, and write the model card from them."""
-    from reports.model_card import write_model_card
-    from reports.tables import update_readme
-
-    write_atomically(ROOT / "results" / "published.json", run_file.read_bytes())
-    for result in results:
-        source = run_file.with_suffix("") / result.category / "animation.gif"
-        write_atomically(ROOT / f"{result.category}_fake_sample_animation.gif", source.read_bytes())
-    for readme in (ROOT / "README.md", ROOT / "README.tr.md"):
-        update_readme(readme, ROOT / "results" / "published.json")
-    write_model_card(ROOT / "results" / "published.json", CHECKPOINTS, ROOT / "MODEL_CARD.md")
+def publish(categories: list[str], run_file: Path) -> None:
+    """Copy a run's figures and animations to where the README shows them; write its table and the model card anew."""
+    published = ROOT / "results" / "published.json"
+    write_atomically(published, run_file.read_bytes())
+    for category in categories:
+        source = run_file.with_suffix("") / category / "animation.gif"
+        write_atomically(ROOT / f"{category}_fake_sample_animation.gif", source.read_bytes())
+    publish_tables(ROOT)
+    write_model_card(published, CHECKPOINTS, ROOT / "docs" / "MODEL_CARD.md")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = script_parser(__doc__)
     parser.add_argument("--profile", default="quick", choices=PROFILES, help="how much to do (default quick)")
-    by_profile = "; ".join(f"{name}: {','.join(profile.categories)}" for name, profile in PROFILE_SETTINGS.items())
+    by_profile = "; ".join(f"{name}: {','.join(profile.categories)}" for name, profile in PROFILES.items())
     parser.add_argument("--categories", help=f"with commas (default by profile, {by_profile})")
     parser.add_argument("--n", type=int, help="drawings per category (default by profile: 64, 500, 2000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the drawings (default 0)")
@@ -338,10 +298,10 @@ def chosen_categories(arguments: argparse.Namespace) -> list[str]:
 
     Raises ValueError for one that has neither shipped weights nor is of the assignment, or none at all.
     """
-    known = known_categories()
-    if arguments.categories is None:
-        return [category for category in PROFILE_SETTINGS[arguments.profile].categories if category in known]
-    named = [resolve_category(part, known) for part in arguments.categories.split(",") if part.strip()]
+    known = sample_diffusion.known_categories()
+    named = [name for name in PROFILES[arguments.profile].categories if name in known]
+    if arguments.categories is not None:
+        named = [resolve_category(part, known) for part in arguments.categories.split(",") if part.strip()]
     if not named:
         raise ValueError(f"--categories is '{arguments.categories}', must name at least one category")
     return list(dict.fromkeys(named))
@@ -350,54 +310,41 @@ def chosen_categories(arguments: argparse.Namespace) -> list[str]:
 def main(argv: list[str] | None = None) -> Path:
     """Run the profile and return the path of the report."""
     arguments = build_parser().parse_args(argv)
-    if arguments.n is not None and not 4 <= arguments.n <= 1_000_000:
-        raise ValueError(f"--n is {arguments.n}, must lie in 4 ... 1000000")
-    if not 0 <= arguments.seed < 2**31:
-        raise ValueError(f"--seed is {arguments.seed}, must lie in 0 ... {2**31 - 1}")
-    if not 1 <= arguments.seeds <= 1000:
-        raise ValueError(f"--seeds is {arguments.seeds}, must lie in 1 ... 1000")
-    name = arguments.name or arguments.profile
+    for flag, low, high in (("n", 4, 1_000_000), ("seed", 0, 2**31 - 1), ("seeds", 1, 1000)):
+        value = getattr(arguments, flag)
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"--{flag} is {value}, must lie in {low} ... {high}")
+    name, out, profile = arguments.name or arguments.profile, Path(arguments.out), PROFILES[arguments.profile]
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"--name is '{name}', must be letters, digits, - and _")
     categories = chosen_categories(arguments)
-    folder = Path(arguments.out)
-
-    from dataset_utils import available_categories
-
-    profile = PROFILE_SETTINGS[arguments.profile]
-    check_files(categories, profile, arguments)
-    available_categories(arguments.data_dir or profile.data_dir)
+    refuse_files_of_others(out, name, categories)
+    # all of them first: what is missing is said before anything is trained or written over
+    network = load_feature_network(NETWORK_PATH)
+    tasks = [task_of(category, network, profile, arguments) for category in categories]
     for category in categories:
-        check_folder(folder / name / category)
-    # all data first: what is missing is said before anything is trained or written over
-    loaded = [load_data(category, profile, arguments) for category in categories]
-    check_device(profile, arguments)
-    with locked_folder(folder / name):
-        page = run_categories(loaded, name, arguments)
-    return page
+        check_folder(out / name / category)
+    with locked_folder(out / name):
+        return run_tasks(tasks, name, arguments)
 
 
-def run_categories(loaded: list[CategoryData], name: str, arguments: argparse.Namespace) -> Path:
-    """Do everything for the categories whose drawings are given, and return the path of the report."""
-    from reports.report import write_report
-
-    folder, profile, began = Path(arguments.out), PROFILE_SETTINGS[arguments.profile], time.perf_counter()
-    results = []
-    for data in loaded:
-        at_hand = is_at_hand(data, profile)
-        print(f"\n== {data.category} ==\n{data.describe() if at_hand else 'no real drawings at hand'}")
-        results.append(run_category(data, folder / name / data.category, arguments))
-    run = describe_run(name, arguments) | {"seconds": round(time.perf_counter() - began, 1)}
+def run_tasks(tasks: list[Task], name: str, arguments: argparse.Namespace) -> Path:
+    """Do everything for the categories of `tasks` and return the path of the report."""
+    out, profile = Path(arguments.out), PROFILES[arguments.profile]
+    stages = [stage for task in tasks for stage in stages_of(task, profile, arguments)]
+    progress, results = Progress([*stages, ("report", 1.0)]), []
+    for task in tasks:
+        print(task.data.describe() if task.data else f"{task.category}: no real drawings are at hand")
+        results.append(run_category(task, out / name / task.category, arguments, progress))
+    progress.begin()
+    run = describe_run(name, arguments) | {"seconds": round(time.perf_counter() - progress.began, 1)}
     figures = {r.category: {"scores": r.scores, "conditions": r.conditions, "seeds": r.seeds} for r in results}
-    run_file = folder / f"{name}.json"
-    text = json.dumps({"run": run, "categories": figures}, indent=2) + "\n"
-    write_atomically(run_file, text)
-    page = folder / "report.html"
-    write_report(folder / name / "report.html", results, run)
-    write_atomically(page, (folder / name / "report.html").read_bytes())
+    run_file, page = out / f"{name}.json", out / "report.html"
+    write_atomically(run_file, json.dumps({"run": run, "categories": figures}, indent=2) + "\n")
+    write_report([out / name / "report.html", page], results, run)
     if arguments.publish:
-        publish(results, run_file)
-    print(f"\nwrote {run_file}; open {page} in a browser ({run['seconds']} s)")
+        publish([result.category for result in results], run_file)
+    print(f"\nOpen {page} in a browser. Figures are in {run_file}, drawings in {out / name} ({run['seconds']:.0f} s)")
     return page
 
 

@@ -36,9 +36,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from checkpoint import load_with_guide
 from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, NETWORK_PATH
-from diffusion_model import Cache, HistoryState, StrokeDiffusionModel
+from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with_guide
 from diffusion_process import cosine_alpha_bar
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
@@ -266,7 +265,7 @@ def history_step(
     transformer and of the denoiser.
     """
     x = is_stroke * model.read_stroke(token) + model.category(category) + model.position[history.shape[1]]
-    state = model.extend(x, category, _as_caches(history, model), _as_caches(denoiser, model))
+    state = model.extend(x, _as_caches(history, model), _as_caches(denoiser, model))
     stop = model.stop_logits(state.last)
     return state.last, state.modulation, stop, _stacked(state.history), _stacked(state.denoiser)
 

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,33 @@ class Terminated(KeyboardInterrupt):
 
 def _terminate(signum: int, frame: object) -> typing.NoReturn:
     raise Terminated
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Give a list that fills when SIGINT or SIGTERM arrives, so that the loop can save before it ends.
+
+    A second one does not wait: it raises KeyboardInterrupt where it arrives, and what was saved before counts.
+    """
+    arrived: list[int] = []
+
+    def remember(signum: int, frame: object) -> None:
+        arrived.append(signum)
+        if len(arrived) > 1:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = {n: signal.signal(n, remember) for n in numbers}
+    except ValueError:  # not in the main thread (a notebook's helper thread): no handlers there
+        yield arrived
+        return
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is remember:  # not what a lost process has left to ignore
+                signal.signal(number, handler)
 
 
 def run_script(main: Callable[[], Any], less_memory: str = "") -> typing.NoReturn:

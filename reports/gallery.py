@@ -1,39 +1,48 @@
 """Pictures to judge a model by eye: nothing in them is picked but by a rule that is written beside it.
 
-Four of a category: generated drawings beside real ones, the first of each as they come; the drawings that the feature
-network takes most and least surely for the category; what a model makes of one first stroke; and how it completes
-drawings that a person has begun. Those that show people's drawings can only be made where such drawings are at hand.
+Five of a category: generated drawings beside real ones, the first of each as they come; the drawings that the feature
+network takes most and least surely for the category; what a model makes of one first stroke; how it completes drawings
+that a person has begun; and the generated drawings that are nearest to a training drawing. Those that show people's
+drawings can only be made where such drawings are at hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from dataset_utils import CategoryData
 from drawings.packed import Drawing
+from metrics import closest_pairs
 from rendering import Picture, comparison_image, continuations_image, grid_image, save_image
+from scoring.feature_network import LoadedNetwork
+from scoring.reference import Described, describe_drawings, training_part
 
 DrawOn = Callable[[list[Drawing]], list[Drawing]]
 """Draws on: returns, for each unfinished drawing, a drawing that begins with its strokes as they are."""
 
 PAGE_DRAWINGS, PAGE_COLUMNS = 100, 10
 EXTREMES, EXTREME_COLUMNS = 16, 8
-FIRST_STROKES, WAYS = 6, 7
-HALVES, COMPLETIONS = 6, 6
+FIRST_STROKES, WAYS = 4, 7
+HALVES, COMPLETIONS = 4, 6
 FEWEST_TO_HALVE = 4  # strokes: half of fewer says too little of what the person meant
 CAPTIONS = {
-    "best_worst.png": "Best and worst: the generated drawings to which the feature network gives the highest and the "
-    "lowest probability of the category, and that probability.",
-    "diversity.png": "From one first stroke: each row begins with the red stroke; what is dark the model has added.",
-    "completions.png": "Half-drawn: the model completes the first half, red, of held-out drawings, which stand whole "
-    "on the right. Where it added nothing, it took the half for a whole.",
+    "page.png": "Generated drawings, and real ones beside them where any are at hand: the first of each as they come.",
+    "best_worst.png": "The generated drawings to which the recogniser gives the highest and the lowest probability of "
+    "the category, and that probability.",
+    "diversity.png": "Each row begins with the same red stroke; the model has added what is dark.",
+    "completions.png": "The model completes the first half, in red, of held-out drawings, whose originals are on the "
+    "right. Where it added nothing, it took the half for a whole.",
+    "closest.png": "The generated drawings nearest to a training drawing in feature space, and that drawing below.",
 }
 PAGE_CELL, CELL = 64, 120  # px
+CLOSEST = 8
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class RealDrawings:
         return held_out + list(self.others[: PAGE_DRAWINGS - len(held_out)])
 
     def describe_page(self) -> str:
-        """Return what stands on the page, with numbers of drawings: "100 real: 29 held out, 71 of training"."""
+        """Return the title of a page of them, with numbers of drawings: "100 real: 29 held out, 71 of training"."""
         shown, held_out = len(self.page), min(PAGE_DRAWINGS, len(self.held_out))
         if held_out in (0, shown):
             return f"{shown} {self.name}, {'held out' if held_out else 'of training'}"
@@ -158,26 +167,46 @@ def completions_image(real: RealDrawings | None, draw_on: DrawOn, longest: int) 
     return continuations_image(rows, [len(half) for half in halves], headings, CELL)
 
 
+def closest_image(
+    drawings: Sequence[Drawing], described: Described, training: Sequence[Drawing], network: LoadedNetwork
+) -> Picture:
+    """Return the 8 drawings nearest to a training drawing, and that drawing below each, as (H, W, 3) uint8.
+
+    Of many training drawings a part is compared with, as in the scores: see ``training_part``.
+    """
+    compared = [training[i] for i in training_part(len(training))]
+    pairs = closest_pairs(described.features, describe_drawings(compared, network).features, CLOSEST)
+    shown = [drawings[i] for i, _, _ in pairs] + [compared[j] for _, j, _ in pairs]
+    labels = [f"distance {distance:.1f}" for _, _, distance in pairs] + ["nearest in training"] * len(pairs)
+    return grid_image(shown, columns=len(pairs), cell=128, labels=labels)
+
+
 def write_gallery(
     folder: Path,
     category: str,
-    generated: Sequence[Drawing],
-    shares: NDArray[np.float64] | None,
-    real: RealDrawings | None,
+    drawings: Sequence[Drawing],
+    described: Described,
+    network: LoadedNetwork,
+    data: CategoryData | None,
     draw_on: DrawOn,
     longest: int,
 ) -> dict[str, Path]:
-    """Write the pictures that can be made into `folder`; return captions with files, but for page.png.
+    """Write the pictures that can be made into `folder` and return their captions and files.
 
-    What an earlier run left of the others is removed. `shares` are the probabilities of the generated drawings, None
-    where the feature network does not know the category; `real` is None where no real drawings are at hand; `longest`
-    is the model's longest drawing, in strokes.
+    Those of an earlier run that cannot be made now are removed. `described` is what the network makes of `drawings`;
+    `data` are real drawings, None where none are at hand; `longest` is the model's longest drawing, in strokes.
     """
+    real = None
+    if data:
+        kind = "embedded" if data.source == "embedded" else "real"
+        real = RealDrawings(list(data.test), list(islice(data.train, PAGE_DRAWINGS)), kind)
+    shares = probabilities(described.logits, network.classes, category)
     images = {
-        "page.png": page_image(generated, real),
-        "best_worst.png": None if shares is None else best_worst_image(generated, shares, category),
-        "diversity.png": diversity_image(generated, real, draw_on, longest),
+        "page.png": page_image(drawings, real),
+        "best_worst.png": None if shares is None else best_worst_image(drawings, shares, category),
+        "diversity.png": diversity_image(drawings, real, draw_on, longest),
         "completions.png": completions_image(real, draw_on, longest),
+        "closest.png": closest_image(drawings, described, list(data.train), network) if data else None,
     }
     for name, image in images.items():
         if image is None:

@@ -1,8 +1,9 @@
-"""Write the figures of a run as tables of text, each beside its floor, and those of the README into it.
+"""Put the figures of a run into tables: ten rows for README and report, all of them for docs/RESULTS.md.
 
-README tables have a column for each category. A cell is "x ± y (floor z)": y is the standard deviation over sampling
-seeds, and x and z are of the same number of drawings, since most figures change with it. The report shows the first of
-them and, for each category alone, tables that hold every figure.
+    python -m reports.tables        # both READMEs and docs/RESULTS.md anew, from results/published.json
+
+A table has a column for each category. A cell is "x ± y (real z)": y is the standard deviation over sampling seeds, z
+the real-vs-real baseline; x and z are of the same number of drawings, since most figures change with it.
 """
 
 from __future__ import annotations
@@ -14,22 +15,21 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from distances import MINIMUM_FLOOR
+from plumbing.command_line import run_script, script_parser
 from plumbing.files import write_atomically
 from scoring.stroke_statistics import STATISTICS
 
+ROOT = Path(__file__).resolve().parent.parent
 Scores = Mapping[str, Any]
-Table = tuple[list[str], list[list[str]], str]
-"""Head, rows and caption."""
+Table = tuple[list[str], list[list[str]]]
+"""Head and rows."""
 Lines = Sequence[tuple[str, Callable[[Scores], str]]]
 
 README_MARKERS = ("<!-- results -->", "<!-- /results -->")
-MISSING, NO_FLOOR, NOT_APPLICABLE, MINUS = "not measured", "(no floor)", "–", "\N{MINUS SIGN}"
+MISSING, MINUS = "not measured", "\N{MINUS SIGN}"
 PER_MILLE = 1000
 """Scale of a KID in a table."""
 MOST_DECIMALS = 4
-DISTANCES = (("FID", "fid", 1), ("FID∞", "fid_infinity", 1), ("KID × 10³", "kid", PER_MILLE),
-             ("Density", "density", 1), ("Coverage", "coverage", 1))  # fmt: skip
 
 
 # ------------------------------------------------------------------ one figure
@@ -47,12 +47,6 @@ def _number(values: Scores, name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _deviation(values: Scores, name: str, splits: bool) -> float:
-    over_splits = "std" if name == "value" else f"{name}_std"
-    found = (_number(values, key) for key in (f"{name}_over_seeds", *[over_splits][: int(splits)]))
-    return next((number for number in found if number is not None), 0.0)
-
-
 def _decimals(value: float, deviation: float = 0.0) -> int:
     largest = max(abs(value), deviation)
     decimals = 1 if largest >= 10 else 2 if largest >= 0.1 else 3
@@ -66,22 +60,18 @@ def _text(value: float, deviation: float, decimals: int) -> str:
     return shown + (f" ± {deviation:.{decimals}f}" if deviation > 0 else "")
 
 
-def figure(values: Scores, name: str, scale: float = 1, *, splits: bool = False) -> str:
-    """Return `name` of a dict of figures as "x ± y", y over sampling seeds, or "not measured".
-
-    Without several seeds it is "x" alone, or, with `splits`, has its deviation over subsets or halvings.
-    """
-    value = _number(values, name)
+def figure(values: Scores, name: str, scale: float = 1) -> str:
+    """Return `name` of a dict of figures, times `scale`, as "x ± y", y over sampling seeds, or "not measured"."""
+    value, deviation = _number(values, name), (_number(values, f"{name}_over_seeds") or 0.0) * scale
     if value is None:
         return MISSING
-    value, deviation = value * scale, _deviation(values, name, splits) * scale
-    return _text(value, deviation, _decimals(value, deviation))
+    return _text(value * scale, deviation, _decimals(value * scale, deviation))
 
 
 def percent(values: Scores, name: str) -> str:
     """Return the share `name` of a dict of figures in per cent, with its deviation over seeds, or "not measured"."""
-    share = _number(values, name)
-    return MISSING if share is None else f"{_text(100 * share, 100 * _deviation(values, name, False), 1)} %"
+    share, deviation = _number(values, name), _number(values, f"{name}_over_seeds") or 0.0
+    return MISSING if share is None else f"{_text(100 * share, 100 * deviation, 1)} %"
 
 
 def count(values: Scores, name: str) -> str:
@@ -91,120 +81,31 @@ def count(values: Scores, name: str) -> str:
 
 
 def beside_floor(values: Scores) -> str:
-    """Return "x ± y (floor z)", both at the floor's number of drawings; x of all drawings where there is no floor."""
+    """Return "x ± y (real z)", both of the baseline's n drawings; of all drawings, "x ± y", where it is missing."""
     value, floor = _number(values, "at_floor_n"), _number(values, "floor")
     if value is None or floor is None:
-        whole = figure(values, "value")
-        return whole if whole == MISSING else f"{whole} {NO_FLOOR}"
-    deviation = _deviation(values, "at_floor_n", False)
+        return figure(values, "value")
+    deviation = _number(values, "at_floor_n_over_seeds") or 0.0
     decimals = _decimals(value, deviation)
-    return f"{_text(value, deviation, decimals)} (floor {_text(floor, 0.0, decimals)})"
+    return f"{_text(value, deviation, decimals)} (real {_text(floor, 0.0, decimals)})"
 
 
-def _kernel_distance(values: Scores) -> str:
-    whole, floor = figure(values, "value", PER_MILLE), _number(values, "floor_std")
-    if floor is None:
-        return whole if whole == MISSING else f"{whole} {NO_FLOOR}"
-    return f"{whole} (floor ± {_text(floor * PER_MILLE, 0.0, 1)})"
+def _kernel_distance(kid: Scores) -> str:
+    whole, floor = figure(kid, "value", PER_MILLE), _number(kid, "floor_std")
+    return whole if floor is None else f"{whole} (real ± {_text(floor * PER_MILLE, 0.0, 1)})"
 
 
-def _recognised(shares: Scores) -> str:
-    ours, real = percent(part(shares, "generated"), "top1"), percent(part(shares, "real"), "top1")
-    return ours if MISSING in (ours, real) else f"{ours} (real {real})"
+def _recognised(name: str) -> Callable[[Scores], str]:
+    def cell(scores: Scores) -> str:
+        ours, real = (percent(part(scores, "recognisability", side), name) for side in ("generated", "real"))
+        return ours if MISSING in (ours, real) else f"{ours} (real {real})"
+
+    return cell
 
 
-# ------------------------------------------------------------------ conditions
-
-
-def over_seeds_note(seeds: Sequence[str]) -> str:
-    """Return one sentence that says what ± is in the tables of all categories."""
-    if len(seeds) < 2:
-        return f"One sampling seed ({', '.join(seeds)}): no deviation over seeds."
-    return f"± is the standard deviation over {len(seeds)} sampling seeds ({', '.join(seeds)})."
-
-
-def _splits_note(seeds: Sequence[str]) -> str:
-    """Return one sentence that says what ± is in the tables of one category."""
-    if len(seeds) < 2:
-        return "One sampling seed: ± is the standard deviation over halvings of the drawings, of KID over subsets."
-    return f"{over_seeds_note(seeds)} That of a floor is over halvings of the real drawings."
-
-
-def _file(name: Any, sha256: Any) -> str | None:
-    return f"{name}, sha256 {str(sha256)[:12]}" if name else None
-
-
-def _known(conditions: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in conditions.items() if value is not None}
-
-
-def _conditions_of_pictures(scores: Scores) -> dict[str, str]:
-    network = part(scores, "feature_network")
-    return _known({
-        "Real drawings": scores.get("reference"),
-        "Rendering": scores.get("rendering"),
-        "Feature network": _file(network.get("file"), network.get("sha256")),
-        "Seed of the scores": scores.get("seed"),
-    })  # fmt: skip
-
-
-def _conditions(scores: Scores, made: Scores) -> dict[str, str]:
-    """Return the known conditions of a category's figures by name; `made` is how its drawings were made."""
-    steps, guidance = made.get("steps", "?"), made.get("guidance", "?")
-    if made.get("guide"):
-        guidance = f"{guidance} away from {made['guide']}"
-    return _conditions_of_pictures(scores) | _known({
-        "Real drawings as strokes": part(scores, "strokes").get("reference"),
-        "Sampler": f"{made['sampler']}, {steps} steps, guidance {guidance}" if "sampler" in made else None,
-        "Weights": _file(made.get("checkpoint"), made.get("checkpoint_sha256")),
-        "Not measured": scores.get("not_measured"),
-    })  # fmt: skip
-
-
-def _sentences(conditions: Mapping[str, str]) -> str:
-    return " ".join(f"{name}: {value}." for name, value in conditions.items())
-
-
-# ------------------------------------------------------------------ tables of all categories
-
-PICTURES: Lines = (
-    ("N generated / real", lambda s: f"{count(s, 'n_generated')} / {count(s, 'n_real')}"),
-    ("n at the floor", lambda s: count(part(s, "fid"), "floor_n")),
-    ("FID", lambda s: figure(part(s, "fid"), "value")),
-    ("FID at n", lambda s: beside_floor(part(s, "fid"))),
-    ("FID∞", lambda s: figure(part(s, "fid_infinity"), "value")),
-    ("FID∞ at n", lambda s: beside_floor(part(s, "fid_infinity"))),
-    ("KID × 10³", lambda s: _kernel_distance(part(s, "kid"))),
-    ("KID, share", lambda s: figure(part(s, "kid"), "share")),
-    ("Density at n", lambda s: beside_floor(part(s, "density"))),
-    ("Coverage at n", lambda s: beside_floor(part(s, "coverage"))),
-    ("Recognised, top-1", lambda s: _recognised(part(s, "recognisability"))),
-)
-
-
-def _with_unit(label: str, unit: str) -> str:
-    return label if not unit or unit in label.lower() else f"{label}, {unit}"  # strokes per drawing are strokes
-
-
-def _distance(name: str) -> Callable[[Scores], str]:
-    return lambda scores: beside_floor(part(scores, "strokes", "distances", name))
-
-
-def _stroke_floor_n(scores: Scores) -> str:
-    return count(part(scores, "strokes", "distances", STATISTICS[0][0]), "floor_n")
-
-
-STROKES: Lines = (
-    ("N generated / real", lambda s: f"{count(s, 'n_generated')} / {count(part(s, 'strokes'), 'n_real')}"),
-    ("n at the floor", _stroke_floor_n),
-    *((_with_unit(label, unit), _distance(name)) for name, label, unit in STATISTICS),
-)
-COPIES: Lines = (
-    ("N generated / real", lambda s: f"{count(s, 'n_generated')} / {count(s, 'n_real')}"),
-    ("N training", lambda s: _training(part(s, "memorisation"))),
-    ("Nearest, generated over real", lambda s: figure(part(s, "memorisation"), "ratio")),
-    ("Nearer than the nearest 1 % of real", lambda s: percent(part(s, "memorisation"), "nearer_than_real")),
-)
+def _at(*path: str, show: Callable[..., str] = beside_floor, **how: Any) -> Callable[[Scores], str]:
+    """Return the function that shows the figures at the end of `path`."""
+    return lambda scores: show(part(scores, *path), **how)
 
 
 def _training(copies: Scores) -> str:
@@ -213,95 +114,140 @@ def _training(copies: Scores) -> str:
     return compared if whole in ("?", compared) else f"{compared} of {whole}"
 
 
-def _by_category(lines: Lines, scores: Mapping[str, Scores], caption: str) -> Table:
-    return ["", *scores], [[label, *map(cell, scores.values())] for label, cell in lines], caption
+def _means(name: str) -> Callable[[Scores], str]:
+    def cell(scores: Scores) -> str:
+        values = part(scores, "strokes", "distances", name)
+        return f"{figure(values, 'mean_generated')} / {figure(values, 'mean_real')}"
+
+    return cell
 
 
-def pictures_by_category(scores: Mapping[str, Scores], seeds: Sequence[str]) -> Table:
-    """Return what the pictures of each category say: a row for each figure, a column for each category."""
-    caption = (
-        f"{over_seeds_note(seeds)} A floor is what n real drawings score against n others, the figure before it what n "
-        "generated ones score. KID's floor is 0 but for chance: beside it stands its deviation over halvings. Lower is "
-        "better for FID and KID, higher for coverage and top-1; density is about 1 for real drawings."
+# ------------------------------------------------------------------ the rows
+
+
+def _n_of(scores: Scores) -> str:
+    return f"{count(scores, 'n_generated')} / {count(scores, 'n_real')}"
+
+
+SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
+    ("N generated / real", "N, üretilen / gerçek", _n_of),
+    ("n for FID, density and coverage", "FID, yoğunluk ve kapsama için n", _at("fid", show=count, name="floor_n")),
+    ("KID × 10³", "KID × 10³", _at("kid", show=_kernel_distance)),
+    ("Normalised KID", "Normalize KID", _at("kid", show=figure, name="share")),
+    ("FID at n", "n çizimde FID", _at("fid")),
+    ("Density at n", "n çizimde yoğunluk", _at("density")),
+    ("Coverage at n", "n çizimde kapsama", _at("coverage")),
+    ("Top-1 accuracy", "Top-1 doğruluğu", _recognised("top1")),
+    ("Strokes per drawing, W₁", "Çizim başına çizgi sayısı, W₁", _at("strokes", "distances", "strokes_per_drawing")),
+    ("Distance to the nearest training drawing, generated / real",
+     "En yakın eğitim çizimine uzaklık, üretilen / gerçek", _at("memorisation", show=figure, name="ratio")),
+)  # fmt: skip
+"""Label in English and in Turkish, and cell, of the rows of README and report."""
+
+PICTURES: Lines = (
+    ("N generated / real", _n_of),
+    ("n", _at("fid", show=count, name="floor_n")),
+    ("FID", _at("fid", show=figure, name="value")),
+    ("FID at n", _at("fid")),
+    ("FID∞, extrapolated to N → ∞", _at("fid_infinity", show=figure, name="value")),
+    ("FID∞ at n", _at("fid_infinity")),
+    ("KID × 10³", _at("kid", show=_kernel_distance)),
+    ("Normalised KID", _at("kid", show=figure, name="share")),
+    ("Density at n", _at("density")),
+    ("Coverage at n", _at("coverage")),
+    ("Top-1 accuracy", _recognised("top1")),
+    ("Top-5 accuracy", _recognised("top5")),
+    ("Shuffled strokes: FID", _at("fid", show=figure, name="independent_strokes")),
+    ("Shuffled strokes: KID × 10³", _at("kid", show=figure, name="independent_strokes", scale=PER_MILLE)),
+    ("Shuffled strokes: density", _at("density", show=figure, name="independent_strokes")),
+    ("Shuffled strokes: coverage", _at("coverage", show=figure, name="independent_strokes")),
+    ("Shuffled strokes: top-1", _at("recognisability", "independent_strokes", show=percent, name="top1")),
+)
+UNITS = [(name, label if not unit or unit in label.lower() else f"{label}, {unit}") for name, label, unit in STATISTICS]
+STROKES: Lines = (
+    ("N generated / real", lambda s: f"{count(s, 'n_generated')} / {count(part(s, 'strokes'), 'n_real')}"),
+    ("n", _at("strokes", "distances", STATISTICS[0][0], show=count, name="floor_n")),
+    *((label, _at("strokes", "distances", name)) for name, label in UNITS),
+)
+WITHOUT_MEAN = ("stroke_length_by_position", "start_points", "order")
+MEANS: Lines = [(label, _means(name)) for name, label in UNITS if name not in WITHOUT_MEAN]
+COPIES: Lines = (
+    ("N training", lambda s: _training(part(s, "memorisation"))),
+    ("Median distance, generated", _at("memorisation", show=figure, name="median_generated")),
+    ("Median distance, real", _at("memorisation", show=figure, name="median_real")),
+    ("Generated / real", _at("memorisation", show=figure, name="ratio")),
+    ("Nearer than the nearest 1 % of real drawings", _at("memorisation", show=percent, name="nearer_than_real")),
+)
+FULL: Sequence[tuple[str, str, Lines]] = (
+    ("Pictures", "Features of the rendered drawings, compared with those of real drawings.", PICTURES),
+    ("Strokes", "Wasserstein-1 distance to real drawings, in the unit of each row; n is smaller here.", STROKES),
+    ("Means of the stroke statistics", "Generated / real drawings.", MEANS),
+    ("Nearest training drawings", "Distances of whole drawings in feature space. Blind to copies of single strokes.",
+     COPIES),
+)  # fmt: skip
+"""Title, caption and rows of the tables that hold every figure."""
+
+
+def table_of(lines: Lines, scores: Mapping[str, Scores]) -> Table:
+    """Return a row for each of `lines` and a column for each category of `scores`."""
+    return ["", *scores], [[label, *map(cell, scores.values())] for label, cell in lines]
+
+
+def summary_table(scores: Mapping[str, Scores]) -> Table:
+    """Return the ten rows that README and report begin with."""
+    return table_of([(label, cell) for label, _, cell in SUMMARY], scores)
+
+
+def over_seeds_note(seeds: Sequence[str]) -> str:
+    """Return one sentence that says what ± is."""
+    if len(seeds) < 2:
+        return f"One sampling seed ({', '.join(seeds)}), so no deviation."
+    return f"± is the standard deviation over {len(seeds)} sampling seeds ({', '.join(seeds)})."
+
+
+def how_to_read(seeds: Sequence[str]) -> str:
+    """Return what the cells of every table mean."""
+    return (
+        f"{over_seeds_note(seeds)} In brackets: the real-vs-real baseline, what n real drawings score against n other "
+        "real ones (of KID its standard deviation, for its mean is 0; of top-1 that of all real drawings). Lower is "
+        "better for KID, FID and W₁, higher for coverage and top-1; density is about 1 for real drawings."
     )
-    return _by_category(PICTURES, scores, caption)
 
 
-def strokes_by_category(scores: Mapping[str, Scores], seeds: Sequence[str]) -> Table:
-    """Return the distances of the strokes of each category: a row for each statistic, a column for each category."""
-    head, rows, _ = _by_category(STROKES, scores, "")
-    floorless = f"Below n = {MINIMUM_FLOOR} there is no floor, and the distance is that of all drawings. "
-    return head, rows, (
-        "Wasserstein-1 distance to real drawings in each unit, and its floor at the same n. "
-        f"{floorless if any(cell.endswith(NO_FLOOR) for row in rows for cell in row) else ''}{over_seeds_note(seeds)}"
-    )  # fmt: skip
+# ------------------------------------------------------------------ metadata
 
 
-def copies_by_category(scores: Mapping[str, Scores], seeds: Sequence[str]) -> Table:
-    """Return how near drawings come to training drawings: a column for each category."""
-    caption = (
-        "How near the nearest training drawing is, by features: median of generated over median of real drawings, and "
-        f"the share of generated ones that are nearer than all but 1 % of real ones. {over_seeds_note(seeds)}"
-    )
-    return _by_category(COPIES, scores, caption)
+def _file(name: Any, sha256: Any) -> str | None:
+    return f"{name}, sha256 {str(sha256)[:12]}" if name else None
 
 
-# ------------------------------------------------------------------ tables of one category
+def metadata_of(scores: Scores, made: Scores) -> dict[str, str]:
+    """Return under which conditions a category was scored, as far as known; `made` is how its drawings were made."""
+    network, steps, guidance = part(scores, "feature_network"), made.get("steps", "?"), made.get("guidance", "?")
+    if made.get("guide"):
+        guidance = f"{guidance} away from {made['guide']}"
+    found = {
+        "Real drawings, as pictures": scores.get("reference"),
+        "Real drawings, as strokes": part(scores, "strokes").get("reference"),
+        "Rendering": scores.get("rendering"),
+        "Feature network": _file(network.get("file"), network.get("sha256")),
+        "Seed of the scores": scores.get("seed"),
+        "Sampler": f"{made['sampler']}, {steps} steps, guidance {guidance}" if "sampler" in made else None,
+        "Weights": _file(made.get("checkpoint"), made.get("checkpoint_sha256")),
+        "Not measured": scores.get("not_measured"),
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _with_reason(head: list[str], rows: list[list[str]], caption: str, scores: Scores, reason: str) -> Table:
-    """Return a table whose caption says why figures are missing: `reason`, where nothing else is known."""
-    why = scores.get("not_measured") or (reason if part(scores, "fid") else "this run made no scores")
-    missing = any(MISSING in row for row in rows)
-    return head, rows, f"{caption} {f'“{MISSING.capitalize()}”: {why}.' if missing else ''}".strip()
-
-
-def picture_table(scores: Scores, seeds: Sequence[str]) -> Table:
-    """Return every figure of the pictures of a category: of all drawings, of n, of n real ones, of random strokes."""
-    fid, shares = part(scores, "fid"), part(scores, "recognisability")
-    rows = []
-    for label, key, scale in DISTANCES:
-        columns = ("value", "at_floor_n", "floor", "independent_strokes")
-        rows.append([label, *(figure(part(scores, key), name, scale, splits=True) for name in columns)])
-        if key == "kid":
-            rows.append(["KID, share", figure(part(scores, key), "share", splits=True), *[NOT_APPLICABLE] * 3])
-    for label, name in (("Recognised, first guess", "top1"), ("Recognised, first five guesses", "top5")):
-        ours, real, mixed = (percent(part(shares, side), name) for side in ("generated", "real", "independent_strokes"))
-        rows.append([label, ours, NOT_APPLICABLE, real, mixed])
-    caption = (
-        f"{count(scores, 'n_generated')} generated against {count(scores, 'n_real')} real drawings; "
-        f"n = {count(fid, 'floor_n')}. {_splits_note(seeds)} {_sentences(_conditions_of_pictures(scores))}"
-    )
-    head = ["", "Generated", "n generated", "Real: floor of n", "Strokes at random"]
-    return _with_reason(head, rows, caption, scores, "too few drawings")
-
-
-def stroke_table(scores: Scores, seeds: Sequence[str]) -> Table:
-    """Return every figure of the strokes of a category: means, and distances of all drawings, of n, of n real ones."""
-    strokes, rows = part(scores, "strokes"), []
-    for name, label, unit in STATISTICS:
-        values = part(strokes, "distances", name)
-        means = (figure(values, side) if side in values else NOT_APPLICABLE for side in ("mean_generated", "mean_real"))
-        distances = (figure(values, key, splits=True) for key in ("value", "at_floor_n", "floor"))
-        rows.append([_with_unit(label, unit), *means, *distances])
-    caption = (
-        f"{count(scores, 'n_generated')} generated against {count(strokes, 'n_real')} real drawings; "
-        f"n = {_stroke_floor_n(scores)}. {_splits_note(seeds)} Real drawings: {strokes.get('reference', 'none')}."
-    )
-    head = ["", "Mean, generated", "Mean, real", "W₁", "W₁ of n", "Real: floor of n"]
-    return _with_reason(head, rows, caption, scores, "too few drawings for a floor")
-
-
-def copy_table(scores: Scores, seeds: Sequence[str]) -> Table:
-    """Return how near the generated drawings of a category come to training drawings, beside real ones."""
-    copies = part(scores, "memorisation")
-    rows = [
-        ["Median distance, in features", figure(copies, "median_generated"), figure(copies, "median_real")],
-        ["Median, generated over real", figure(copies, "ratio"), NOT_APPLICABLE],
-        ["Nearer than the nearest 1 % of real", percent(copies, "nearer_than_real"), "1.0 %"],
-    ]
-    caption = f"To the nearest of {_training(copies)} training drawings. {over_seeds_note(seeds)}"
-    return _with_reason(["", "Generated", "Real"], rows, caption, scores, "no training drawings are at hand")
+def _metadata_lines(run: Scores, entries: Mapping[str, Scores]) -> str:
+    """Return a list of what is the same for all categories, and of what is not."""
+    each = {name: metadata_of(part(entry, "scores"), part(entry, "conditions")) for name, entry in entries.items()}
+    first = next(iter(each.values()))
+    common = {key: value for key, value in first.items() if all(other.get(key) == value for other in each.values())}
+    common |= {"Program": str(run["commit"])} if run.get("commit") else {}
+    own = {f"{name}: {key.lower()}": value for name, found in each.items() for key, value in found.items()
+           if key not in common}  # fmt: skip
+    return "".join(f"- {plain_text(key)}: {plain_text(value)}\n" for key, value in (common | own).items())
 
 
 # ------------------------------------------------------------------ Markdown
@@ -320,29 +266,15 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def results_table(scores: Mapping[str, Scores]) -> str:
-    """Return a Markdown table of what pictures say, `scores` being dicts of ``metrics.score_drawings`` by category."""
-    head, rows, _ = pictures_by_category(scores, [])
-    return markdown_table(head, rows)
+    """Return the ten rows as Markdown, `scores` being dicts of ``metrics.score_drawings`` by category."""
+    return markdown_table(*summary_table(scores))
 
 
-def _conditions_lines(run: Scores, entries: Mapping[str, Scores]) -> str:
-    """Return one line of what is the same for all categories, and one for each category of what is not."""
-    each = {name: _conditions(part(entry, "scores"), part(entry, "conditions")) for name, entry in entries.items()}
-    first = next(iter(each.values()))
-    common = {key: value for key, value in first.items() if all(other.get(key) == value for other in each.values())}
-    program = {"Program": str(run["commit"])} if run.get("commit") else {}
-    lines = [f"{plain_text(_sentences(common | program))}\n"]
-    for name, found in each.items():
-        own = {key: value for key, value in found.items() if key not in common}
-        lines += [f"- {plain_text(name)}: {plain_text(_sentences(own))}\n"] if own else []
-    return "\n".join([lines[0], "".join(lines[1:])]) if len(lines) > 1 else lines[0]
+def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
+    """Return run, categories and sampling seeds of a file that run_all.py wrote.
 
-
-# ------------------------------------------------------------------ the README
-
-
-def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
-    """Return run, categories and sampling seeds of a file of results."""
+    Raises FileNotFoundError, or ValueError for anything else.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; run_all.py makes it")
     try:
@@ -357,23 +289,46 @@ def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], li
     return run, entries, seeds
 
 
-def readme_table(results_json_path: Path) -> str:
-    """Return the README's Markdown: tables of pictures, strokes and copies, each with a caption, and the conditions.
+def readme_table(results_json_path: Path, turkish: bool = False) -> str:
+    """Return what stands between the markers of a README: the ten rows, and how to read them.
 
-    The file is that of run_all.py, ``{"run": {"seeds": ...}, "categories": {category: {"scores", "conditions",
-    "seeds"}}}``. Raises FileNotFoundError or ValueError.
+    Raises FileNotFoundError or ValueError as ``read_run`` does.
     """
-    run, entries, seeds = _read_run(results_json_path)
+    _, entries, seeds = read_run(results_json_path)
     scores = {name: part(entry, "scores") for name, entry in entries.items()}
-    titled = (("Pictures", pictures_by_category), ("Strokes", strokes_by_category), ("Copies", copies_by_category))
-    tables = ((title, *of(scores, seeds)) for title, of in titled)
-    text = "".join(f"**{title}.** {caption}\n\n{markdown_table(head, rows)}\n" for title, head, rows, caption in tables)
-    return f"{text}{_conditions_lines(run, entries)}"
+    head, rows = summary_table(scores)
+    note = f"{how_to_read(seeds)} [All figures](docs/RESULTS.md), [what they mean](docs/METRICS.md).\n"
+    if turkish:
+        names = {"cat": "kedi", "bus": "otobüs", "rabbit": "tavşan", "car": "araba"}
+        head = [names.get(name, name) for name in head]
+        rows = [[label, *(cell.replace("real", "gerçek").replace(MISSING, "ölçülmedi") for cell in cells)]
+                for (_, label, _), (_, *cells) in zip(SUMMARY, rows, strict=True)]  # fmt: skip
+        note = (
+            f"±, {len(seeds)} örnekleme tohumu ({', '.join(seeds)}) üzerinden standart sapmadır. Parantez içinde: n "
+            "gerçek çizimin başka n gerçek çizime göre aldığı puan (KID için bunun standart sapması, çünkü ortalaması "
+            "0'dır; top-1 için bütün gerçek çizimlerinki). KID, FID ve W₁ ne kadar düşükse, kapsama ve top-1 ne kadar "
+            "yüksekse o kadar iyidir; yoğunluk gerçek çizimlerde 1 dolayındadır. [Bütün sayılar](docs/RESULTS.md) ve "
+            "[anlamları](docs/METRICS.md) (İngilizce).\n"
+        )
+    return f"{markdown_table(head, rows)}\n{note}"
 
 
-def update_readme(readme: Path, results_json_path: Path) -> None:
-    """Replace what stands between the README's two markers by ``readme_table``, as ``replace_between`` does."""
-    replace_between(readme, README_MARKERS, lambda: readme_table(results_json_path))
+def results_page(results_json_path: Path) -> str:
+    """Return docs/RESULTS.md: every figure of a run with its metadata."""
+    run, entries, seeds = read_run(results_json_path)
+    scores = {name: part(entry, "scores") for name, entry in entries.items()}
+    sections = "".join(
+        f"## {title}\n\n{caption}\n\n{markdown_table(*table_of(lines, scores))}\n" for title, caption, lines in FULL
+    )
+    return (
+        "# Results\n\nEvery figure of the shipped models. `make table` writes this page from `results/published.json`; "
+        f"what each figure means is in [METRICS.md](METRICS.md).\n\n{how_to_read(seeds)}\nThe shuffled-stroke "
+        "baseline scores drawings whose strokes come from different real drawings; normalised KID is KID over that of "
+        f"this baseline.\n\n{sections}## Metadata\n\n{_metadata_lines(run, entries)}"
+    )
+
+
+# ------------------------------------------------------------------ files
 
 
 def replace_between(page: Path, markers: tuple[str, str], text: Callable[[], str]) -> None:
@@ -388,3 +343,21 @@ def replace_between(page: Path, markers: tuple[str, str], text: Callable[[], str
     if before.count(start) != 1 or before.count(end) != 1 or before.index(start) > before.index(end):
         raise ValueError(f"{page}: needs one '{start}' and below it one '{end}'")
     write_atomically(page, f"{before[: before.index(start)]}{start}\n{text()}{before[before.index(end) :]}")
+
+
+def publish_tables(root: Path) -> None:
+    """Put the figures of results/published.json into README.md, README.tr.md and docs/RESULTS.md of a checkout."""
+    published = root / "results" / "published.json"
+    replace_between(root / "README.md", README_MARKERS, lambda: readme_table(published))
+    replace_between(root / "README.tr.md", README_MARKERS, lambda: readme_table(published, turkish=True))
+    write_atomically(root / "docs" / "RESULTS.md", results_page(published))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the tables of the published figures anew."""
+    script_parser(__doc__).parse_args(argv)
+    publish_tables(ROOT)
+
+
+if __name__ == "__main__":
+    run_script(main)

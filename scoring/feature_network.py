@@ -207,15 +207,15 @@ def load_feature_network(path: str | Path) -> LoadedNetwork:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # of JSON, settings, shapes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path}: not a sketch feature network ({reason:.150})") from None
-    declared = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(declared.keys() | found.keys()):
-        if declared.get(name) != found.get(name):
-            raise ValueError(f"{path}: {name} has shape {found.get(name)}, its config declares {declared.get(name)}")
     if len(header["classes"]) != config.num_classes:
         raise ValueError(f"{path}: {len(header['classes'])} class names for {config.num_classes} classes")
     if tensor_hash(tensors) != header["sha256"]:
         raise ValueError(f"{path}: the tensors do not match the sha256 written beside them")
     whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    network.load_state_dict(whole, assign=True)
+    try:
+        network.load_state_dict(whole, assign=True)
+    except RuntimeError as error:  # one line a tensor
+        raise ValueError(
+            f"{path}: its tensors are not those of its config ({str(error).splitlines()[1].strip()})"
+        ) from None
     return LoadedNetwork(network.eval(), header["classes"], header["conditions"], header["sha256"], Path(path).name)

@@ -173,33 +173,30 @@ def load_inception(path: str | Path) -> InceptionV3:
     with torch.device("meta"):
         network = InceptionV3()
     # BatchNorm counts its batches in training only, and not every copy of the weights has the counters
-    shapes = {k: tuple(v.shape) for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    state = {name: tensor for name, tensor in state.items() if not str(name).endswith("num_batches_tracked")}
+    counters = {name: torch.tensor(0) for name in network.state_dict() if name.endswith("num_batches_tracked")}
     # 1008 classes are TensorFlow's; the ImageNet weights of torchvision have the same names, 1000, and other features
     classifier = {"fc.weight": (1008, NUM_FEATURES), "fc.bias": (1008,)}
-    found = {name: _shape_of(path, name, tensor) for name, tensor in state.items()}
-    found = {name: shape for name, shape in found.items() if not name.endswith("num_batches_tracked")}
-    for name in sorted(shapes.keys() | found.keys()):
-        if name not in found:
-            raise ValueError(f"{path}: has no {name}; the file wanted is {INCEPTION_WEIGHTS}, a state dict")
-        if (expected := shapes.get(name, classifier.get(name))) != found[name]:
-            wanted = f"the FID's Inception-v3 has {expected}" if expected else "the FID's Inception-v3 has none"
-            raise ValueError(f"{path}: {name} has shape {found[name]}, {wanted}")
-        if not state[name].isfinite().all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity")
-    tensors = {name: state[name].detach().float() for name in shapes}
-    counters = [name for name in network.state_dict() if name not in shapes]
-    network.load_state_dict(tensors | dict.fromkeys(counters, torch.tensor(0)), assign=True)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if name not in counters}
+    for name in sorted(wanted.keys() | state.keys(), key=str):
+        expected, found = (wanted | classifier).get(name), _described(state.get(name))
+        if found != f"finite numbers {expected}":
+            raise ValueError(
+                f"{path}: {name!s:.60} is {found}, the FID's Inception-v3 has {expected or 'none'}; the file wanted is "
+                f"{INCEPTION_WEIGHTS}, a state dict"
+            )
+    tensors = {name: state[name].detach().float() for name in wanted}
+    network.load_state_dict(tensors | counters, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _shape_of(path: Path, name: Any, tensor: Any) -> tuple[int, ...]:
-    """Return the shape of a plain tensor of real numbers."""
-    if not isinstance(name, str) or not isinstance(tensor, Tensor):
-        raise ValueError(f"{path}: {name!r:.60} is a {type(tensor).__name__}, must be a tensor of a state dict")
-    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
-    if not plain or not (tensor.dtype in (torch.float32, torch.float64) or name.endswith("num_batches_tracked")):
-        raise ValueError(f"{path}: {name} is {tensor.dtype} ({tensor.layout}), must be plain torch.float32")
-    return tuple(tensor.shape)
+def _described(tensor: Any) -> str:
+    """Return in words what an entry of a state dict is: "finite numbers (shape)" for a plain tensor of these."""
+    if not isinstance(tensor, Tensor):
+        return "missing" if tensor is None else f"a {type(tensor).__name__}"
+    if tensor.layout != torch.strided or tensor.dtype not in (torch.float32, torch.float64):
+        return f"{tensor.dtype} ({tensor.layout})"
+    return f"{'finite numbers' if tensor.isfinite().all() else 'NaN or infinity'} {tuple(tensor.shape)}"
 
 
 def _read_state_dict(path: Path) -> Mapping[Any, Any]:

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import train_diffusion
-from checkpoint import TrainedModel, load_weights
 from config import CHECKPOINTS, NETWORK_PATH, PRESETS, SampleConfig
 from dataset_utils import load_category
+from diffusion_model import TrainedModel, load_weights
 from metrics import scores_against
 from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import write_atomically

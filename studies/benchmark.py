@@ -32,19 +32,19 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from checkpoint import load_with_guide
 from config import ATTRIBUTION, CHECKPOINTS, NETWORK_PATH, ModelConfig, TrainConfig
 from dataset_utils import load_category, write_ndjson
-from distances import frechet_distance, kernel_distance
-from drawings.batches import DataChoice, training_batches
+from diffusion_model import load_with_guide
+from drawings.batches import training_batches
 from drawings.embedded import embedded_drawings
-from generation import generate_drawings
+from metrics import frechet_distance, kernel_distance
 from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import write_atomically
 from reports.tables import markdown_table
+from sample_diffusion import generate_drawings
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings
-from training import prepare
+from train_diffusion import DataChoice, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmark.json"

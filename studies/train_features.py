@@ -33,7 +33,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import rendering
-from checkpoint import load_state, save_state
 from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, RunFailed, option, resolve_category
 from dataset_utils import PackedDrawings, available_categories, load_category
 from plumbing.command_line import (
@@ -46,6 +45,7 @@ from plumbing.command_line import (
 )
 from plumbing.devices import best_device
 from plumbing.files import locked_folder, refuse_overwriting
+from plumbing.run_folder import load_state, save_state
 from scoring.feature_network import (
     FeatureNetworkConfig,
     LoadedNetwork,
@@ -55,8 +55,7 @@ from scoring.feature_network import (
     save_feature_network,
     write_safetensors,
 )
-from scoring.reference import _FORMAT as REFERENCE_FORMAT
-from scoring.reference import NUM_INDEPENDENT, describe_drawings, recognised_after
+from scoring.reference import NUM_INDEPENDENT, REFERENCE_FORMAT, describe_drawings, recognised_after, training_part
 from scoring.stroke_statistics import describe_strokes, independent_strokes, to_arrays
 
 Drawing = Sequence[NDArray[Any]]
@@ -219,8 +218,6 @@ def measured(
 
 MOST_PICTURES = 50_000
 """Real pictures of a category that are read: 3.3 GB."""
-MOST_TRAINING = 3000
-"""Training drawings of a category whose features are shipped: 512 bytes each, and the file is to stay small."""
 _TEST_PICTURES = f"{ATTRIBUTION}: real drawings of the official test split, as pictures"
 _HELD_OUT = f"{ATTRIBUTION}: held-out 15 % of the drawings of which the others trained the models"
 
@@ -239,13 +236,6 @@ def read_pictures(path: Path) -> NDArray[np.uint8]:
     except (ValueError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: needs an array 'images' of shape (N, 256, 256) ({error})") from None
     return np.stack([rendering.pool_raster(picture) for picture in images])
-
-
-def training_part(count: int) -> NDArray[np.int64]:
-    """Return, in order, which of `count` training drawings the shipped file has: all, or MOST_TRAINING at random."""
-    if count <= MOST_TRAINING:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, MOST_TRAINING, replace=False))
 
 
 def _category_tensors(
@@ -279,7 +269,7 @@ def write_references(
 
     The categories of `held_out` have no pictures: their held-out drawings, by the local split of `data_dir`, are
     rendered instead, as generated drawings are. Beside the features of the pictures stand those of NUM_INDEPENDENT
-    drawings of shuffled strokes and of at most MOST_TRAINING training drawings, and the statistics of the held-out
+    drawings of shuffled strokes and of ``training_part`` of the training drawings, and the statistics of the held-out
     drawings. Raises ValueError for a damaged file.
     """
     loaded = load_feature_network(network_path)

@@ -20,17 +20,14 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from checkpoint import TrainedModel, load_weights, save_weights
 from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
 from dataset_utils import load_category
-from distances import kernel_distance
-from generation import generate_drawings
-from metrics import recognisability
+from diffusion_model import TrainedModel, load_weights, save_weights
+from metrics import kernel_distance, recognisability
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.devices import best_device
-from plumbing.files import refuse_overwriting
-from plumbing.tensor_files import sha256_of
-from sample_diffusion import sample
+from plumbing.files import refuse_overwriting, sha256_of
+from sample_diffusion import generate_drawings, sample
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import describe_drawings
 

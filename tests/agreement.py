@@ -8,7 +8,7 @@ torch-fidelity and prdc want torchvision and scikit-learn, of which nothing meas
 without them, beside the environment and not in it, for torchmetrics fails where it finds torch-fidelity but no
 torchvision:
 
-    pip install --no-deps --upgrade --target .venv/cross-checks -r requirements-agreement.txt
+    pip install --no-deps --upgrade --target .venv/cross-checks -r requirements/agreement.txt
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-import inception  # noqa: E402
-import official_metrics  # noqa: E402
-
 import distances  # noqa: E402
+
 from drawings.embedded import embedded_drawings  # noqa: E402
 from plumbing.files import write_atomically  # noqa: E402
+from scoring import inception  # noqa: E402
+from scoring import official as official_metrics  # noqa: E402
 
 Array = np.ndarray
 Row = dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import distances
 import numpy as np
 import pytest
 import scipy.stats
@@ -11,8 +12,6 @@ from agreement import sqrtm_distance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
-import distances
 
 
 def exact_gaussian(mean: np.ndarray, covariance: np.ndarray, count: int, seed: int) -> np.ndarray:

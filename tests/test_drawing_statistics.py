@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from distances import sliced_wasserstein_1
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from distances import sliced_wasserstein_1
 from drawings.packed import PackedDrawings
 from scoring import stroke_statistics as drawing_statistics
 from scoring.stroke_statistics import (

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from checkpoint import TrainedModel
 from dataset_utils import load_category
+from diffusion_model import TrainedModel
 from drawings.embedded import embedded_drawings
-from generation import generate_drawings, official_form
 from reports import gallery
 from reports.gallery import (
     COMPLETIONS,
@@ -35,6 +34,7 @@ from reports.gallery import (
     probabilities,
     write_gallery,
 )
+from sample_diffusion import generate_drawings, official_form
 
 LONGEST = 24
 DOT: Drawing = [np.array([[7, 9]], np.uint8)]

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from test_interrupted_training import ROOT
 
-from checkpoint import TrainedModel, save_weights
 from dataset_utils import read_ndjson
+from diffusion_model import TrainedModel, save_weights
 
 KINDS = ("points", "strokes", "raw points", "raw strokes")
 

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import make_splits
 import numpy as np
 import pytest
 
-import make_splits
 from drawings.official import OFFICIAL, git_blob_id, official_indices
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -15,8 +15,7 @@ import metrics
 from dataset_utils import read_ndjson, write_ndjson
 from drawings.embedded import embedded_drawings
 from scoring.feature_network import load_feature_network
-from scoring.reference import recognised_after
-from weights_header import reference_categories
+from scoring.reference import recognised_after, reference_categories
 
 ROOT = Path(metrics.__file__).parent
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")

@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 
 import train_diffusion
-from checkpoint import TrainedModel, save_weights, sha256_of
 from config import ATTRIBUTION, CHECKPOINTS, ModelConfig, SampleConfig, TrainConfig
+from diffusion_model import TrainedModel, save_weights
 from plumbing.command_line import config_from_arguments
+from plumbing.files import sha256_of
 from reports import checkpoint_history, model_card
 from reports.tables import readme_table
 

@@ -16,11 +16,11 @@ import agreement
 import numpy as np
 import pytest
 import torch
+from distances import frechet_distance, squared_mmd
 from PIL import Image, ImageDraw
 
 from config import RunFailed
 from dataset_utils import PackedDrawings, write_ndjson
-from distances import frechet_distance, squared_mmd
 from drawings.embedded import embedded_drawings
 from scoring import official as official_metrics
 from scoring.official import Network, Pictures, clean_resize, official_kernel_distance, official_picture

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pack_drawings
 import pytest
 from conftest import wait_until
 
 import dataset_utils
-import pack_drawings
 from dataset_utils import PackedDrawings, available_categories, load_category, read_shard, write_ndjson, write_shard
 from drawings.embedded import embedded_drawings
 from drawings.official import OFFICIAL

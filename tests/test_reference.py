@@ -7,11 +7,11 @@ import os
 import re
 from pathlib import Path
 
+import distances
 import numpy as np
 import pytest
 import torch
 
-import distances
 import metrics
 from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH
 from dataset_utils import load_category

@@ -21,7 +21,6 @@ from rendering import (
     comparison_image,
     continuations_image,
     denoising_animation,
-    drawing_animation,
     drawing_svg,
     drawings_animation,
     feature_raster,
@@ -31,7 +30,6 @@ from rendering import (
     pool_raster,
     replay_svg,
     save_image,
-    sheet_animation,
     svg_sheet,
 )
 
@@ -101,12 +99,6 @@ def test_a_stroke_of_one_point_is_one_pixel_at_the_point():
     assert np.argwhere(official_raster([stroke((5, 9))]) == 0).tolist() == [[9, 5]]
 
 
-def test_rasters_hold_ink_and_paper_only(drawings):
-    for drawing in drawings:
-        assert set(np.unique(official_raster(drawing))) == {0, 255}
-        assert set(np.unique(boxed_raster(drawing))) == {0, 255}
-
-
 @pytest.mark.parametrize("scale", [0.01, 1, 30])
 @pytest.mark.parametrize("shift", [-2000, 0, 0.4])
 def test_boxed_raster_spans_10_to_246_whatever_the_place_and_size(scale, shift):
@@ -128,12 +120,6 @@ def test_boxed_raster_lines_are_3_px_wide():
     assert (raster[:, 128] == 0).sum() == 6
 
 
-def test_boxed_raster_does_not_depend_on_the_kind_of_number(drawings):
-    for drawing in drawings[:8]:
-        as_bytes = boxed_raster([points.astype(np.uint8) for points in drawing])
-        np.testing.assert_array_equal(as_bytes, boxed_raster([points.astype(np.float64) for points in drawing]))
-
-
 def test_feature_raster_is_the_block_mean_of_the_boxed_raster(drawings):
     for drawing in drawings:
         means = boxed_raster(drawing).reshape(64, 4, 64, 4).astype(np.float64).mean(axis=(1, 3))
@@ -153,10 +139,6 @@ def test_pooling_takes_one_raster_or_many():
     np.testing.assert_array_equal(pool_raster(rasters)[1], pool_raster(rasters[1]))
     with pytest.raises(ValueError, match="expected uint8"):
         pool_raster(rasters.astype(np.float32))
-
-
-def test_no_drawings_make_an_empty_batch():
-    assert feature_rasters([]).shape == (0, 64, 64)
 
 
 @pytest.mark.parametrize("raster", [official_raster, boxed_raster])
@@ -198,10 +180,6 @@ def test_grid_has_one_cell_per_drawing_and_white_paper_in_the_others(drawings):
     assert [bool((cell < 128).any()) for cell in cells] == [True] * 5 + [False] * 3
 
 
-def test_grid_is_no_wider_than_its_drawings(drawings):
-    assert grid_image(drawings[:3], columns=8, cell=32).shape == (32, 96, 3)
-
-
 def test_grid_centres_each_drawing():
     picture = grid_image([[stroke((0, 0), (255, 0), (255, 100), (0, 100), (0, 0))]], cell=128)
     for axis in (0, 1):
@@ -222,15 +200,14 @@ def test_a_dot_shows_in_every_kind_of_picture(tmp_path):
     dot = [stroke((128, 128))]
     assert (grid_image([dot]) < 200).any()
     assert drawing_svg(dot).count("M128 128h0") == 1
-    drawing_animation(dot, tmp_path / "dot.gif")
+    drawings_animation([dot], tmp_path / "dot.gif")
     assert (read_gif(tmp_path / "dot.gif")[0][-1] < 128).any()
 
 
 def test_an_empty_drawing_is_an_empty_cell(tmp_path, drawings):
     assert (grid_image([[]]) == 255).all()
     assert len(ElementTree.fromstring(svg_sheet([[], drawings[0]], animated=True)).findall(f".//{SVG}animate")) > 0
-    sheet_animation([[], drawings[0]], 2, tmp_path / "sheet.gif", cell=32, num_frames=3)
-    drawing_animation([], tmp_path / "empty.gif", hold_ms=700)
+    drawings_animation([[]], tmp_path / "empty.gif", hold_ms=700)
     frames, times = read_gif(tmp_path / "empty.gif")
     assert times == [700]
     assert (frames[0] == 255).all()
@@ -263,15 +240,6 @@ def test_comparison_holds_both_grids(drawings):
     right = grid_image(drawings[4:6], 2, 48, title="generated")
     np.testing.assert_array_equal(picture[:, : left.shape[1]], left)
     np.testing.assert_array_equal(picture[: len(right), -right.shape[1] :], right)
-
-
-def test_titles_of_wide_pictures_are_as_large_as_text_whatever_the_cell(drawings):
-    def height_of_title(columns):
-        picture = grid_image([drawings[0]] * columns, columns, 32, title="Xxx")
-        rows = np.nonzero((picture[:-32] < 200).any(axis=(1, 2)))[0]
-        return np.ptp(rows) + 1
-
-    assert height_of_title(4) < 9 < height_of_title(13) == height_of_title(20)
 
 
 def reddish(picture):
@@ -366,7 +334,7 @@ def test_another_suffix_is_refused_before_any_work(tmp_path, drawings):
     with pytest.raises(ValueError, match=r"a\.jpg: a picture is written as \.png"):
         save_image(tmp_path / "a.jpg", grid_image(drawings[:1]))
     with pytest.raises(ValueError, match=r"a\.mp4: an animation is written as \.gif"):
-        drawing_animation(drawings[0], tmp_path / "a.mp4")
+        drawings_animation([drawings[0]], tmp_path / "a.mp4")
 
 
 # ---------------------------------------------------------------- animations
@@ -386,7 +354,7 @@ def test_gif_is_256_px_loops_for_ever_and_lasts_as_long_as_the_pen_needs(tmp_pat
 
 def test_the_pen_moves_at_an_even_pace_whatever_the_points(tmp_path):
     uneven = [stroke((0, 128), (3, 128), (4, 128), (200, 128), (255, 128))]
-    drawing_animation(uneven, tmp_path / "pace.gif")
+    drawings_animation([uneven], tmp_path / "pace.gif")
     frames, _ = read_gif(tmp_path / "pace.gif")
     reach = [np.nonzero((frame < 200).any(axis=(0, 2)))[0].max() for frame in frames[:-1]]
     assert len(reach) >= 15
@@ -395,7 +363,7 @@ def test_the_pen_moves_at_an_even_pace_whatever_the_points(tmp_path):
 
 def test_strokes_appear_in_their_order_and_only_the_current_one_is_red(tmp_path):
     upper, lower = stroke((0, 0), (255, 0)), stroke((0, 255), (255, 255))
-    drawing_animation([lower, upper], tmp_path / "order.gif")
+    drawings_animation([[lower, upper]], tmp_path / "order.gif")
     frames, _ = read_gif(tmp_path / "order.gif")
     early, late = frames[4], frames[-4]
     is_red = lambda part: bool((part[..., 0].astype(int) - part[..., 2] > 100).any())  # noqa: E731
@@ -407,51 +375,26 @@ def test_strokes_appear_in_their_order_and_only_the_current_one_is_red(tmp_path)
     assert not is_red(frames[-1])
 
 
-def test_the_pen_is_lifted_between_strokes(tmp_path):
-    drawing_animation([stroke((0, 0), (255, 0)), stroke((0, 255), (255, 255))], tmp_path / "lift.gif")
-    frames, _ = read_gif(tmp_path / "lift.gif")
-    without_red = [not (frame[..., 0].astype(int) - frame[..., 2] > 100).any() for frame in frames]
-    assert any(without_red[1:-1])
-    assert without_red[-1]
-
-
 def test_the_last_frame_of_each_animation_is_the_finished_picture(tmp_path, drawings):
-    sheet_animation(drawings[:6], 3, tmp_path / "sheet.gif", cell=96, num_frames=7)
-    last = read_gif(tmp_path / "sheet.gif")[0][-1].astype(int)
+    drawings_animation(drawings[:1], tmp_path / "one.gif", size=128)
+    last = read_gif(tmp_path / "one.gif")[0][-1].astype(int)
     # 8 greys are 36 apart; where strokes touch, edges painted in turn are a little lighter than edges painted at once.
-    differences = np.abs(last - grid_image(drawings[:6], 3, 96))
+    differences = np.abs(last - grid_image(drawings[:1], 1, 128))
     assert (differences > 24).mean() < 0.002
     assert differences.max() < 100
 
 
 def test_animations_have_a_small_palette_and_small_files(tmp_path, drawings):
     drawings_animation(drawings[:6], tmp_path / "six.gif")
-    sheet_animation(drawings, 8, tmp_path / "sheet.gif")
     frames, _ = read_gif(tmp_path / "six.gif")
     assert len(np.unique(np.concatenate(frames[::40]).reshape(-1, 3), axis=0)) <= 24
     assert (tmp_path / "six.gif").stat().st_size < 300_000
-    assert (tmp_path / "sheet.gif").stat().st_size < 1_000_000
-
-
-def test_all_drawings_of_a_sheet_finish_together(tmp_path):
-    short, long = [stroke((0, 0), (20, 0))], [stroke((0, 0), (255, 0), (255, 255), (0, 255))]
-    sheet_animation([short, long], 2, tmp_path / "sheet.gif", cell=64, num_frames=20, hold_ms=1000)
-    frames, times = read_gif(tmp_path / "sheet.gif")
-    assert sum(times) == 19 * rendering.FRAME_MS + 1000
-    reds = [
-        [(f[:, half, 0].astype(int) - f[:, half, 2] > 100).any() for f in frames]
-        for half in (slice(64), slice(64, 128))
-    ]
-    assert reds[0][-2]
-    assert reds[1][-2]
-    assert not reds[0][-1]
-    assert not reds[1][-1]
 
 
 def test_a_very_long_drawing_is_sped_up_to_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(rendering, "MAX_FRAMES", 12)
     zigzag = np.random.default_rng(0).integers(0, 256, size=(20_000, 2))
-    drawing_animation([zigzag], tmp_path / "long.gif", hold_ms=500)
+    drawings_animation([[zigzag]], tmp_path / "long.gif", hold_ms=500)
     assert sum(read_gif(tmp_path / "long.gif")[1]) == 11 * rendering.FRAME_MS + 500
 
 
@@ -522,13 +465,6 @@ def test_animated_svg_draws_strokes_one_after_another_without_script_or_style(dr
     assert len({animate.get("dur") for animate in root.iter(f"{SVG}animate")}) == 1
 
 
-def test_svg_sheet_has_every_stroke_of_every_drawing(drawings):
-    root = ElementTree.fromstring(svg_sheet(drawings[:10], columns=4, cell=64, color_by_order=True))
-    assert (root.get("width"), root.get("height")) == ("256", "192")
-    strokes = [path for path in root.findall(f".//{SVG}path") if path.get("stroke")]
-    assert len(strokes) == sum(len(drawing) for drawing in drawings[:10])
-
-
 def test_a_replay_is_the_whole_drawing_until_its_animations_are_run(drawings):
     for drawing in [*drawings, [stroke((0, 0)), stroke((9, 9), (9, 9))], []]:
         text = replay_svg(drawing)
@@ -566,13 +502,12 @@ def test_everything_written_is_the_same_bytes_twice(tmp_path, drawings):
     for name in ("one", "two"):
         folder = tmp_path / name
         save_image(folder / "a.png", comparison_image(drawings[:4], drawings[4:8], 2, 64))
-        drawing_animation(drawings[0], folder / "b.gif")
-        sheet_animation(drawings[:4], 4, folder / "c.gif", cell=64, num_frames=10)
+        drawings_animation([drawings[0]], folder / "b.gif")
         denoising_animation([[drawings[0][0] + 9.0, drawings[0][0]]], folder / "d.gif")
         (folder / "e.svg").write_text(svg_sheet(drawings[:4], animated=True))
         written.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert written[0] == written[1]
-    assert len(written[0]) == 5
+    assert len(written[0]) == 4
 
 
 def test_drawing_does_not_change_its_input(drawings):

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distances import MINIMUM_FLOOR
 from drawings.embedded import embedded_drawings
-from metrics import over_seeds, score_drawings
+from metrics import MINIMUM_FLOOR, score_drawings
 from reports import tables as results_tables
+from scoring.averages import over_seeds
 from scoring.stroke_statistics import STATISTICS
 
 HOSTILE = """<script src="https://example.org/x.js">alert('&"')</script>|"""

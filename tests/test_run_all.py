@@ -12,9 +12,9 @@ import torch
 
 import run_all
 import sample_diffusion
-from checkpoint import TrainedModel, save_weights
 from config import CATEGORIES, NETWORK_PATH, PROFILES
 from dataset_utils import load_category, read_ndjson
+from diffusion_model import TrainedModel, save_weights
 from reports import report
 from reports.gallery import CAPTIONS
 from reports.report import CategoryResult

@@ -133,7 +133,7 @@ def test_references_are_of_pictures_or_of_held_out_drawings(
     data_dir: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, path, folder = trained[0], tmp_path / "reference.safetensors", tmp_path / "pictures"
-    monkeypatch.setattr(train_features, "MOST_TRAINING", 20)
+    monkeypatch.setattr("scoring.reference.MOST_TRAINING", 20)
     folder.mkdir()
     rasters = np.random.default_rng(0).integers(0, 2, (6, 256, 256), dtype=np.uint8) * 255
     np.savez(folder / "cat.npz", images=rasters)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import sample_diffusion
-from checkpoint import TrainedModel, load_weights, save_weights
-from plumbing.tensor_files import sha256_of
+from diffusion_model import TrainedModel, load_weights, save_weights
+from plumbing.files import sha256_of
 from studies import tune_sampling
 
 

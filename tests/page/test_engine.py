@@ -11,13 +11,13 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page
 
-from checkpoint import load_with_guide
 from config import CHECKPOINTS, NETWORK_PATH
 from dataset_utils import load_category
+from diffusion_model import load_with_guide
 from diffusion_process import trailing_timesteps
 from drawings.simplify import simplify_stroke
-from generation import StrokeRandomness, generate_drawings
 from rendering import feature_rasters
+from sample_diffusion import StrokeRandomness, generate_drawings
 from scoring.feature_network import describe_pictures, load_feature_network
 from stroke_tokens import points_to_vectors, resample_strokes
 

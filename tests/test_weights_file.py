@@ -9,10 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from checkpoint import TrainedModel, load_weights, save_weights
-from config import CHECKPOINTS, NETWORK_PATH, REFERENCE_PATH, ModelConfig
-from diffusion_model import StrokeDiffusionModel
 from weights_header import (
     check_guide,
     guide_path,
@@ -21,6 +17,9 @@ from weights_header import (
     reference_categories,
     tensor_shapes,
 )
+
+from config import CHECKPOINTS, NETWORK_PATH, REFERENCE_PATH, ModelConfig
+from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
