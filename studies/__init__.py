@@ -1,1 +1,3 @@
-"""Studies beside the models: run one as `python -m studies.NAME`."""
+"""Studies beyond the two commands: `python -m studies.NAME`."""
+
+import plumbing.threads  # noqa: F401 - before any study imports torch

@@ -34,8 +34,7 @@ from tqdm import tqdm
 
 import rendering
 from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, RunFailed, option, resolve_category
-from dataset_utils import available_categories, load_category
-from drawings.packed import PackedDrawings
+from dataset_utils import PackedDrawings, available_categories, load_category
 from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
@@ -56,13 +55,7 @@ from scoring.feature_network import (
     save_feature_network,
     write_safetensors,
 )
-from scoring.reference import (
-    NUM_INDEPENDENT,
-    REFERENCE_FORMAT,
-    describe_drawings,
-    recognised_after,
-    training_part,
-)
+from scoring.reference import NUM_INDEPENDENT, REFERENCE_FORMAT, describe_drawings, recognised_after, training_part
 from scoring.stroke_statistics import describe_strokes, independent_strokes, to_arrays
 
 Drawing = Sequence[NDArray[Any]]
@@ -276,7 +269,7 @@ def write_references(
 
     The categories of `held_out` have no pictures: their held-out drawings, by the local split of `data_dir`, are
     rendered instead, as generated drawings are. Beside the features of the pictures stand those of NUM_INDEPENDENT
-    drawings of shuffled strokes and of at most MOST_TRAINING training drawings, and the statistics of the held-out
+    drawings of shuffled strokes and of ``training_part`` of the training drawings, and the statistics of the held-out
     drawings. Raises ValueError for a damaged file.
     """
     loaded = load_feature_network(network_path)
