@@ -12,14 +12,13 @@ import pytest
 import torch
 from conftest import TINY
 from torch import Tensor
-from training import Run, learning_rate_at, parameter_groups, train
-from training_losses import losses
 
 from config import TrainConfig
-from dataset_utils import PackedDrawings
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights
 from drawings.batches import Batch, StrokeSet, TrainingData, stroke_set, training_batches
+from drawings.packed import PackedDrawings
 from stroke_tokens import Whitening
+from train_diffusion import Run, learning_rate_at, losses, parameter_groups, train
 
 CONFIG = TrainConfig(steps=40, warmup=5, batch_strokes=96, learning_rate=0.01, ema_decay=0.7, sample_every=0)
 SHAPE = dataclasses.replace(TINY, dropout=0.3)

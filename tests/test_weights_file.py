@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from config import CHECKPOINTS
 from diffusion_model import RETIRED, TrainedModel, load_weights, load_with_guide, save_weights
-from plumbing.tensor_files import DIGEST, read_header, sha256_of, write_tensors
+from plumbing.files import sha256_of
+from plumbing.tensor_files import DIGEST, read_header, write_tensors
 
 
 def header_of(path: Path) -> dict[str, str]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from config import ATTRIBUTION, CHECKPOINTS
-from diffusion_model import TrainedModel, save_weights, sha256_of
+from diffusion_model import TrainedModel, save_weights
+from plumbing.files import sha256_of
 from reports import model_card
 from reports.tables import results_table
 

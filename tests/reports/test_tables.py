@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from drawings.embedded import embedded_drawings
-from metrics import over_seeds, score_drawings
+from metrics import score_drawings
 from reports import tables
+from scoring.averages import over_seeds
 from scoring.stroke_statistics import STATISTICS
 
 ROOT = Path(tables.__file__).resolve().parent.parent
