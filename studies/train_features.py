@@ -53,9 +53,14 @@ from scoring.feature_network import (
     load_feature_network,
     write_safetensors,
 )
-from scoring.reference import NUM_INDEPENDENT, REFERENCE_FORMAT, describe_drawings, recognised_after
+from scoring.reference import (
+    NUM_INDEPENDENT,
+    REFERENCE_FORMAT,
+    describe_drawings,
+    recognised_after,
+    training_part,
+)
 from scoring.stroke_statistics import describe_strokes, independent_strokes, to_arrays
-from weights_header import network_categories
 
 CONFUSION_OF = (*CATEGORIES, "car")
 CONFUSION_NAMES = 8
@@ -393,10 +398,12 @@ def picture_files(folder: Path | None, data_dir: Path) -> dict[str, Path]:
 
 def check_network(path: Path, measure: bool, data_dir: Path) -> None:
     """Refuse, without torch, a network that is there but damaged, or is to be measured on other categories."""
+    from scoring.feature_network import load_feature_network
+
     names = category_names(data_dir)
     if not path.exists() and not measure:
         check_file(path)
-    elif network_categories(path) != names and measure:
+    elif load_feature_network(path).classes != names and measure:
         raise ValueError(f"{data_dir}: holds {len(names)} categories that are not those of {path}")
 
 
@@ -499,8 +506,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 MOST_PICTURES = 50_000
 """Real pictures of a category that are read: 3.3 GB."""
-MOST_TRAINING = 3000
-"""Training drawings of a category whose features are shipped: 512 bytes each, and the file is to stay small."""
 _TEST_PICTURES = f"{ATTRIBUTION}: real drawings of the official test split, as pictures"
 _HELD_OUT = f"{ATTRIBUTION}: held-out 15 % of the drawings of which the others trained the models"
 
@@ -519,13 +524,6 @@ def read_pictures(path: Path) -> NDArray[np.uint8]:
     except (ValueError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: needs an array 'images' of shape (N, 256, 256) ({error})") from None
     return np.stack([rendering.pool_raster(picture) for picture in images])
-
-
-def training_part(count: int) -> NDArray[np.int64]:
-    """Return, in order, which of `count` training drawings the shipped file has: all, or MOST_TRAINING at random."""
-    if count <= MOST_TRAINING:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, MOST_TRAINING, replace=False))
 
 
 def _category_tensors(

@@ -161,7 +161,7 @@ def test_a_category_without_pictures_has_its_held_out_drawings_as_reference(
     out, pictures_dir, path = (data_dir / name for name in ("network.safetensors", "pictures", "reference.safetensors"))
     pictures_dir.mkdir()
     np.savez(pictures_dir / "cat.npz", images=np.zeros((6, 256, 256), np.uint8))
-    monkeypatch.setattr("studies.train_features.MOST_TRAINING", 20)
+    monkeypatch.setattr("scoring.reference.MOST_TRAINING", 20)
     files = ["--pictures", str(pictures_dir), "--reference", str(path)]
     result = _train(data_dir, out, *files, "--held-out", "bus, rabbit")
     data = load_category("bus", data_dir=data_dir, split="local")
@@ -211,13 +211,3 @@ def test_measuring_again_changes_the_figures_and_not_the_network(data_dir: Path)
     (other / "dog.ndjson").write_bytes((other / "cat.ndjson").read_bytes())
     with pytest.raises(ValueError, match="holds 4 categories that are not those of"):
         _train(other, out, "--measure")
-
-
-def test_a_part_of_many_training_drawings_is_always_the_same_and_in_order() -> None:
-    assert train_features.training_part(5).tolist() == [0, 1, 2, 3, 4]
-    part = train_features.training_part(9304)
-    assert len(part) == len(set(part.tolist())) == train_features.MOST_TRAINING
-    assert (np.diff(part) > 0).all()
-    assert part[0] < 20  # from all of them
-    assert part[-1] > 9284
-    assert (part == train_features.training_part(9304)).all()
