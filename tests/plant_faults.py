@@ -273,9 +273,10 @@ FAULTS = [
     *planted(
         FEATURES,
         "science_data",
-        ("the feature network learns from held-out drawings", "train.append(data.train)", "train.append(data.test)"),
-        ("the feature network is measured on its training drawings", "held_out.append(data.test)",
-         "held_out.append(data.train)"),
+        ("the feature network learns from held-out drawings", "[each.train for each in data]",
+         "[each.test for each in data]"),
+        ("the feature network is measured on its training drawings", "classes, [each.test for each in data]",
+         "classes, [each.train for each in data]"),
     ),
     *planted(
         DISTANCES,
