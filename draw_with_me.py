@@ -10,6 +10,8 @@ machine can open the page.
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import re
 import sys

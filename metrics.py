@@ -12,6 +12,8 @@ Features are (N, d) arrays, one row per drawing; every distance is computed in f
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import json
 import os

@@ -10,6 +10,8 @@ an earlier call has trained is used again; --retrain starts anew. Data: Quick, D
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import json
 import os

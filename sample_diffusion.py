@@ -11,6 +11,8 @@ settings, the model, what was counted, and the files. Files there that no earlie
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import dataclasses
 import hashlib

@@ -11,6 +11,8 @@ repeat the same command), metrics.jsonl and grids of samples. Data: Quick, Draw!
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import hashlib
 import json

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -283,7 +284,9 @@ def _checksum(facts: Mapping[str, Any]) -> int:
 
 def _mapped(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return the array of a .npy file as a view of the mapped file; it has this form and the file no byte more."""
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a size that overflows numpy only warns
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     if type(array) is not np.memmap or array.dtype != kind or array.shape != shape or not array.flags.c_contiguous:
         raise ValueError(f"{path.name} holds no {np.dtype(kind)} {shape}")
     if (size := path.stat().st_size) != array.offset + array.nbytes:

@@ -1,7 +1,7 @@
-"""Files of tensors: safetensors sealed with the sha256 of their content, and archives of `torch.save` checked unopened.
+"""Files of tensors: safetensors, sealed with the sha256 of their content.
 
-A safetensors file begins with names, types and shapes, and metadata as JSON. What is cut off, declares more than it
-brings, or is not what was written is refused before a tensor is allocated. Nothing here reads a pickle.
+Such a file begins with names, types and shapes, and metadata as JSON. What is cut off, declares more than it brings, or
+is not what was written is refused before a tensor is allocated. Nothing here reads a pickle.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +24,6 @@ DIGEST = "content_sha256"
 """The key of the metadata under which a file says the sha256 of all the rest of it."""
 SUMS = "SHA256SUMS"
 TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
-INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
-"""The file of torch-fidelity; pytorch-fid's pt_inception-2015-12-05-6726825d.pth holds the same tensors."""
 
 
 @dataclass(frozen=True)
@@ -116,33 +113,3 @@ def sealed(content: bytes) -> bytes:
     text = json.dumps({"__metadata__": words} | header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format wants tensors aligned
     return len(text).to_bytes(8, "little") + text + content[begin:]
-
-
-def check_tensor_file(path: Path) -> None:
-    """Refuse what cannot be a file of tensors: `.safetensors` by its header, anything else as `torch.save` writes it.
-
-    An archive must hold no program, and must not unpack to more than its own size. Raises FileNotFoundError, or
-    ValueError that names the file and what is wrong with it.
-    """
-    if path.suffix == ".safetensors":
-        read_header(path)
-        return
-    check_is_file(path, "file")
-    if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
-            if file.read(1) == b"\x80":  # as torch.save began before it wrote archives
-                return
-        raise ValueError(f"{path}: damaged, or not a state dict of torch.save")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (ValueError, OSError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: damaged ({error})") from None
-    if any("/code/" in member.filename or member.filename.endswith("/constants.pkl") for member in members):
-        raise ValueError(
-            f"{path}: holds a program (TorchScript), which is not loaded; give the state dict {INCEPTION_WEIGHTS} of "
-            "torch-fidelity, or leave the flag out and install clean-fid, which loads its own"
-        )
-    declared, size = sum(member.file_size for member in members), path.stat().st_size
-    if declared > size:
-        raise ValueError(f"{path}: its members declare {declared:,} bytes, the file has {size:,}")

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from config import ATTRIBUTION
 from plumbing.files import write_atomically
 from rendering import ACCENT, REPLAY_CSS, RULE, replay_svg, svg_sheet
-from reports.tables import FULL, MISSING, how_to_read, metadata_of, part, summary_table, table_of
+from reports.tables import FULL, MISSING, count, how_to_read, metadata_of, part, summary_table, table_of
 from scoring.averages import over_seeds
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes
 
@@ -146,8 +146,9 @@ def _hero(results: Sequence[CategoryResult]) -> str:
 
 def _histogram(axes: Axes, title: str, unit: str, sides: Mapping[str, NDArray[Any]], whole: bool) -> None:
     """Draw the shares of drawings per bin; the last bin also holds everything beyond it."""
-    last = max(1.0, math.ceil(float(np.percentile(np.concatenate(list(sides.values())), TOP_SHARE))))
-    edges = np.arange(0.5, last + 1) if whole else np.linspace(0, last, 25)
+    merged = np.concatenate(list(sides.values()))
+    first, last = 0.9 * merged.min(), max(1.0, math.ceil(float(np.percentile(merged, TOP_SHARE))))
+    edges = np.arange(0.5, last + 1) if whole else np.linspace(first, last, 25)
     for name, values in sides.items():
         shares = 100 * np.histogram(np.clip(values, edges[0], (edges[-2] + edges[-1]) / 2), edges)[0] / len(values)
         label = f"{name}: N = {len(values):,}, mean {values.mean():,.{1 if whole else 0}f}"
@@ -160,12 +161,14 @@ def _color(name: str) -> str:
     return ACCENT if name == "generated" else REAL_COLOR
 
 
-def _recognition(axes: Axes, after: Mapping[str, Any], real_name: str) -> None:
+def _recognition(axes: Axes, scores: Mapping[str, Any], real_name: str) -> None:
     """Draw the shares of drawings that are recognised when only their first strokes are shown."""
-    for name, key in ((real_name, "real"), ("generated", "generated")):
+    after = part(scores, "recognised_after")
+    for key, name, n in (("real", real_name, count(after, "n_real")),
+                         ("generated", "generated", count(scores, "n_generated"))):  # fmt: skip
         shares = 100 * np.array(after[key], np.float64)
-        axes.plot(np.arange(1, len(shares) + 1), shares, label=name, color=_color(name))
-    axes.set(title="Recognised after the first strokes", xlabel="strokes shown", ylabel="% of drawings", ylim=(0, None))
+        axes.plot(np.arange(1, len(shares) + 1), shares, label=f"{name}: N = {n}", color=_color(name))
+    axes.set(title="Recognised after the first strokes", xlabel="strokes shown", ylabel="% of drawings")
 
 
 def _learning_curve(axes: Axes, losses: Sequence[Mapping[str, Any]]) -> None:
@@ -173,7 +176,7 @@ def _learning_curve(axes: Axes, losses: Sequence[Mapping[str, Any]]) -> None:
         rows = [(row["step"], row[key]) for row in losses if {key, "step"} <= row.keys()]
         if rows:
             axes.plot(*zip(*rows, strict=True), label=f"{label}: last {rows[-1][1]:.3g}", color=color)
-    axes.set(title="Learning curve", xlabel="updates", ylabel="diffusion loss", ylim=(0, None))
+    axes.set(title="Learning curve", xlabel="updates", ylabel="diffusion loss")
 
 
 def _chart(result: CategoryResult) -> str:
@@ -192,11 +195,12 @@ def _chart(result: CategoryResult) -> str:
         ink = {name: side.ink_length for name, side in sides.items()}
         _histogram(axes[1], "Ink length", "px, longest side of a drawing 255", ink, whole=False)
         if after:
-            _recognition(axes[2], after, result.real_name)
+            _recognition(axes[2], result.scores, result.real_name)
         if result.losses:
             _learning_curve(axes[-1], result.losses)
         for axis in axes:
-            axis.legend(frameon=False, fontsize=8, handlelength=1)
+            axis.set_ylim(0, 1.3 * axis.get_ylim()[1])  # room for the legend
+            axis.legend(frameon=False, fontsize=8, handlelength=1, loc="upper right")
         memory = io.BytesIO()
         drawn.savefig(memory, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     source = part(result.scores, "strokes").get("reference")

@@ -95,9 +95,9 @@ def _kernel_distance(kid: Scores) -> str:
     return whole if floor is None else f"{whole} (real ± {_text(floor * PER_MILLE, 0.0, 1)})"
 
 
-def _recognised(name: str) -> Callable[[Scores], str]:
+def _share(where: str, name: str) -> Callable[[Scores], str]:
     def cell(scores: Scores) -> str:
-        ours, real = (percent(part(scores, "recognisability", side), name) for side in ("generated", "real"))
+        ours, real = (percent(part(scores, where, side), name) for side in ("generated", "real"))
         return ours if MISSING in (ours, real) else f"{ours} (real {real})"
 
     return cell
@@ -137,7 +137,7 @@ SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
     ("FID at n", "n çizimde FID", _at("fid")),
     ("Density at n", "n çizimde yoğunluk", _at("density")),
     ("Coverage at n", "n çizimde kapsama", _at("coverage")),
-    ("Top-1 accuracy", "Top-1 doğruluğu", _recognised("top1")),
+    ("Top-1 accuracy", "Top-1 doğruluğu", _share("recognisability", "top1")),
     ("Strokes per drawing, W₁", "Çizim başına çizgi sayısı, W₁", _at("strokes", "distances", "strokes_per_drawing")),
     ("Distance to the nearest training drawing, generated / real",
      "En yakın eğitim çizimine uzaklık, üretilen / gerçek", _at("memorisation", show=figure, name="ratio")),
@@ -155,8 +155,8 @@ PICTURES: Lines = (
     ("Normalised KID", _at("kid", show=figure, name="share")),
     ("Density at n", _at("density")),
     ("Coverage at n", _at("coverage")),
-    ("Top-1 accuracy", _recognised("top1")),
-    ("Top-5 accuracy", _recognised("top5")),
+    ("Top-1 accuracy", _share("recognisability", "top1")),
+    ("Top-5 accuracy", _share("recognisability", "top5")),
     ("Shuffled strokes: FID", _at("fid", show=figure, name="independent_strokes")),
     ("Shuffled strokes: KID × 10³", _at("kid", show=figure, name="independent_strokes", scale=PER_MILLE)),
     ("Shuffled strokes: density", _at("density", show=figure, name="independent_strokes")),
@@ -171,26 +171,33 @@ STROKES: Lines = (
 )
 WITHOUT_MEAN = ("stroke_length_by_position", "start_points", "order")
 MEANS: Lines = [(label, _means(name)) for name, label in UNITS if name not in WITHOUT_MEAN]
+OPTIONAL = "First three strokes copied"
+"""Needs training drawings at hand."""
 COPIES: Lines = (
     ("N training", lambda s: _training(part(s, "memorisation"))),
     ("Median distance, generated", _at("memorisation", show=figure, name="median_generated")),
     ("Median distance, real", _at("memorisation", show=figure, name="median_real")),
     ("Generated / real", _at("memorisation", show=figure, name="ratio")),
     ("Nearer than the nearest 1 % of real drawings", _at("memorisation", show=percent, name="nearer_than_real")),
+    (OPTIONAL, _share("stroke_copies", "share")),
 )
 FULL: Sequence[tuple[str, str, Lines]] = (
     ("Pictures", "Features of the rendered drawings, compared with those of real drawings.", PICTURES),
     ("Strokes", "Wasserstein-1 distance to real drawings, in the unit of each row; n is smaller here.", STROKES),
     ("Means of the stroke statistics", "Generated / real drawings.", MEANS),
-    ("Nearest training drawings", "Distances of whole drawings in feature space. Blind to copies of single strokes.",
+    ("Nearest training drawings", "Distances of whole drawings in feature space are blind to copies of single strokes.",
      COPIES),
 )  # fmt: skip
 """Title, caption and rows of the tables that hold every figure."""
 
 
 def table_of(lines: Lines, scores: Mapping[str, Scores]) -> Table:
-    """Return a row for each of `lines` and a column for each category of `scores`."""
-    return ["", *scores], [[label, *map(cell, scores.values())] for label, cell in lines]
+    """Return a row for each of `lines` and a column for each category of `scores`.
+
+    The row OPTIONAL is left out where no category has it.
+    """
+    rows = [[label, *map(cell, scores.values())] for label, cell in lines]
+    return ["", *scores], [row for row in rows if row[0] != OPTIONAL or set(row[1:]) != {MISSING}]
 
 
 def summary_table(scores: Mapping[str, Scores]) -> Table:

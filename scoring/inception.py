@@ -11,6 +11,7 @@ The names of all parameters are those of the public weights. No weights come wit
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plumbing.tensor_files import INCEPTION_WEIGHTS, check_tensor_file
+from plumbing.tensor_files import check_is_file, read_header
 
+INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+"""The file of torch-fidelity; pytorch-fid's pt_inception-2015-12-05-6726825d.pth holds the same tensors."""
 SIDE = 299
 """Width and height of the pictures, in pixels."""
 NUM_FEATURES = 2048
@@ -158,6 +161,38 @@ class InceptionV3(nn.Module):
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))  # (B, 768, 17, 17)
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # (B, 2048, 8, 8)
         return x.mean(dim=(2, 3))
+
+
+def check_tensor_file(path: Path) -> None:
+    """Refuse what cannot be a file of tensors: `.safetensors` by its header, anything else as `torch.save` writes it.
+
+    An archive must hold no program, and must not unpack to more than its own size. Raises FileNotFoundError, or
+    ValueError that names the file and what is wrong with it.
+    """
+    if path.suffix == ".safetensors":
+        read_header(path)
+        return
+    check_is_file(path, "file")
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            if file.read(1) == b"\x80":  # as torch.save began before it wrote archives
+                return
+        raise ValueError(f"{path}: damaged, or not a state dict of torch.save")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (ValueError, OSError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: damaged ({error})") from None
+    if any("/code/" in member.filename or member.filename.endswith("/constants.pkl") for member in members):
+        raise ValueError(
+            f"{path}: holds a program (TorchScript), which is not loaded; give the state dict {INCEPTION_WEIGHTS} of "
+            "torch-fidelity, or leave the flag out and install clean-fid, which loads its own"
+        )
+    if packed := [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]:
+        raise ValueError(f"{path}: {packed[0]} is compressed, which torch.save never does; it is not unpacked")
+    declared, size = sum(member.file_size for member in members), path.stat().st_size
+    if declared > size:
+        raise ValueError(f"{path}: its members declare {declared:,} bytes, the file has {size:,}")
 
 
 def load_inception(path: str | Path) -> InceptionV3:

@@ -210,7 +210,7 @@ def _clean_fid_network(device: str) -> Network:
         raise RunFailed(
             f"no Inception network ({_first_line(error)}): give --inception-weights FILE, torch-fidelity's "
             "weights-inception-2015-12-05-6726825d.pth, or install clean-fid, which downloads its own: "
-            "pip install -r requirements-official.txt"
+            "pip install -r requirements/official.txt"
         ) from None
     try:
         extract: Extractor = build_feature_extractor("clean", best_device(device), use_dataparallel=False)

@@ -15,6 +15,8 @@ MLP as the denoiser, the category told to it directly. Data: Quick, Draw! datase
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import json
 import shlex

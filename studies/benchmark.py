@@ -11,6 +11,8 @@ QUICKDRAW_DIR has it.
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import json
 import os

@@ -12,6 +12,8 @@ there once more and writes its accuracy into its file.
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import contextlib
 import json

@@ -13,6 +13,8 @@ KID to training drawings and raises the one to test drawings by a third. Count t
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 from dataclasses import replace
 from pathlib import Path

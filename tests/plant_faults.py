@@ -10,6 +10,7 @@ fault that keeps the tests from running at all counts as escaped.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import re
 import shutil
@@ -21,11 +22,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis  # noqa: F401 - these take long to import: here once, and not for every fault
+import playwright.sync_api  # noqa: F401
+import pytest
+import scipy.stats  # noqa: F401
+import torch._dynamo  # noqa: F401
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARE = 0.95
 """Of the faults must be caught."""
 SECONDS = 600
 """That the tests of one fault may take; a fault that they hang on is caught."""
+OUTPUT = "planted.txt"
 
 # where the science is
 BATCHES, LOSSES, TRAINING = "drawings/batches.py", "training_losses.py", "training.py"
@@ -348,31 +356,49 @@ def copy_checkout(to: Path) -> None:
         shutil.copytree(ROOT / "data/cache", to / "data/cache")
 
 
-def run_tests(folder: Path, files: Sequence[str]) -> tuple[int, str]:
-    """Return pytest's exit code over test files of a checkout, and the first test that failed or what else happened."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *files]
-    # no bytecode: it is told from the source by size and second, and a fault may change neither
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
+def _pytest(folder: Path, files: Sequence[str]) -> None:
+    """Be pytest in a checkout, with what it prints in a file of it."""
+    with open(folder / OUTPUT, "w") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    os.chdir(folder)
+    sys.dont_write_bytecode = False  # pytest's own takes longest
+    sys.path[:] = [part for part in sys.path if not Path(part or ".").resolve().is_relative_to(ROOT / "tests")]
+    sys.path[:] = [part for part in sys.path if Path(part or ".").resolve() != ROOT]
+    sys.exit(int(pytest.main(["-x", "-q", "--tb=no", "-p", "no:cacheprovider", *files])))
+
+
+def run_tests(folder: Path, files: Sequence[str]) -> tuple[int | None, str]:
+    """Return pytest's exit code over test files of a checkout, and the first test that failed or what else happened.
+
+    A forked process runs them: what is imported here, from outside the checkout, it need not import again.
+    """
+    process = multiprocessing.get_context("fork").Process(target=_pytest, args=(folder, files))
+    process.start()
+    process.join(SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
         return 1, f"more than {SECONDS} s"
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    return done.returncode, failed[1] if failed else (lines[-1] if lines else "")
+    text = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip()
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", text, re.MULTILINE)
+    return process.exitcode, failed[1] if failed else text.rpartition("\n")[2]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a source file that no bytecode is of: Python knows its age in seconds, and a fault may be as long."""
+    later = path.stat().st_mtime + 10
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, (later, later))
 
 
 def is_caught(folder: Path, fault: Fault) -> bool:
     """Plant a fault in a copy of the checkout, run its tests, put the file back, and print what became of it."""
     path, began = folder / fault.path, time.perf_counter()
     whole = path.read_text(encoding="utf-8")
-    path.write_text(whole.replace(fault.old, fault.new), encoding="utf-8")
-    try:
-        code, where = run_tests(folder, fault.tests)
-    finally:
-        path.write_text(whole, encoding="utf-8")
+    _write(path, whole.replace(fault.old, fault.new))
+    code, where = run_tests(folder, fault.tests)
+    _write(path, whole)
     words = {0: "ESCAPED", 1: "caught"}.get(code, "BROKEN")
     print(f"{words:7}  {fault.name} ({fault.path}, {time.perf_counter() - began:.0f} s): {where}", flush=True)
     return code == 1

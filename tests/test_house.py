@@ -116,6 +116,13 @@ def test_everything_public_has_a_docstring(name: str) -> None:
     assert ast.get_docstring(tree)
 
 
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in ("dataset_utils", "reports/model_card")])
+def test_scripts_that_compute_ask_for_threads_that_do_not_spin_before_torch_is_loaded(name: str) -> None:
+    tree = ast.parse((ROOT / f"{name}.py").read_text(encoding="utf-8"))
+    first = [node for node in tree.body if isinstance(node, IMPORTS)][1]  # behind __future__
+    assert ast.unparse(first) == "import plumbing.threads"
+
+
 SUBSTANCE = {
     "diffusion_process": ("cosine_alpha_bar", "diffuse", "ddim_sampler", "ancestral_sampler"),
     "diffusion_model": ("StrokeDiffusionModel", "DenoiserBlock", "save_weights", "load_weights"),

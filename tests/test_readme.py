@@ -82,9 +82,9 @@ def anchors(text: str) -> set[str]:
 
 @every_document
 def test_every_link_leads_to_a_file_and_to_a_heading(name: str) -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", text_of(name)) if not link.startswith("http")]
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text_of(name)) if not link.strip().startswith("http")]
     for link in links:
-        file, _, anchor = link.partition("#")
+        file, _, anchor = link.strip().partition("#")
         path = (ROOT / name).parent / file if file else ROOT / name
         assert path.exists(), link
         assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), link

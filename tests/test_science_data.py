@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoint import TrainedModel, save_weights
 from conftest import DATA_DIR, TINY
-from training import prepare
 
 from config import TrainConfig
-from dataset_utils import CategoryData, PackedDrawings, load_category
-from drawings.batches import DataChoice, StrokeSet, load_training_data
+from dataset_utils import CategoryData, load_category
+from diffusion_model import TrainedModel, save_weights
+from drawings.batches import StrokeSet
+from drawings.packed import PackedDrawings
 from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
 from studies import train_features, tune_sampling
+from train_diffusion import DataChoice, load_training_data, prepare
 
 # ---- whitening
 

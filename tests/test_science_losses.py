@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
-from training_losses import losses, num_errors
 
 from config import TrainConfig
 from diffusion_process import cosine_alpha_bar, diffuse, min_snr_weight, sample_timesteps, v_from_x0_eps
 from drawings.batches import Batch
 from stroke_tokens import Whitening
+from train_diffusion import losses, num_errors
 
 ALPHA_BAR = cosine_alpha_bar()
 DIM = 6

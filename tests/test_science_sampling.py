@@ -10,15 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from checkpoint import TrainedModel
 from conftest import TINY
-from generation import StrokeRandomness, generate_drawings, guided_denoiser, official_form
 from torch import Tensor
 
 from config import SampleConfig
-from diffusion_model import HistoryState, StrokeDiffusionModel
+from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel
 from diffusion_process import cosine_alpha_bar, sampler_steps, snr, trailing_timesteps
-from sample_diffusion import as_tuned, sample
+from sample_diffusion import StrokeRandomness, as_tuned, generate_drawings, guided_denoiser, official_form, sample
 from stroke_tokens import Whitening, vectors_to_points
 
 ALPHA_BAR = cosine_alpha_bar()

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint import load_with_guide
-from generation import generate_drawings, official_form
-from training import Run
 
 from config import CHECKPOINTS, NETWORK_PATH, REFERENCE_PATH, TrainConfig
-from drawings.batches import DataChoice, load_training_data
+from diffusion_model import load_with_guide
 from metrics import feature_distances, recognisability
+from sample_diffusion import generate_drawings, official_form
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import describe_drawings, load_reference
 from scoring.stroke_statistics import ink_length
+from train_diffusion import DataChoice, Run, load_training_data
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
 COUNT, STEPS = 32, 8

@@ -10,17 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkpoint import TrainedModel, load_weights
 from conftest import TINY
 from torch import Tensor
-from training import Run, learning_rate_at, parameter_groups, train
-from training_losses import losses
 
 from config import TrainConfig
-from dataset_utils import PackedDrawings
-from diffusion_model import StrokeDiffusionModel
-from drawings.batches import Batch, StrokeSet, TrainingData, category_weights, stroke_set, training_batches
+from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights
+from drawings.batches import Batch, StrokeSet, TrainingData, stroke_set, training_batches
+from drawings.packed import PackedDrawings
 from stroke_tokens import Whitening
+from train_diffusion import Run, learning_rate_at, losses, parameter_groups, train
 
 CONFIG = TrainConfig(steps=40, warmup=5, batch_strokes=96, learning_rate=0.01, ema_decay=0.7, sample_every=0)
 SHAPE = dataclasses.replace(TINY, dropout=0.3)
@@ -183,11 +181,14 @@ def test_updates_learn_from_the_training_drawings_in_the_order_of_the_seed(data:
         assert torch.equal(batch.category, data.train.batch(indices).category)
 
 
-def test_companions_have_their_share_and_none_where_there_are_none(data: TrainingData, tmp_path: Path) -> None:
+def test_companions_have_their_share_and_targets_are_balanced_as_said(data: TrainingData, tmp_path: Path) -> None:
     for companions, share in (("bus", 0.3), ("", 0.0)):
-        run = new_run(data, tmp_path, companions=companions, companion_share=0.3, balance=0.5)  # type: ignore
+        run = new_run(data, tmp_path, companions=companions, companion_share=0.3)  # type: ignore
         assert run.weights.tolist() == pytest.approx([1 - share, share])
-        assert run.weights.tolist() == category_weights(data.train, data.targets, share, 0.5).tolist()
+    both = dataclasses.replace(data, targets=[0, 1])
+    for balance in (0.0, 0.5, 1.0):
+        weights = new_run(both, tmp_path, balance=balance).weights
+        assert weights[1] / weights[0] == pytest.approx((90 / 60) ** balance)
 
 
 def test_half_of_the_drawings_are_changed_and_the_network_is_told_how(data: TrainingData, tmp_path: Path) -> None:

@@ -1,29 +1,30 @@
-"""Laws of the drawing statistics: closed forms, what changes them and what does not, floors, and their storage."""
+"""Laws of the statistics of strokes: closed forms, what changes them and what does not, baselines, their storage."""
 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from distances import sliced_wasserstein_1
+import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from drawings.packed import PackedDrawings
-from scoring import stroke_statistics as drawing_statistics
+from metrics import stroke_distances
 from scoring.stroke_statistics import (
+    STATISTICS,
     DrawingStatistics,
     describe_strokes,
     from_arrays,
     independent_strokes,
     ink_length,
     mean_order_path,
+    sliced_wasserstein_1,
     statistic_distances,
-    stroke_distances,
     to_arrays,
+    wasserstein_1,
 )
 
 FIELDS = [field.name for field in fields(DrawingStatistics)]
@@ -37,7 +38,7 @@ any_stroke = st.one_of(
 ).map(np.array)
 any_drawing = st.lists(any_stroke, min_size=1, max_size=5)
 any_drawings = st.lists(any_drawing, min_size=1, max_size=5)
-by_hypothesis = settings(max_examples=150, deadline=None)
+by_hypothesis = settings(max_examples=40, deadline=None)
 
 
 def stroke(*points: tuple[float, float]) -> np.ndarray:
@@ -100,12 +101,6 @@ def test_strokes_are_counted_measured_and_joined_by_jumps() -> None:
     np.testing.assert_allclose(two.order, [[[15, 0], [30, 55], [30, 85], [30, 115]]], rtol=0, atol=1e-12)
 
 
-def test_jumps_and_closedness_are_euclidean() -> None:
-    two = describe_one(stroke((5, 1), (5, 9), (11, 9)), stroke((14, 13)))
-    assert two.stroke_jump[1] == 5
-    assert two.stroke_closedness[0] == pytest.approx(10 / 14)
-
-
 def test_no_line_is_more_than_straight() -> None:
     # in some of these the sum of the steps is rounded below the distance of the ends
     steps = np.array([(x, y) for x in range(1, 20) for y in range(20)])
@@ -127,21 +122,6 @@ def test_a_drawing_without_ink_counts_as_square_and_rests_in_its_mean_point() ->
     assert point.order.tolist() == [[[7, 9]] * 4]
     assert dots.order.tolist() == [[[2, 4]] * 4]
     assert dots.stroke_jump[1] == pytest.approx(80**0.5)
-
-
-def test_dots_weigh_nothing_in_the_order() -> None:
-    line = stroke((0, 0), (80, 0))
-    assert_same(describe_one(line), describe_one(stroke((9, 99)), line, stroke((5, 5))), ["order"])
-
-
-def test_positions_and_drawings_of_strokes_are_counted_from_0() -> None:
-    dot = stroke((1, 1))
-    described = describe_strokes([[dot] * 3, [dot], [dot] * 2])
-    assert described.stroke_drawing.tolist() == [0, 0, 0, 1, 2, 2]
-    assert described.stroke_position.tolist() == [0, 1, 2, 0, 0, 1]
-    assert len(described) == 3
-    jumped = ~np.isnan(described.stroke_jump)
-    assert jumped.tolist() == [False, True, True, False, False, True]
 
 
 @by_hypothesis
@@ -184,21 +164,6 @@ def test_a_tiny_drawing_keeps_its_digits_beside_large_ones() -> None:
 
 @by_hypothesis
 @given(any_drawings)
-def test_points_in_the_middle_of_lines_change_only_their_number(drawings) -> None:
-    def halved(points: np.ndarray) -> np.ndarray:
-        middles = (points[1:] + points[:-1]) / 2
-        return np.insert(points.astype(np.float64), np.arange(1, len(points)), middles, axis=0)
-
-    finer = describe_strokes([[halved(s) for s in d] for d in drawings])
-    described = describe_strokes(drawings)
-    assert finer.stroke_points.tolist() == (2 * described.stroke_points - 1).tolist()
-    assert_same(described, finer, [n for n in FIELDS if n not in ("stroke_points", "order")], tolerance=1e-6)
-    inked = described.ink_length > 0  # dots have no lines: the mean of their points counts repeated ones
-    np.testing.assert_allclose(finer.order[inked], described.order[inked], rtol=0, atol=1e-6)
-
-
-@by_hypothesis
-@given(any_drawings)
 def test_drawn_backwards_a_drawing_has_its_order_and_jumps_backwards(drawings) -> None:
     described = describe_strokes(drawings)
     backwards = describe_strokes([[s[::-1] for s in d[::-1]] for d in drawings])
@@ -217,15 +182,6 @@ def test_taking_rows_is_describing_these_drawings(drawings, data: st.DataObject)
     assert_same(taken, described, [name for name in FIELDS if name != "order"], tolerance=0)
     assert_same(taken, described, ["order", "ink_length", "stroke_drawing", "stroke_position"])
     assert len(taken) == len(rows)
-
-
-def test_rows_are_indices_of_drawings() -> None:
-    described = describe_strokes([[stroke((i, 0), (i, 5))] for i in range(3)])
-    assert described[np.array([2, 0])].stroke_start[:, 0].tolist() == [2, 0]
-    with pytest.raises(IndexError):
-        described[np.array([3])]
-    with pytest.raises(ValueError, match="list of indices"):
-        described[1]
 
 
 def test_distances_depend_neither_on_the_order_of_drawings_nor_on_their_repetition(halves) -> None:
@@ -253,6 +209,27 @@ def test_the_mean_path_goes_where_the_ink_goes() -> None:
 
 
 # ---- distances
+
+
+def test_wasserstein_equals_scipys_and_a_shift_costs_the_shift() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=50), rng.integers(0, 5, 33)
+    assert wasserstein_1(a, b) == pytest.approx(scipy.stats.wasserstein_distance(a, b), rel=1e-12)
+    assert wasserstein_1(a, a + 2.5) == pytest.approx(2.5)
+    for wrong in ([1.0, np.nan], [], [[1.0]], [-np.inf]):
+        with pytest.raises(ValueError, match="two lists of finite numbers"):
+            wasserstein_1(wrong, [1.0])
+
+
+def test_sliced_wasserstein_of_a_shift_is_its_mean_projection() -> None:
+    points = np.random.default_rng(5).normal(size=(40, 2))
+    angles = np.pi * np.arange(32) / 32
+    expected = np.abs(3 * np.cos(angles) + 4 * np.sin(angles)).mean()
+    assert expected == pytest.approx(2 * 5 / np.pi, rel=0.01)
+    assert sliced_wasserstein_1(points, points + np.array([3, 4])) == pytest.approx(expected, rel=1e-9)
+    # on a line through 45 degrees marginals would see nothing of a turn by 90; slices do
+    line = np.stack([points[:, 0], points[:, 0]], axis=1)
+    assert sliced_wasserstein_1(line, line * [1, -1]) > 0.3
 
 
 def test_every_distance_of_two_drawings_is_its_closed_form() -> None:
@@ -294,17 +271,14 @@ def test_lengths_by_position_are_weighted_with_the_real_drawings_that_reach_it()
     # position 0 costs 10 and three real drawings reach it, position 1 costs 40 and one does
     assert statistic_distances(drawn, real)["stroke_length_by_position"] == pytest.approx((3 * 10 + 1 * 40) / 4)
     assert statistic_distances(real, drawn)["stroke_length_by_position"] == pytest.approx((2 * 10 + 2 * 40) / 4)
-    # one side alone has a third stroke: it is left out
+    # one side alone has a third stroke: it is left out, as is what comes after the eighth
     longer = with_lengths([20, 60, 500], [20, 60])
     assert statistic_distances(longer, real)["stroke_length_by_position"] == pytest.approx(17.5)
     assert statistic_distances(real, longer)["stroke_length_by_position"] == pytest.approx(25)
-
-
-def test_lengths_are_compared_at_the_first_eight_positions() -> None:
-    real, drawn = with_lengths([1] * 9), with_lengths([1] * 8 + [100])
-    assert statistic_distances(drawn, real)["stroke_length_by_position"] == 0
-    real, drawn = with_lengths([1] * 9), with_lengths([1] * 7 + [100, 1])
-    assert statistic_distances(drawn, real)["stroke_length_by_position"] == pytest.approx(99 / 8)
+    nine = with_lengths([1] * 9)
+    assert statistic_distances(with_lengths([1] * 8 + [100]), nine)["stroke_length_by_position"] == 0
+    late = with_lengths([1] * 7 + [100, 1])
+    assert statistic_distances(late, nine)["stroke_length_by_position"] == pytest.approx(99 / 8)
 
 
 def test_a_pen_never_lifted_counts_as_one_jump_of_0_and_dots_as_closed() -> None:
@@ -317,49 +291,29 @@ def test_a_pen_never_lifted_counts_as_one_jump_of_0_and_dots_as_closed() -> None
     assert statistic_distances(dots, ajar)["closedness"] == statistic_distances(ajar, dots)["closedness"] == 5 / 7
 
 
-def test_an_empty_side_is_refused() -> None:
+def test_the_table_names_every_distance() -> None:
     one = describe_one(stroke((0, 0)))
+    assert [name for name, _, _ in STATISTICS] == list(statistic_distances(one, one))
     none = one[np.array([], int)]
     for sides in ((none, one), (one, none)):
         with pytest.raises(ValueError, match=r"[01] generated and [01] real drawings"):
             statistic_distances(*sides)
 
 
-def test_the_table_names_every_distance() -> None:
-    one = describe_one(stroke((0, 0)))
-    assert [name for name, _, _ in drawing_statistics.STATISTICS] == list(statistic_distances(one, one))
-    assert {unit for _, _, unit in drawing_statistics.STATISTICS} == {"strokes", "points", "px", "degrees", ""}
+# ---- baselines
 
 
-# ---- floors and ceilings
-
-
-def test_real_halves_score_at_the_floor(halves) -> None:
+def test_real_halves_score_at_the_baseline(halves) -> None:
     for name, score in stroke_distances(*halves, seed=0).items():
         assert score["floor_n"] == len(halves[1]) // 2
         assert abs(score["at_floor_n"] - score["floor"]) < 3 * score["floor_std"], name
 
 
-def test_independent_strokes_score_far_above_the_floor(drawings, halves) -> None:
-    independent = describe_strokes(independent_strokes(drawings, 400, seed=1))
-    scores = stroke_distances(halves[0], halves[1], 0, independent)
-    floors = {name: score["floor"] + 4 * score["floor_std"] for name, score in scores.items()}
-    above = {name for name, score in scores.items() if score["independent_strokes"] > floors[name]}
-    # what one stroke alone has, they have by construction; what strokes have together, they miss
+def test_shuffled_strokes_miss_what_strokes_have_together(drawings, halves) -> None:
+    scores = stroke_distances(describe_strokes(independent_strokes(drawings, 400, seed=1)), halves[1], 0)
+    above = {name for name, score in scores.items() if score["value"] > score["floor"] + 4 * score["floor_std"]}
     assert above >= {"ink_length", "pen_jumps", "aspect"}
     assert not above & {"strokes_per_drawing", "points_per_stroke", "stroke_length_by_position", "start_points"}
-    assert scores["pen_jumps"]["independent_strokes"] > 5 * scores["pen_jumps"]["floor"]
-    assert "independent_strokes" not in stroke_distances(*halves, 0)["order"]
-
-
-def test_strokes_in_random_order_score_far_above_the_floor(drawings, halves) -> None:
-    rng = np.random.default_rng(2)
-    shuffled = describe_strokes([[d[i] for i in rng.permutation(len(d))] for d in drawings])
-    scores = stroke_distances(shuffled, halves[1], seed=0)
-    for name in ("stroke_length_by_position", "pen_jumps", "order"):
-        assert scores[name]["at_floor_n"] > scores[name]["floor"] + 3 * scores[name]["floor_std"], name
-    for name in ("strokes_per_drawing", "points_per_stroke", "ink_length", "start_points", "aspect"):
-        assert abs(scores[name]["at_floor_n"] - scores[name]["floor"]) < 3 * scores[name]["floor_std"], name
 
 
 def test_means_stand_beside_the_distances_and_all_is_json() -> None:
@@ -376,14 +330,6 @@ def test_means_stand_beside_the_distances_and_all_is_json() -> None:
     assert json.loads(json.dumps(scores)) == scores
 
 
-def test_two_thousand_drawings_are_described_and_scored_in_seconds(drawings) -> None:
-    many = [drawings[i % len(drawings)] for i in range(2000)]
-    start = time.process_time()
-    described = describe_strokes(many)
-    stroke_distances(described, described, 0, described)
-    assert time.process_time() - start < 10  # about 1 s
-
-
 # ---- single drawings
 
 
@@ -393,22 +339,17 @@ def test_ink_length_is_the_length_of_the_lines(drawings) -> None:
     assert [ink_length(d) for d in drawings] == pytest.approx(describe_strokes(drawings).ink_length.tolist())
 
 
-def test_independent_strokes_keep_every_position_and_mix_the_drawings() -> None:
+def test_shuffled_strokes_keep_every_position_mix_the_drawings_and_are_those_of_the_published_figures() -> None:
     # stroke k of drawing i is the point (i, k)
     points = [[np.array([[i, k]], np.uint8) for k in range(1 + i % 4)] for i in range(40)]
     mixed = independent_strokes(points, 300, seed=1)
-    assert len(mixed) == 300
     assert all(s[0, 1] == k for drawing in mixed for k, s in enumerate(drawing))
     assert set(map(len, mixed)) == {1, 2, 3, 4}
     assert sum(len({s[0, 0] for s in d}) > 1 for d in mixed if len(d) > 1) > 200
-    with pytest.raises(ValueError, match="at least 1"):
-        independent_strokes([], 3)
-
-
-def test_independent_strokes_are_those_of_the_published_figures() -> None:
-    points = [[np.array([[i, k]], np.uint8) for k in range(1 + i % 4)] for i in range(40)]
     donors = [[int(s[0, 0]) for s in d] for d in independent_strokes(points, 6, seed=1)]
     assert donors == [[32, 38, 10], [12], [34, 17, 11], [33, 10, 18], [25, 22], [3, 1]]
+    with pytest.raises(ValueError, match="at least 1"):
+        independent_strokes([], 3)
 
 
 # ---- what is refused
@@ -424,7 +365,6 @@ def test_independent_strokes_are_those_of_the_published_figures() -> None:
         ([[np.zeros(2)]], r"drawing 0, stroke 0: is float64 \(2,\)"),
         ([[np.array([["a", "b"]])]], "drawing 0, stroke 0: is <U1"),
         ([[np.array([[True, False]])]], "drawing 0, stroke 0: is bool"),
-        ([[[[1, 2], [3]]]], "drawing 0, stroke 0: is ragged"),
         ([[stroke((0, 0))], [stroke((0, 0), (1, 1)), stroke((1, 2), (3, np.nan))]], "drawing 1, stroke 1: holds.*nan"),
         ([[stroke((0, 0)), stroke((np.inf, 0))], [stroke((0, 0))]], "drawing 0, stroke 1: holds.*inf"),
         ([[stroke((0, 0))], [stroke((0, -1e7))]], "drawing 1, stroke 0: holds.*at most 1e\\+06 px"),
@@ -454,93 +394,27 @@ def test_stored_statistics_of_official_drawings_are_small_and_near(drawings, hal
     assert_same(from_arrays(to_arrays(again)), again, tolerance=0)
 
 
-@by_hypothesis
-@given(any_drawings)
-def test_stored_statistics_come_back_within_the_stated_error(drawings) -> None:
-    described = describe_strokes(drawings)
-    again = from_arrays(to_arrays(described))
-    assert_same(described, again, ["num_strokes", "stroke_points"], tolerance=0)
-    for name in set(FIELDS) - {"num_strokes", "stroke_points"}:
-        np.testing.assert_allclose(getattr(again, name), getattr(described, name), rtol=1 / 2048, atol=1e-7)
-
-
-def test_stored_arrays_hold_finite_numbers_only() -> None:
-    arrays = to_arrays(describe_strokes([[stroke((0, 0)), stroke((3, 4), (5, 5))]]))
-    assert all(np.isfinite(array).all() for array in arrays.values())
-
-
-def test_a_length_too_small_to_store_is_none() -> None:
-    again = from_arrays(to_arrays(describe_one(stroke((0, 0), (1e-9, 0)), stroke((0, 0), (1, 0)))))
-    assert again.stroke_length.tolist() == [0, 1]
-    assert np.isnan(again.stroke_closedness).tolist() == [True, False]
-
-
-def test_numbers_too_large_for_the_arrays_are_refused() -> None:
-    with pytest.raises(ValueError, match="stroke_length: holds 100000"):
-        to_arrays(describe_one(stroke((0, 0), (50_000, 0), (0, 0))))
-    with pytest.raises(ValueError, match="stroke_points: holds 65536"):
-        to_arrays(describe_one(np.zeros((65_536, 2))))
-    assert from_arrays(to_arrays(describe_one(np.zeros((65_535, 2))))).stroke_points.tolist() == [65_535]
-
-
-def fixed(dtype: type, *values: float) -> np.ndarray:
-    return np.array(values, dtype)
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("num_strokes", fixed(np.uint16, 2, 2)),  # claims a stroke more than there are
-        ("num_strokes", fixed(np.uint16, 3, 0)),
-        ("num_strokes", fixed(np.int64, 2, 1)),
-        ("num_strokes", np.array(["2", "1"])),
-        ("num_strokes", np.array(3, np.uint16)),
-        ("stroke_points", fixed(np.uint16, 2, 0, 1)),
-        ("stroke_points", fixed(np.uint16, 2, 2)),
-        ("aspect", fixed(np.float16, 10, 91)),
-        ("aspect", fixed(np.float16, 10, -1)),
-        ("aspect", fixed(np.float16, 10, np.nan)),
-        ("aspect", fixed(np.float32, 10, 20)),
+        ("num_strokes", np.array([2, 2], np.uint16)),  # claims a stroke more than there are
+        ("num_strokes", np.array([3, 0], np.uint16)),
+        ("num_strokes", np.array([2, 1], np.int64)),
+        ("aspect", np.array([10, 20], np.float32)),
         ("order", np.zeros((2, 3, 2), np.float16)),
-        ("order", np.full((2, 4, 2), np.inf, np.float16)),
-        ("order", np.full((2, 4, 2), np.nan, np.float16)),
-        ("stroke_length", fixed(np.float16, 80, -1, 0)),
-        ("stroke_length", fixed(np.float16, 80, np.inf, 0)),
-        ("stroke_length", fixed(np.float16, 80, np.nan, 0)),
         ("stroke_start", np.zeros((3, 3), np.float16)),
-        ("stroke_start", np.full((3, 2), np.nan, np.float16)),
-        ("stroke_jump", fixed(np.float16, 0, 7, 7)),  # a jump to a first stroke
-        ("stroke_jump", fixed(np.float16, 0, np.nan, 0)),
-        ("stroke_jump", fixed(np.float16, 0, -7, 0)),
-        ("stroke_jump", fixed(np.float16, 0, np.inf, 0)),
-        ("stroke_closedness", fixed(np.float16, 0, 1, 1)),  # of a dot
-        ("stroke_closedness", fixed(np.float16, 0, np.nan, 0)),
-        ("stroke_closedness", fixed(np.float16, 0, 1.01, 0)),
-        ("stroke_closedness", fixed(np.float16, -0.1, 1, 0)),
+        ("odd", np.zeros(2, np.float16)),
     ],
 )
 def test_damaged_arrays_are_refused_by_name(name: str, value: np.ndarray) -> None:
     described = describe_strokes([[stroke((0, 0), (80, 0)), stroke((80, 7), (90, 7))], [stroke((5, 5))]])
     arrays = to_arrays(described)
     assert_same(from_arrays(arrays), described, tolerance=0.1)
-    with pytest.raises(ValueError, match=r"^[a-z_]+: (is .*, must be |holds values that no drawing has$)") as caught:
+    with pytest.raises(ValueError, match=r"(is|has) .*, must |num_strokes: must be at least 1"):
         from_arrays(arrays | {name: value})
-    # a wrong number of strokes shows in the arrays of the strokes
-    assert str(caught.value).startswith(name) or name == "num_strokes"
 
 
-def test_missing_further_and_no_arrays_are_refused() -> None:
-    arrays = to_arrays(describe_one(stroke((0, 0), (80, 0))))
-    with pytest.raises(ValueError, match="has arrays"):
-        from_arrays({name: array for name, array in arrays.items() if name != "order"})
-    with pytest.raises(ValueError, match="has arrays"):
-        from_arrays(arrays | {"lines": arrays["order"]})
-    with pytest.raises(ValueError, match="num_strokes: holds values"):
-        from_arrays({name: array[:0] for name, array in arrays.items()})
-
-
-def test_a_stored_drawing_without_strokes_is_refused() -> None:
-    arrays = to_arrays(describe_one(stroke((0, 0), (80, 0))))
-    further = {"num_strokes": fixed(np.uint16, 1, 0), "aspect": np.zeros(2, np.float16)}
-    with pytest.raises(ValueError, match="num_strokes: holds values"):
-        from_arrays(arrays | further | {"order": np.zeros((2, 4, 2), np.float16)})
+def test_numbers_too_large_for_the_arrays_are_refused() -> None:
+    with pytest.raises(ValueError, match="stroke_length: holds 100000"):
+        to_arrays(describe_one(stroke((0, 0), (50_000, 0), (0, 0))))
+    assert from_arrays(to_arrays(describe_one(np.zeros((65_535, 2))))).stroke_points.tolist() == [65_535]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_utils import load_category
-from diffusion_model import TrainedModel
+from config import NETWORK_PATH
+from dataset_utils import CategoryData, load_category
 from drawings.embedded import embedded_drawings
 from reports import gallery
 from reports.gallery import (
@@ -34,17 +35,29 @@ from reports.gallery import (
     probabilities,
     write_gallery,
 )
-from sample_diffusion import generate_drawings, official_form
+from scoring.feature_network import LoadedNetwork, load_feature_network
+from scoring.reference import describe_drawings
 
 LONGEST = 24
 DOT: Drawing = [np.array([[7, 9]], np.uint8)]
 
 
 @pytest.fixture(scope="module")
-def people() -> list[Drawing]:
-    """Held-out real drawings where they are at hand, else drawings of the procedural artist."""
-    data = load_category("cat", data_dir=os.environ.get("QUICKDRAW_DIR") or "embedded")
+def data() -> CategoryData:
+    """Real drawings where they are at hand, else drawings of the procedural artist, some of them held out."""
+    return load_category("cat", data_dir=os.environ.get("QUICKDRAW_DIR") or "embedded")
+
+
+@pytest.fixture(scope="module")
+def people(data: CategoryData) -> list[Drawing]:
+    """Held-out drawings."""
     return list(data.test)
+
+
+@pytest.fixture(scope="module")
+def network() -> LoadedNetwork:
+    """The shipped feature network."""
+    return load_feature_network(NETWORK_PATH)
 
 
 class Shown:
@@ -109,14 +122,6 @@ def test_page_without_real_drawings_has_the_generated_ones_alone(real: RealDrawi
         page_image([], real)
 
 
-def test_page_of_few_drawings_is_as_wide_as_its_title() -> None:
-    drawings = embedded_drawings("cat", 3)
-    whole = page_image(drawings, RealDrawings(drawings[:1], drawings[1:2]))
-    assert whole.shape[1] > 2 * PAGE_COLUMNS * PAGE_CELL
-    assert (whole[-PAGE_CELL:, -7 * PAGE_CELL :] > 200).all()  # three drawings, then seven empty cells, pale rules
-    assert (whole[-PAGE_CELL:, -8 * PAGE_CELL : -7 * PAGE_CELL] < 100).any()
-
-
 # ------------------------------------------------------------------ best and worst
 
 
@@ -154,12 +159,6 @@ def test_no_drawing_is_among_the_best_and_the_worst(
     assert len({i for row in rows for i in row}) == sum(sides)
 
 
-@pytest.mark.parametrize("count", [0, 3])
-def test_each_drawing_has_its_probability(count: int) -> None:
-    with pytest.raises(ValueError, match=f"{max(count - 1, 0)} probabilities for {count} drawings"):
-        best_worst_image(embedded_drawings("cat", count), np.full(max(count - 1, 0), 0.5), "cat")
-
-
 def test_a_probability_is_never_rounded_to_certainty() -> None:
     shares = [0.0, 0.0004, 0.001, 0.1234, 0.9989, 0.9996, 1.0]
     assert [in_percent(share) for share in shares] == [
@@ -184,7 +183,7 @@ def test_diversity_goes_on_from_first_strokes_of_held_out_drawings(
         assert all(is_same(way[:1], first) and len(way) == 2 for way in row[1:])
     ends = [int(way[-1][1, 1]) for row in rows for way in row[1:]]
     assert ends == list(range(FIRST_STROKES * WAYS))  # every cell is another drawing, in order
-    assert headings[1][0].endswith("first strokes of 6 held-out real drawings")
+    assert headings[1][0].endswith("first strokes of 4 held-out real drawings")
 
 
 def test_diversity_takes_first_strokes_of_the_model_where_people_are_few(
@@ -202,7 +201,7 @@ def test_diversity_takes_first_strokes_of_the_model_where_people_are_few(
     assert all(is_same(first, drawing[:1]) for first, drawing in zip(own, generated[1:], strict=False))
     assert [len(rows) for rows in (mixed, own, dots)] == [FIRST_STROKES, FIRST_STROKES, 2]
     said = [call[2][1][0].split("first strokes of ")[1] for call in shown.calls]
-    assert said == ["2 held-out real drawings and 4 drawings of its own", "6 drawings of its own",
+    assert said == ["2 held-out real drawings and 2 drawings of its own", "4 drawings of its own",
                     "2 drawings of its own"]  # fmt: skip
 
 
@@ -230,55 +229,53 @@ def test_what_the_model_cannot_continue_is_left_out(people: list[Drawing]) -> No
     assert diversity_image([long], RealDrawings(people), add_a_line, longest=1) is None
 
 
-# ------------------------------------------------------------------ all four as files
+def test_the_closest_are_those_nearest_in_features_above_their_training_drawing(
+    monkeypatch: pytest.MonkeyPatch, network: LoadedNetwork
+) -> None:
+    shown = Shown(monkeypatch, "grid_image")
+    training = embedded_drawings("cat", 30)
+    drawings = [*embedded_drawings("bus", 9), training[17], training[4]]
+    gallery.closest_image(drawings, describe_drawings(drawings, network), training, network)
+    grid, labels = shown.calls[0][0], shown.named[0]["labels"]
+    assert len(grid) == len(labels) == 2 * gallery.CLOSEST
+    copies = list(zip(grid[:2], grid[gallery.CLOSEST :], strict=False))
+    assert all(is_same(*pair) for pair in copies)
+    assert labels[:2] == ["distance 0.0"] * 2
+    distances = [float(label.split()[1]) for label in labels[: gallery.CLOSEST]]
+    assert distances == sorted(distances)
 
 
-def write(folder: Path, real: RealDrawings | None, shares: np.ndarray | None, **changes: Any) -> dict[str, Path]:
-    given = {"generated": embedded_drawings("cat", 12), "draw_on": add_a_line, "longest": LONGEST} | changes
-    return write_gallery(folder, "cat", shares=shares, real=real, **given)
+# ------------------------------------------------------------------ all of them as files
 
 
-def test_all_pictures_are_small_files_the_same_bytes_twice(tmp_path: Path, people: list[Drawing]) -> None:
+def write(folder: Path, network: LoadedNetwork, data: CategoryData | None, **changes: Any) -> dict[str, Path]:
+    given = {"category": "cat", "drawings": embedded_drawings("cat", 12), "draw_on": add_a_line, "longest": LONGEST}
+    given |= changes
+    described = describe_drawings(given["drawings"], network)
+    return write_gallery(folder, described=described, network=network, data=data, **given)
+
+
+def test_all_pictures_are_small_files_the_same_bytes_twice(
+    tmp_path: Path, data: CategoryData, network: LoadedNetwork
+) -> None:
+    few = dataclasses.replace(data, train=data.train.select(np.arange(90)))
     written = []
     for name in ("one", "two"):
-        found = write(tmp_path / name, RealDrawings(people), np.linspace(0, 1, 12))
-        assert sorted(path.name for path in found.values()) == ["best_worst.png", "completions.png", "diversity.png"]
+        found = write(tmp_path / name, network, few)
+        assert [path.name for path in found.values()] == list(gallery.CAPTIONS)
         written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
-    assert written[0].keys() == {"page.png", *gallery.CAPTIONS}
     assert max(len(content) for content in written[0].values()) < 150_000
 
 
-def test_what_cannot_be_made_is_not_there_even_after_an_earlier_run(tmp_path: Path, people: list[Drawing]) -> None:
-    write(tmp_path, RealDrawings(people), np.linspace(0, 1, 12))
-    both = Image.open(tmp_path / "page.png").size
-    found = write(tmp_path, None, None)
-    assert [path.name for path in found.values()] == ["diversity.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["diversity.png", "page.png"]
-    assert Image.open(tmp_path / "page.png").size[0] < both[0] / 2
-
-
-def test_pictures_of_a_model_at_work_hang_on_the_seed_alone(
-    tmp_path: Path, tiny_model: TrainedModel, people: list[Drawing]
+def test_what_cannot_be_made_is_not_there_even_after_an_earlier_run(
+    tmp_path: Path, data: CategoryData, network: LoadedNetwork
 ) -> None:
-    def draw_on(seed: int, batch_size: int) -> gallery.DrawOn:
-        def drawn(beginnings: list[Drawing]) -> list[Drawing]:
-            made = generate_drawings(tiny_model, "cat", range(len(beginnings)), seed=seed, steps=3,
-                                     prefix=beginnings, batch_size=batch_size)  # fmt: skip
-            return [official_form(d, len(b))[0] for d, b in zip(made.drawings, beginnings, strict=True)]
-
-        return drawn
-
-    longest = tiny_model.model.config.max_strokes
-    for name, seed, batch_size in (("one", 5, 256), ("same", 5, 7), ("other", 6, 256)):
-        write(tmp_path / name, RealDrawings(people), None, draw_on=draw_on(seed, batch_size), longest=longest)
-    for name in ("diversity.png", "completions.png"):
-        one, same, other = ((tmp_path / folder / name).read_bytes() for folder in ("one", "same", "other"))
-        assert one == same
-        assert one != other
-
-
-def test_one_drawing_of_one_point_makes_every_picture(tmp_path: Path) -> None:
-    found = write(tmp_path, RealDrawings([DOT]), np.ones(1), generated=[DOT], draw_on=add_nothing)
-    assert sorted(path.name for path in found.values()) == ["best_worst.png", "diversity.png"]
-    assert all((np.array(Image.open(path).convert("L")) < 150).any() for path in tmp_path.iterdir())
+    write(tmp_path, network, dataclasses.replace(data, train=data.train.select(np.arange(90))))
+    both = Image.open(tmp_path / "page.png").size
+    (tmp_path / "mine.png").write_bytes(b"a user's own")
+    found = write(tmp_path, network, None, category="no such class", draw_on=add_nothing, drawings=[DOT])
+    assert [path.name for path in found.values()] == ["page.png", "diversity.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["diversity.png", "mine.png", "page.png"]
+    assert Image.open(tmp_path / "page.png").size[0] < both[0] / 2
+    assert (np.array(Image.open(tmp_path / "diversity.png").convert("L")) < 150).any()

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
-import distances
 import numpy as np
 import pytest
 import torch
 
-import metrics
 from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH
 from dataset_utils import load_category
 from drawings.embedded import embedded_drawings
+from metrics import nearest_distances
 from scoring import reference
 from scoring.feature_network import LoadedNetwork, load_feature_network, read_safetensors, write_safetensors
 from scoring.stroke_statistics import MEASURES, describe_strokes
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
 SHIPPED = (*CATEGORIES, "car")
-METRICS = " ".join((Path(reference.__file__).parent / "METRICS.md").read_text(encoding="utf-8").split())
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +67,8 @@ def test_the_shipped_reference_has_every_part_and_names_where_it_comes_from(
     assert len(shipped.training) == min(shipped.num_learned_from, reference.MOST_TRAINING) > 200
     assert len(shipped.statistics) == len(shipped.recognised) > 25
     assert 0.4 < reference.recognised(shipped.real.logits, loaded.classes, category).mean() < 1
+    # features of the same drawing differ by less than 0.02 in each place: none that the models learned from is real
+    assert nearest_distances(shipped.real.features, shipped.training)[0].min() > 0.5
 
 
 @pytest.mark.skipif(not REAL_DIR, reason="QUICKDRAW_DIR names no folder of real drawings")
@@ -90,63 +89,14 @@ def test_the_shipped_reference_is_what_the_real_drawings_make(category: str, loa
     def features_of(drawings: list) -> np.ndarray:
         return reference.describe_drawings(drawings, loaded).features
 
-    some = np.arange(0, len(chosen), max(1, len(chosen) // 40))
+    some = np.arange(0, len(chosen), max(1, len(chosen) // 20))
     np.testing.assert_allclose(shipped.training[some], features_of([train[i] for i in chosen[some]]), atol=0.02)
     if category not in CATEGORIES:
-        np.testing.assert_allclose(shipped.real.features[:60], features_of(held_out[:60]), atol=0.02)
+        np.testing.assert_allclose(shipped.real.features[:20], features_of(held_out[:20]), atol=0.02)
     # a drawing on the edge between two names may fall to either side on another machine
-    few = slice(0, 300)
+    few = slice(0, 100)
     after = reference.recognised_after(held_out[few], loaded, category)
     assert (shipped.recognised[few] == after).mean() > 0.99
-
-
-def test_no_shipped_reference_drawing_is_one_that_the_models_learned_from(loaded: LoadedNetwork) -> None:
-    car = reference.load_reference(REFERENCE_PATH, "car", loaded)
-    assert car.training is not None
-    nearest, _ = distances.nearest_distances(car.real.features, car.training)
-    assert nearest.min() > 0.5  # features of the same drawing differ by less than 0.02 in each place
-
-
-def test_a_part_of_many_training_drawings_is_always_the_same_and_in_order() -> None:
-    assert reference.training_part(5).tolist() == [0, 1, 2, 3, 4]
-    part = reference.training_part(9304)
-    assert len(part) == len(set(part.tolist())) == reference.MOST_TRAINING
-    assert (np.diff(part) > 0).all()
-    assert part[0] < 20  # from all of them
-    assert part[-1] > 9284
-    assert (part == reference.training_part(9304)).all()
-
-
-def test_the_shipped_reference_is_a_small_file() -> None:
-    assert REFERENCE_PATH.stat().st_size < 5.3e6
-
-
-def test_what_the_document_says_of_car_is_so(loaded: LoadedNetwork) -> None:
-    car = reference.load_reference(REFERENCE_PATH, "car", loaded)
-    assert car.training is not None
-    assert f"Its {len(car.real.features):,} held-out drawings are the reference of both kinds" in METRICS
-    said = f"Of the {car.num_learned_from:,} cars that the models learned from, {len(car.training):,} at random"
-    assert said in METRICS
-    sides = car.independent.features, car.real.features
-    assert f", and {metrics.memorisation(*sides, car.training)['ratio']:.2f} for car" in METRICS
-
-    def measure(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-        density, coverage = distances.density_and_coverage(a, b)
-        kid, _ = distances.kernel_distance(a, b)
-        return {"FID": distances.frechet_distance(a, b), "KID × 10³": 1000 * kid, "Density": density,
-                "Coverage": coverage}  # fmt: skip
-
-    figures = distances.with_floor(measure, *sides, seed=0)
-    assert f"(car: {figures['FID']['floor_n']}, so that" in METRICS
-    expected = {name: (figure["floor"], figure["at_floor_n"]) for name, figure in figures.items()}
-    both = (metrics.recognisability(side.logits, loaded.classes, "car") for side in (car.real, car.independent))
-    expected["Top-1, %"] = tuple(100 * shares["top1"] for shares in both)
-    for name, numbers in expected.items():
-        (cell,) = re.findall(rf"\| {re.escape(name)} (?:\| [^|]+ ){{3}}\| ([^|/]+ / [^|/]+) \|", METRICS)
-        for shown, number in zip(cell.split(" / "), numbers, strict=True):
-            decimals = len(shown.partition(".")[2])
-            value = float(shown.replace("\N{MINUS SIGN}", "-"))
-            assert value == pytest.approx(number, abs=0.6 * 10**-decimals), name
 
 
 def test_a_reference_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, loaded: LoadedNetwork) -> None:
@@ -175,3 +125,14 @@ def test_a_reference_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, lo
     path.write_bytes(REFERENCE_PATH.read_bytes()[:5000])
     with pytest.raises(ValueError, match="damaged"):
         reference.load_reference(path, "cat", loaded)
+    assert reference.reference_categories(REFERENCE_PATH) == ["bus", "car", "cat", "rabbit"]
+
+
+def test_a_part_of_many_training_drawings_is_always_the_same_and_in_order() -> None:
+    assert reference.training_part(5).tolist() == [0, 1, 2, 3, 4]
+    part = reference.training_part(9304)
+    assert len(part) == len(set(part.tolist())) == reference.MOST_TRAINING
+    assert (np.diff(part) > 0).all()
+    assert part[0] < 20  # from all of them
+    assert part[-1] > 9284
+    assert (part == reference.training_part(9304)).all()

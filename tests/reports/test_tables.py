@@ -1,0 +1,303 @@
+"""Laws of the tables of results: the figures of the run's file, ± over seeds, each baseline at its figure's n."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drawings.embedded import embedded_drawings
+from metrics import score_drawings
+from reports import tables
+from scoring.averages import over_seeds
+from scoring.stroke_statistics import STATISTICS
+
+ROOT = Path(tables.__file__).resolve().parent.parent
+HOSTILE = """<script src="https://example.org/x.js">alert('&"')</script>|"""
+SPREAD = 0.02
+"""Relative deviation over the three seeds of `three_seeds`."""
+
+
+def distance(value: float, by: float) -> dict[str, Any]:
+    """A figure beside its baseline; what depends on generated drawings is (1 + by) times as large."""
+    floors = {"at_floor_n": value * 1.5 * (1 + by), "at_floor_n_std": 0.3, "floor": value / 2, "floor_std": 0.2}
+    return {"value": value * (1 + by), "floor_n": 20, **floors}
+
+
+def scores(category: str = "cat", by: float = 0.0, larger: float = 1.0) -> dict[str, Any]:
+    """Scores of the form of metrics.score_drawings, each figure another number; `larger` tells categories apart."""
+    k, own = larger, 1 + by
+    means = {"mean_generated": 7.7 * own, "mean_real": 8.8}
+    strokes = {
+        name: distance(k * (1.24 + i), by) | (means if name not in tables.WITHOUT_MEAN else {})
+        for i, (name, _, _) in enumerate(STATISTICS)
+    }
+    shuffled = {"independent_strokes": 93.1}
+    return {
+        "category": category, "n_generated": 1077, "n_real": 41, "reference": "some pictures", "seed": 3,
+        "rendering": "some rendering", "feature_network": {"file": "net.safetensors", "sha256": "f" * 64},
+        "fid": distance(31.26 * k, by) | shuffled, "fid_infinity": distance(22.13 * k, by) | shuffled,
+        "kid": distance(0.004567 * k, by) | {
+            "at_floor_n_std": 0.0021, "floor_std": 0.0023, "std": 0.0011, "num_subsets": 100, "subset_size": 41,
+            "share": 0.2892 * own, "independent_strokes": 0.0512,
+        },
+        "density": distance(0.876, by) | {"independent_strokes": 0.41},
+        "coverage": distance(0.543, by) | {"independent_strokes": 0.32},
+        "recognisability": {
+            "generated": {"top1": 0.613 * own, "top5": 0.817 * own}, "real": {"top1": 0.724, "top5": 0.913},
+            "independent_strokes": {"top1": 0.119, "top5": 0.331},
+        },
+        "recognised_after": {
+            "generated": [0.61 * own * (1 - 0.8**i) for i in range(24)], "n_real": 43, "reference": "some strokes",
+            "real": [0.72 - 0.7 / (i + 1) for i in range(24)],
+        },
+        "strokes": {"n_real": 43, "reference": "some strokes", "distances": strokes},
+        "memorisation": {
+            "n_learned_from": 1234, "n_training": 1234, "median_generated": 6.6 * own, "median_real": 5.5,
+            "ratio": 1.2 * own, "nearer_than_real": 0.034 * own,
+        },
+    }  # fmt: skip
+
+
+def three_seeds(category: str = "cat", larger: float = 1.0) -> dict[str, dict[str, Any]]:
+    """Scores of three sampling seeds: every figure of generated drawings deviates by SPREAD of its mean."""
+    return {str(seed): scores(category, by, larger) for seed, by in enumerate((-SPREAD, 0.0, SPREAD))}
+
+
+def write_run(path: Path, categories: Mapping[str, Mapping[str, dict[str, Any]]], **made: Any) -> Path:
+    """The file that run_all.py writes, of `categories` with their scores for each seed."""
+    entries = {
+        name: {"scores": over_seeds(list(seeds.values())), "conditions": made, "seeds": seeds}
+        for name, seeds in categories.items()
+    }
+    seeds = [int(seed) for seed in next(iter(categories.values()), {})]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"run": {"seeds": seeds, "commit": "abc123"}, "categories": entries}), encoding="utf-8")
+    return path
+
+
+def columns_of(markdown: str) -> list[dict[str, dict[str, str]]]:
+    """Every table of a Markdown text as {column: {row: cell}}."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\|\n)+", markdown, flags=re.MULTILINE):
+        head, _, *lines = ([cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines())
+        assert all(len(line) == len(head) for line in lines)
+        found.append({name: {line[0]: line[k] for line in lines} for k, name in enumerate(head) if k})
+    return found
+
+
+def test_the_example_of_these_tests_has_every_figure_of_real_scores() -> None:
+    drawings = embedded_drawings("cat", 120)
+    real = score_drawings(drawings[:40], drawings[40:80], "cat", training=drawings[80:])
+
+    def names(values: Any) -> Any:
+        return {name: names(inner) for name, inner in values.items()} if isinstance(values, Mapping) else None
+
+    def lacks(example: Any, whole: Any) -> list[str]:
+        return [name for name in example if name not in whole or (example[name] and lacks(example[name], whole[name]))]
+
+    assert lacks(names(scores()), names(real)) == []
+
+
+# ------------------------------------------------------------------ what is shown
+
+
+def test_readme_has_ten_rows_with_deviations_over_seeds_and_baselines_at_the_same_n(tmp_path: Path) -> None:
+    run = {"cat": three_seeds(), "bus": three_seeds("bus", larger=2.0)}
+    text = tables.readme_table(write_run(tmp_path / "run.json", run))
+    (table,) = columns_of(text)
+    assert table["cat"] == {
+        "N generated / real": "1,077 / 41",
+        "n for FID, density and coverage": "20",
+        "KID × 10³": "4.57 ± 0.09 (real ± 2.3)",
+        "Normalised KID": "0.29 ± 0.01",
+        "FID at n": "46.9 ± 0.9 (real 15.6)",
+        "Density at n": "1.31 ± 0.03 (real 0.44)",
+        "Coverage at n": "0.81 ± 0.02 (real 0.27)",
+        "Top-1 accuracy": "61.3 ± 1.2 % (real 72.4 %)",
+        "Strokes per drawing, W₁": "1.86 ± 0.04 (real 0.62)",
+        "Distance to the nearest training drawing, generated / real": "1.20 ± 0.02",
+    }
+    assert table["bus"]["FID at n"] == "93.8 ± 1.9 (real 31.3)"
+    assert "± is the standard deviation over 3 sampling seeds (0, 1, 2). In brackets: the real-vs-real" in text
+
+
+def test_the_turkish_table_has_the_same_numbers_and_no_english(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run.json", {"cat": three_seeds(), "bus": {s: {} for s in "012"}})
+    english, turkish = tables.readme_table(path), tables.readme_table(path, turkish=True)
+    digits = [re.findall(r"[\d.,]*\d", "".join(re.findall(r"^\|.*", text, re.M))) for text in (english, turkish)]
+    assert digits[0] == digits[1]
+    assert list(columns_of(turkish)[0]) == ["kedi", "otobüs"]
+    assert not re.search(r"\b(real|generated|over|not measured|strokes|training)\b", turkish)
+    assert "ölçülmedi" in turkish
+
+
+def test_the_page_of_results_has_every_figure(tmp_path: Path) -> None:
+    run = {"cat": three_seeds(), "bus": three_seeds("bus", larger=2.0)}
+    for seed in run["bus"].values():
+        seed["memorisation"]["n_learned_from"] = 5678
+    pictures, strokes, means, copies = columns_of(tables.results_page(write_run(tmp_path / "run.json", run)))
+    assert list(pictures["cat"].items())[2:6] == [
+        ("FID", "31.3 ± 0.6"), ("FID at n", "46.9 ± 0.9 (real 15.6)"), ("FID∞, extrapolated to N → ∞", "22.1 ± 0.4"),
+        ("FID∞ at n", "33.2 ± 0.7 (real 11.1)"),
+    ]  # fmt: skip
+    assert pictures["cat"]["Shuffled strokes: KID × 10³"] == "51.2"
+    assert pictures["cat"]["Top-5 accuracy"] == "81.7 ± 1.6 % (real 91.3 %)"
+    assert strokes["cat"]["N generated / real"] == "1,077 / 43"
+    assert strokes["bus"]["Order of drawing, px"] == "27.7 ± 0.6 (real 9.2)"
+    assert len(strokes["cat"]) == 2 + len(STATISTICS)
+    assert means["cat"]["Ink length, px"] == "7.70 ± 0.15 / 8.80"
+    assert [copies[name]["N training"] for name in run] == ["1,234", "1,234 of 5,678"]
+    assert copies["cat"]["Nearer than the nearest 1 % of real drawings"] == "3.4 ± 0.1 %"
+    assert tables.OPTIONAL not in copies["cat"]
+
+
+def test_published_figures_stand_in_the_page_of_results() -> None:
+    published = ROOT / "results" / "published.json"
+    assert (ROOT / "docs" / "RESULTS.md").read_text(encoding="utf-8") == tables.results_page(published)
+    (table,) = columns_of(tables.readme_table(published))
+    assert [table[name]["KID × 10³"] for name in ("cat", "bus", "rabbit", "car")] == [
+        "15.8 ± 3.7 (real ± 6.3)", "24.3 ± 0.4 (real ± 4.7)", "28.8 ± 8.0 (real ± 15.5)", "20.0 ± 1.5 (real ± 0.7)",
+    ]  # fmt: skip
+
+
+def test_copies_of_strokes_are_shown_where_a_run_has_counted_them() -> None:
+    counted = scores() | {"stroke_copies": {"generated": {"share": 0.42}, "real": {"share": 0.034}}}
+    head, rows = tables.table_of(tables.COPIES, {"cat": scores(), "bus": counted})
+    assert [head, rows[-1]] == [["", "cat", "bus"], [tables.OPTIONAL, "not measured", "42.0 % (real 3.4 %)"]]
+
+
+def test_a_run_of_one_seed_shows_no_deviation_over_seeds(tmp_path: Path) -> None:
+    text = tables.readme_table(write_run(tmp_path / "run.json", {"cat": {"7": scores()}}))
+    assert "One sampling seed (7), so no deviation." in text
+    assert [cell for cell in columns_of(text)[0]["cat"].values() if "±" in cell] == ["4.57 (real ± 2.3)"]
+
+
+def test_the_notebooks_table_is_that_of_the_readme(tmp_path: Path) -> None:
+    run = {"cat": {"0": scores()}, "bus": {"0": scores("bus", larger=2.0)}}
+    table = tables.results_table({name: seeds["0"] for name, seeds in run.items()})
+    assert tables.readme_table(write_run(tmp_path / "run.json", run)).startswith(table)
+
+
+def test_without_a_baseline_the_figure_of_all_drawings_is_shown() -> None:
+    few = {"value": 1.24, "at_floor_n": None, "floor": None, "floor_n": 7}
+    assert tables.beside_floor(few) == "1.24"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"not_measured": "no <network>"}, {"fid": None, "kid": {"value": float("nan")}},
+     {"fid": 3, "kid": [1], "strokes": {"distances": "x"}, "memorisation": None, "recognisability": {"real": 0}}],
+)  # fmt: skip
+def test_what_is_missing_is_called_not_measured(given: dict[str, Any], tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run.json", {"cat": {"0": given}, "bus": {"0": scores("bus")}})
+    for table in columns_of(tables.results_page(path) + tables.readme_table(path)):
+        numbers = [cell for row, cell in table["cat"].items() if not re.match(r"n\b", row.lower())]
+        assert {part for cell in numbers for part in cell.split(" / ")} == {"not measured"}
+        assert "not measured" not in "".join(table["bus"].values())
+    assert ("not measured: no &lt;network&gt;" in tables.results_page(path)) == ("not_measured" in given)
+
+
+def test_metadata_that_all_categories_share_is_said_once(tmp_path: Path) -> None:
+    bus = three_seeds("bus")
+    for seed in bus.values():
+        seed["reference"] = "other pictures"
+    made = {"sampler": "ddim", "steps": 20, "guidance": 1.5, "guide": "w0.safetensors", "checkpoint": "w.safetensors"}
+    path = write_run(tmp_path / "run.json", {"cat": three_seeds(), "bus": bus}, checkpoint_sha256="ab" * 32, **made)
+    lines = tables.results_page(path).split("## Metadata\n\n")[1].splitlines()
+    assert "- Sampler: ddim, 20 steps, guidance 1.5 away from w0.safetensors" in lines
+    assert "- Weights: w.safetensors, sha256 abababababab" in lines
+    assert lines[-3:] == ["- Program: abc123", "- cat: real drawings, as pictures: some pictures",
+                          "- bus: real drawings, as pictures: other pictures"]  # fmt: skip
+
+
+# ------------------------------------------------------------------ figures as text
+
+
+def test_figures_have_a_true_minus_never_minus_zero_and_never_a_deviation_of_zero() -> None:
+    assert tables.figure({"floor": -0.0123}, "floor") == "−0.012"
+    assert tables.figure({"value": -0.0000001}, "value") == "0.000"
+    assert tables.figure({"value": None}, "value") == "not measured"
+    assert tables.figure({"value": 0.9, "value_over_seeds": 0.004}, "value") == "0.900 ± 0.004"
+    assert tables.figure({"value": 5, "value_over_seeds": 0.0}, "value") == "5.00"
+
+
+def test_numbers_of_drawings_are_whole_or_a_mean_over_seeds() -> None:
+    found = [tables.count(values, "n") for values in ({"n": 12345}, {"n": 1499.6666}, {})]
+    assert found == ["12,345", "1,499.7", "?"]
+
+
+def test_what_is_printed_is_the_figure_to_half_a_unit_of_its_last_digit() -> None:
+    for value in np.random.default_rng(0).lognormal(0, 3, 200):
+        text = tables.figure({"value": float(value)}, "value")
+        assert abs(float(text) - value) <= 0.5 * 10.0 ** -len(text.split(".")[1]) + 1e-12
+
+
+# ------------------------------------------------------------------ files
+
+
+def checkout(folder: Path, text: str = "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n") -> list[Path]:
+    readmes = [folder / "README.md", folder / "README.tr.md"]
+    for readme in readmes:
+        readme.write_text(text, encoding="utf-8")
+    return readmes
+
+
+def test_hostile_text_stays_text_in_its_cell_and_cannot_forge_a_marker(tmp_path: Path) -> None:
+    start, end = tables.README_MARKERS
+    name = f"{HOSTILE}\n{end}\n| x |"
+    bad = scores() | dict.fromkeys(("n_real", "reference", "rendering"), name) | {"feature_network": {"file": name}}
+    write_run(tmp_path / "results" / "published.json", {name: {"0": bad}, "cat": {"0": scores()}}, sampler=name)
+    readmes = checkout(tmp_path, f"{start}\n{end}\n")
+    for _ in range(2):
+        tables.publish_tables(tmp_path)
+    for page in (*readmes, tmp_path / "docs" / "RESULTS.md"):
+        text = page.read_text(encoding="utf-8")
+        assert "<script" not in text
+        assert (text.count(start), text.count(end)) == ((0, 0) if page.parent.name == "docs" else (1, 1))
+        assert {len(table) for table in columns_of(text)} == {2}
+
+
+def test_readmes_keep_all_but_what_is_between_their_markers(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "results" / "published.json", {"cat": three_seeds()})
+    readmes = checkout(tmp_path)
+    for _ in range(2):
+        tables.publish_tables(tmp_path)
+        for readme, turkish in zip(readmes, (False, True), strict=True):
+            between = tables.readme_table(path, turkish)
+            expected = f"before\n<!-- results -->\n{between}<!-- /results -->\nafter\n"
+            assert readme.read_text(encoding="utf-8") == expected
+    assert stat.S_IMODE(readmes[0].stat().st_mode) == 0o644
+    for text in ("", "<!-- results -->", "<!-- /results --><!-- results -->"):
+        checkout(tmp_path, text)
+        with pytest.raises(ValueError, match=r"README\.md: needs one"):
+            tables.publish_tables(tmp_path)
+        assert readmes[0].read_text(encoding="utf-8") == text
+    readmes[0].unlink()
+    with pytest.raises(FileNotFoundError, match=r"README\.md: no such file"):
+        tables.publish_tables(tmp_path)
+
+
+def test_files_of_another_form_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"run_all\.py makes it"):
+        tables.readme_table(tmp_path / "none.json")
+    good = json.loads(write_run(tmp_path / "bad.json", {"cat": three_seeds()}).read_text(encoding="utf-8"))
+    whole = good["categories"]["cat"]
+    others = (
+        "{", "[]", "{}", "\udcff",
+        {"categories": good["categories"]}, good | {"run": {"seed": 0}}, good | {"categories": [1]},
+        good | {"categories": {}}, good | {"categories": {"cat": {"scores": whole["scores"]}}},
+        good | {"categories": {"cat": whole | {"scores": 1}}}, good | {"run": {"seeds": [0, 1]}},
+    )  # fmt: skip
+    for other in others:
+        text = other if isinstance(other, str) else json.dumps(other)
+        (tmp_path / "bad.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(ValueError, match=r"bad\.json: damaged") as caught:
+            tables.readme_table(tmp_path / "bad.json")
+        assert len(str(caught.value).splitlines()) == 1
