@@ -279,9 +279,10 @@ FAULTS = [
     *planted(
         FEATURES,
         "science_data",
-        ("the feature network learns from held-out drawings", "config, [each.train for each in data],", "config, [each.test for each in data],"),
-        ("the feature network is measured on its training drawings", "measured(network, classes, [each.test for each in data])",
-         "measured(network, classes, [each.train for each in data])"),
+        ("the feature network learns from held-out drawings", "[each.train for each in data]",
+         "[each.test for each in data]"),
+        ("the feature network is measured on its training drawings", "classes, [each.test for each in data]",
+         "classes, [each.train for each in data]"),
     ),
     *planted(
         DISTANCES,
