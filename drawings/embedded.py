@@ -7,8 +7,9 @@ nothing more: a figure measured on them says nothing about people's drawings.
 An artist (`cat_face`, `bus_side`, ...) yields ideal curves in the order in which people draw the parts;
 `hand` makes them look drawn by hand; `official_form` gives them the form of the dataset. A curve is a
 complex array, x + iy with y down, so that to place, scale or turn it is one addition or multiplication.
+Who changes what is drawn raises ``packed.PACKED_VERSION``, so that no cache keeps the old drawings.
 
-    python -c "from embedded_drawings import embedded_drawings as draw; print(draw('cat', 1))"
+    python -c "from drawings.embedded import embedded_drawings as draw; print(draw('cat', 1))"
 """
 
 from __future__ import annotations
