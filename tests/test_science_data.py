@@ -15,6 +15,7 @@ from dataset_utils import CategoryData, load_category
 from diffusion_model import TrainedModel, save_weights
 from drawings.batches import StrokeSet
 from drawings.packed import PackedDrawings
+from scoring.feature_network import FeatureNetworkConfig, SketchFeatureNetwork
 from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
 from studies import train_features, tune_sampling
 from train_diffusion import DataChoice, load_training_data, prepare
@@ -140,10 +141,10 @@ def test_guidance_is_tuned_on_training_drawings(
 def test_tuning_takes_the_way_of_the_lowest_kid(tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     distance = {1.0: 0.4, 1.5: 0.3, 2.0: -0.2, 3.0: 0.5}
 
-    def figures(trained, category, config, real, loaded):
+    def scored(trained, category, config, real, loaded):
         return {"guidance": config.guidance, "guide": None, "kid": distance[config.guidance]}
 
-    monkeypatch.setattr(tune_sampling, "figures", figures)
+    monkeypatch.setattr(tune_sampling, "scored", scored)
     cat = [np.array([[0, 0], [255, 255]], np.uint8)]
     tried = tune_sampling.tuned(tiny_model, "cat", [1.5, 2.0, 3.0], None, 4, [cat, cat])
     assert [row["guidance"] for row in tried] == [2.0, 1.5, 1.0, 3.0]
@@ -156,12 +157,23 @@ def test_the_feature_network_learns_from_training_drawings_and_is_measured_on_he
         assert conditions["split"] == "local"
         return sides[name]
 
-    monkeypatch.setattr(train_features, "load_category", at_hand)
+    network = SketchFeatureNetwork(FeatureNetworkConfig(num_classes=len(NAMES)))
+    seen: dict[str, list[PackedDrawings]] = {}
+
+    def trained(config, data, state_path, device):
+        seen["train"] = data
+        return network, [0.0], 0.0
+
+    def measured(network, classes, held_out):
+        assert classes == sorted(NAMES)
+        seen["test"] = held_out
+        return {}
+
+    for name, stub in {"load_category": at_hand, "train": trained, "measured": measured}.items():
+        monkeypatch.setattr(train_features, name, stub)
     for name in NAMES:
         (tmp_path / f"{name}.ndjson").touch()
-    classes, learned_from, measured_on = train_features.load_all_categories(tmp_path)
-    assert classes == sorted(NAMES)
-    for found, side in ((learned_from, "train"), (measured_on, "test")):
-        wanted: list[PackedDrawings] = [getattr(sides[name], side) for name in sorted(NAMES)]
-        assert contents(found.packed) == contents(drawing for packed in wanted for drawing in packed)
-        assert np.bincount(found.labels).tolist() == [len(packed) for packed in wanted]
+    train_features.main(["--data-dir", str(tmp_path), "--out", str(tmp_path / "network.safetensors")])
+    for side in ("train", "test"):
+        for name, found in zip(sorted(NAMES), seen[side], strict=True):
+            assert contents(found) == contents(getattr(sides[name], side))
