@@ -495,8 +495,8 @@ def _note(n_generated: int, n_real: int, counts_copies: bool) -> str:
     notes, num_features = [], 256
     if min(n_generated, n_real) <= num_features:
         notes.append(
-            f"{n_generated} generated and {n_real} real drawings for {num_features} features: with so few "
-            "FID is too high; compare at_floor_n with its real-vs-real baseline, floor, or take KID"
+            f"FID of {n_generated} generated and {n_real} real drawings for {num_features} features is too high: "
+            "compare at_floor_n with its real-vs-real baseline, floor, or take KID"
         )
     if min(n_generated, n_real // 2) < MINIMUM_FLOOR:
         notes.append(f"real-vs-real baselines need {MINIMUM_FLOOR} generated and {2 * MINIMUM_FLOOR} real drawings")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import os
 import re
 import signal
@@ -140,6 +141,8 @@ def run_script(main: Callable[[], Any], less_memory: str = "") -> typing.NoRetur
     name = Path(sys.argv[0]).name
     warnings.formatwarning = lambda message, *rest: f"warning: {' '.join(str(message).split())}\n"
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a console may know other letters than a folder's name has
     try:
         try:
             main()

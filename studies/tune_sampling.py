@@ -41,7 +41,7 @@ REAL_DRAWINGS = 1000
 WARNING = "chosen by KID to training drawings, where copies score best: count the copies (metrics.py score)"
 
 
-def scored(
+def figures(
     trained: TrainedModel, category: str, config: SampleConfig, real: ArrayLike, loaded: LoadedNetwork
 ) -> dict[str, Any]:
     """Return KID to the features `real` (N, D), top-1 and the mean number of strokes of one way of sampling."""
@@ -70,7 +70,7 @@ def tuned(
         way = replace(trained, guide=weaker)
         for strength in strengths if weaker else [1.0, *strengths]:
             config = SampleConfig(n=n, seed=SEED, guidance=strength)
-            tried.append(scored(way, category, config, features, loaded))
+            tried.append(figures(way, category, config, features, loaded))
             print("  ".join(f"{key} {value}" for key, value in tried[-1].items()), flush=True)
     return sorted(tried, key=lambda row: float(row["kid"]))
 

@@ -36,9 +36,9 @@ SECONDS = 600
 OUTPUT = "planted.txt"
 
 # where the science is
-BATCHES, LOSSES, TRAINING = "drawings/batches.py", "training_losses.py", "training.py"
+BATCHES, LOSSES, TRAINING = "drawings/batches.py", "train_diffusion.py", "train_diffusion.py"
 PROCESS, MODEL, TOKENS = "diffusion_process.py", "diffusion_model.py", "stroke_tokens.py"
-SAMPLING, DISTANCES, METRICS = "generation.py", "distances.py", "metrics.py"
+SAMPLING, DISTANCES, METRICS = "sample_diffusion.py", "metrics.py", "metrics.py"
 SETTINGS, PACKED, OFFICIAL = "sample_diffusion.py", "drawings/packed.py", "drawings/official.py"
 REFERENCE, STATISTICS = "scoring/reference.py", "scoring/stroke_statistics.py"
 TUNING, FEATURES = "studies/tune_sampling.py", "studies/train_features.py"
@@ -57,7 +57,7 @@ class Fault(NamedTuple):
 def planted(path: str, tests: str, *faults: tuple[str, str, str]) -> list[Fault]:
     """Return faults (name, old, new) of one file; `tests` names test files, of slow ones their tests: file::law."""
     words = (word.partition("::") for word in tests.split())
-    files = tuple(f"tests/test_{file}.py" + (f"::test_{law}" if law else "") for file, _, law in words)
+    files = tuple(f"tests/{file if '/' in file else f'test_{file}'}.py" + (f"::test_{law}" if law else "") for file, _, law in words)
     return [Fault(path, files, *fault) for fault in faults]
 
 
@@ -118,8 +118,8 @@ FAULTS = [
          'clip_grad_norm_(self.model.parameters(), float("inf"))'),
         ("clipping at norm 10", "clip_grad_norm_(self.model.parameters(), 1.0)",
          "clip_grad_norm_(self.model.parameters(), 10.0)"),
-        ("everything decays", "if p.ndim == 2 and name not in", "if p.ndim and name not in"),
-        ("nothing decays", '"params": decays, "weight_decay": weight_decay', '"params": decays, "weight_decay": 0.0'),
+        ("everything decays", "groups[parameter.ndim != 2 or name in", "groups[parameter.ndim == 0 and name in"),
+        ("nothing decays", "zip(groups, (weight_decay, 0.0), strict=True)", "zip(groups, (0.0, 0.0), strict=True)"),
         ("the optimizer forgets slowly", "betas=(0.9, 0.98)", "betas=(0.9, 0.999)"),
         ("the network that learns is saved", "return TrainedModel(self.averaged_model,",
          "return TrainedModel(self.model,"),
@@ -132,7 +132,7 @@ FAULTS = [
             "            self.optimizer.step()\n            self.ema.update_parameters(self.model)\n",
             "            self.ema.update_parameters(self.model)\n            self.optimizer.step()\n",
         ),
-        ("validation on training drawings", "held_out = self.data.held_out", "held_out = self.data.train"),
+        ("validation on training drawings", "evenly_spread(data.held_out,", "evenly_spread(data.train,"),
         ("the stop loss has no weight in the gradient", "loss = both[0] + config.stop_weight * both[1]",
          "loss = both[0] + both[1]"),
         ("all updates have the same noise", "SeedSequence([config.seed, self.step])", "SeedSequence([config.seed])"),
@@ -147,14 +147,19 @@ FAULTS = [
     *planted(
         TRAINING,
         "science_data",
+        ("test drawings of companions are trained", "stroke_set([data.train for data in loaded], ids",
+         "stroke_set([data.train if i < len(targets) else data.test for i, data in enumerate(loaded)], ids"),
+        ("training drawings are held out", "stroke_set([data.test for data in loaded[own]]",
+         "stroke_set([data.train for data in loaded[own]]"),
+        ("companions are held out as well", "own = slice(0, len(targets))", "own = slice(0, len(loaded))"),
         ("fine-tuning fits the whitening anew", "whitening = initial.whitening\n",
-         'whitening = Whitening.fit(data.train.sample_vectors(), components=model_config.whitening == "components")\n'),
+         'whitening = Whitening.fit(data.train.sample_vectors())\n'),
         ("fine-tuning begins from nothing", "        model.load_state_dict(initial.model.state_dict())\n", ""),
         ("the whitening is of held-out drawings", "Whitening.fit(data.train.", "Whitening.fit(data.held_out."),
     ),
     *planted(
         SAMPLING,
-        "science_sampling generation",
+        "science_sampling sample_diffusion",
         ("the order of guidance is swapped", "            v = v_weaker + guidance * (v - v_weaker)",
          "            v = v + guidance * (v_weaker - v)"),
         ("guidance is one stronger", "            v = v_weaker + guidance *",
@@ -169,25 +174,25 @@ FAULTS = [
          "return trained.model, trained.category_id(category)"),
         ("the guide is left aside", "    guide = trained.guide\n    if guide is None:",
          "    guide = trained.guide\n    if guide is None or guide:"),
-        ("the guide does not remember strokes", "for each in self.predictors:\n                each.remember",
-         "for each in self.predictors[:1]:\n                each.remember"),
+        ("the guide does not remember strokes", "for each in predictors:\n            each.remember",
+         "for each in predictors[:1]:\n            each.remember"),
         ("the first noise is too small", "torch.from_numpy(np.stack(rows)).to",
          "torch.from_numpy(0.8 * np.stack(rows)).to"),
         ("the guide decides the stop", "stop_logits(predictor.state.last)",
          "stop_logits((weaker or predictor).state.last)"),
-        ("the guide's head decides the stop", "self.model.stop_logits(predictor.state.last)",
+        ("the guide's head decides the stop", "model.stop_logits(predictor.state.last)",
          "(weaker or predictor).model.stop_logits(predictor.state.last)"),
         ("the stop is inverted", "goes_on = random.uniform >= ends", "goes_on = random.uniform < ends"),
         ("the stop is the likelier choice", "goes_on = random.uniform >= ends", "goes_on = ends < 0.5"),
-        ("the stop is decided before the first stroke", "            if k > 0:\n", "            if k >= 0:\n"),
+        ("the stop is decided before the first stroke", "        if k > 0:\n", "        if k >= 0:\n"),
         ("all drawings have the same noise",
          "SeedSequence([seed, index, stroke]) for", "SeedSequence([seed, stroke]) for"),
         ("all strokes have the same noise",
          "SeedSequence([seed, index, stroke]) for", "SeedSequence([seed, index]) for"),
         ("the seed is ignored", "SeedSequence([seed, index, stroke]) for", "SeedSequence([index, stroke]) for"),
-        ("eta is ignored", "alpha_bar, steps, eta)", "alpha_bar, steps)"),
-        ("steps are ignored", "alpha_bar, steps, eta)", "alpha_bar, 20, eta)"),
-        ("given strokes are not whitened", "self.trained.whitening.encode(vectors)", "(vectors)"),
+        ("eta is ignored", "config.steps, config.eta):", "config.steps):"),
+        ("steps are ignored", "config.steps, config.eta):", "20, config.eta):"),
+        ("given strokes are not whitened", "trained.whitening.encode(vectors.to(device))", "vectors.to(device)"),
     ),
     *planted(
         SETTINGS,
@@ -242,16 +247,11 @@ FAULTS = [
          "basis = basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()", "pass"),
         ("the mean stays in the tokens", "return (vectors - self.mean) @ self.basis", "return vectors @ self.basis"),
         ("the canvas is off by half a pixel", ".flatten(1) / 127.5 - 1.0", ".flatten(1) / 128 - 1.0"),
-        ("points of a stroke are evenly spaced", '0.0 if spacing == "even" else 0.5', "0.0"),
+        ("points of a stroke are evenly spaced", "np.where(angles > 0, BY_ANGLE, 0.0)", "0.0 * angles"),
     ),
     *planted(
         BATCHES,
-        "training_data science_data",
-        ("test drawings of companions are trained", "stroke_set([data.train for data in loaded], ids",
-         "stroke_set([data.train if i < len(targets) else data.test for i, data in enumerate(loaded)], ids"),
-        ("training drawings are held out", "stroke_set([data.test for data in loaded[own]]",
-         "stroke_set([data.train for data in loaded[own]]"),
-        ("companions are held out as well", "own = slice(0, len(targets))", "own = slice(0, len(loaded))"),
+        "batches science_data",
         ("categories are drawn by their size", "np.maximum(data.sizes, 1.0) ** balance", "np.maximum(data.sizes, 1.0)"),
         ("companions and targets are exchanged", "((is_target, 1 - companion_share), (~is_target, companion_share))",
          "((is_target, companion_share), (~is_target, 1 - companion_share))"),
@@ -267,10 +267,8 @@ FAULTS = [
         "science_data",
         ("a third is held out", "LOCAL_TEST_PERCENT = 15", "LOCAL_TEST_PERCENT = 33"),
         ("the sides of the split are exchanged",
-         "packed.select(np.flatnonzero(~on_test)), packed.select(np.flatnonzero(on_test))",
-         "packed.select(np.flatnonzero(on_test)), packed.select(np.flatnonzero(~on_test))"),
-        ("the sides of the split overlap", "packed.select(np.flatnonzero(~on_test)), packed.select",
-         "packed, packed.select"),
+         "_where(packed, ~on_test), _where(packed, on_test)", "_where(packed, on_test), _where(packed, ~on_test)"),
+        ("the sides of the split overlap", "_where(packed, ~on_test), _where(packed, on_test)", "packed, _where(packed, on_test)"),
     ),
     *planted(
         TUNING,
@@ -288,7 +286,7 @@ FAULTS = [
     ),
     *planted(
         DISTANCES,
-        "distances",
+        "metrics",
         ("FID has no means", "float(((mean_a - mean_b) ** 2).sum() + spread)", "float(spread)"),
         ("FID takes covariances over N", "np.sqrt(len(x) - 1)", "np.sqrt(len(x))"),
         ("FID counts the shared spread once", "- 2 * cross", "- cross"),
@@ -308,28 +306,28 @@ FAULTS = [
     ),
     *planted(
         METRICS,
-        "metrics::memorisation_compares_medians_and_counts_what_is_nearer_than_real "
-        "metrics::density_and_coverage_are_of_the_generated_drawings "
-        "metrics::over_seeds_gives_mean_and_deviation_beside_each_figure_that_differs "
-        "metrics::scores_without_real_drawings_use_the_shipped_reference_and_say_so",
+        "metrics",
         ("copies are looked for among generated drawings", "theirs, _ = nearest_distances(real, training)",
          "theirs, _ = nearest_distances(generated, training)"),
         ("a copy is nearer than a tenth", "np.quantile(theirs, 0.01)", "np.quantile(theirs, 0.1)"),
         ("density and coverage are of real drawings", "density_and_coverage(a, b)", "density_and_coverage(b, a)"),
-        ("the share of KID is inverted", "value / ceiling if ceiling > 0", "ceiling / value if ceiling > 0"),
+        ("the share of KID is inverted", "value / shuffled if shuffled > 0", "shuffled / value if shuffled > 0"),
+    ),
+    *planted(
+        "scoring/averages.py",
+        "reports/test_tables metrics",
         ("seeds have a deviation over N", "np.std(column, axis=0, ddof=1)", "np.std(column, axis=0)"),
     ),
     *planted(
         REFERENCE,
-        "metrics::recognisability_counts_the_best_and_the_best_five "
-        "metrics::recognition_after_all_strokes_is_recognisability",
+        "metrics scoring/test_reference",
         ("recognised means the best six", "(logits > own).sum(axis=1) < best", "(logits > own).sum(axis=1) <= best"),
         ("a drawing is recognised before it is shown", "beginnings = [drawing[:k] for", "beginnings = [drawing for"),
     ),
     *planted(
         STATISTICS,
-        "drawing_statistics::independent_strokes_keep_every_position_and_mix_the_drawings "
-        "drawing_statistics::every_distance_of_two_drawings_is_its_closed_form",
+        "scoring/test_stroke_statistics "
+        "scoring/test_stroke_statistics::every_distance_of_two_drawings_is_its_closed_form",
         ("independent strokes know of each other", "drawings[rng.choice(donors[k])][k] for k in range(num_strokes)",
          "drawings[donors[num_strokes - 1][0]][k] for k in range(num_strokes)"),
         ("strokes are counted one short", "wasserstein_1(generated.num_strokes, real.num_strokes)",
@@ -337,7 +335,7 @@ FAULTS = [
     ),
     *planted(
         OFFICIAL,
-        "make_splits",
+        "official_drawings",
         ("the leak-free list leaks", 'sorted(set(indices["test"]) - set(indices["train"]))',
          'sorted(set(indices["test"]))'),
     ),

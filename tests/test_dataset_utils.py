@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -453,3 +455,15 @@ def test_official_lines_of_another_file_are_an_error_that_explains_itself(cached
         load_category("cat", split=split, data_dir="embedded", cache_dir=cached["cache_dir"])
     with pytest.raises(ValueError, match="split is 'offical', must be one of"):
         load_category("cat", split="offical", **cached)
+
+
+def test_a_console_that_lacks_a_folders_letters_is_no_trouble(tmp_path: Path) -> None:
+    folder = tmp_path / "çizimler"
+    folder.mkdir()
+    written(folder / "cat.ndjson", *[GOOD] * 9)
+    command = [sys.executable, "dataset_utils.py", "pack", "--data-dir", str(folder), "--out", str(folder / "ş")]
+    done = subprocess.run(
+        command, cwd=dataset_utils.PROJECT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\xe7izimler/\u015f, 0 were there: 9 drawings in all" in done.stdout

@@ -395,7 +395,7 @@ def test_command_line_scores_files_of_few_drawings(tmp_path: Path, capsys: pytes
     assert result["fid"]["floor"] is None
     assert result["fid"]["value"] > 0
     assert "fid_infinity" not in result
-    for words in ("FID is too high", "real-vs-real baselines need 8", "do not see redrawn strokes"):
+    for words in ("features is too high", "real-vs-real baselines need 8", "do not see redrawn strokes"):
         assert words in result["note"]
 
 

@@ -10,12 +10,16 @@ import pytest
 import torch
 from conftest import DATA_DIR, TINY
 
-from config import TrainConfig
+import sample_diffusion
+import train_diffusion
+from config import NETWORK_PATH, SampleConfig, TrainConfig
 from dataset_utils import CategoryData, load_category
 from diffusion_model import TrainedModel, save_weights
 from drawings.batches import StrokeSet
 from drawings.packed import PackedDrawings
-from scoring.feature_network import FeatureNetworkConfig, SketchFeatureNetwork
+from metrics import kernel_distance
+from scoring.feature_network import FeatureNetworkConfig, SketchFeatureNetwork, load_feature_network
+from scoring.reference import describe_drawings
 from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
 from studies import train_features, tune_sampling
 from train_diffusion import DataChoice, load_training_data, prepare
@@ -97,6 +101,19 @@ def test_a_training_has_the_training_side_of_all_and_holds_out_the_test_side_of_
     assert [data.categories[i] for i in data.held_out.category] == ["cat", "rabbit"]
 
 
+def test_split_and_choice_of_drawings_reach_every_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def recorded(name: str, **conditions: object) -> CategoryData:
+        asked.append((name, conditions["split"], conditions["recognized_only"], conditions["data_dir"]))
+        return load_category(name, data_dir="embedded")
+
+    monkeypatch.setattr(train_diffusion, "load_category", recorded)
+    config = TrainConfig(category="cat", companions="bus")
+    load_training_data(config, TINY, DataChoice("embedded", "leak-free", recognized_only=True), ())
+    assert asked == [(name, "leak-free", True, "embedded") for name in ("cat", "bus")]
+
+
 def test_the_whitening_is_of_training_strokes_and_fine_tuning_keeps_that_of_its_beginning(
     tiny_model: TrainedModel, tmp_path: Path
 ) -> None:
@@ -138,13 +155,34 @@ def test_guidance_is_tuned_on_training_drawings(
     assert not contents(compared) & contents(sides["cat"].test)
 
 
+def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
+    tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawings = [[np.array([[0, 0], [k, 255]], np.uint8)] * (1 + k % 3) for k in range(12)]
+    asked = []
+
+    def drawn(trained: TrainedModel, category: str, config: SampleConfig) -> sample_diffusion.Sampled:
+        asked.append((category, config.n, config.seed, config.guidance, config.steps))
+        return sample_diffusion.Sampled(drawings, {})
+
+    monkeypatch.setattr(tune_sampling, "sample", drawn)
+    loaded = load_feature_network(NETWORK_PATH)
+    other = describe_drawings([[np.array([[k, 0], [9, 255 - k]], np.uint8)] for k in range(9)], loaded).features
+    config = SampleConfig(n=12, seed=tune_sampling.SEED, guidance=2.5)
+    found = tune_sampling.figures(tiny_model, "cat", config, other, loaded)
+    assert asked == [("cat", 12, tune_sampling.SEED, 2.5, 20)]
+    expected, _ = kernel_distance(describe_drawings(drawings, loaded).features, other, seed=tune_sampling.SEED)
+    assert (found["guidance"], found["kid"]) == (2.5, pytest.approx(expected, abs=1e-6))
+    assert found["strokes"] == 2.0
+
+
 def test_tuning_takes_the_way_of_the_lowest_kid(tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     distance = {1.0: 0.4, 1.5: 0.3, 2.0: -0.2, 3.0: 0.5}
 
-    def scored(trained, category, config, real, loaded):
+    def figures(trained, category, config, real, loaded):
         return {"guidance": config.guidance, "guide": None, "kid": distance[config.guidance]}
 
-    monkeypatch.setattr(tune_sampling, "scored", scored)
+    monkeypatch.setattr(tune_sampling, "figures", figures)
     cat = [np.array([[0, 0], [255, 255]], np.uint8)]
     tried = tune_sampling.tuned(tiny_model, "cat", [1.5, 2.0, 3.0], None, 4, [cat, cat])
     assert [row["guidance"] for row in tried] == [2.0, 1.5, 1.0, 3.0]

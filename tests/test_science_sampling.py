@@ -17,7 +17,7 @@ from config import SampleConfig
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel
 from diffusion_process import cosine_alpha_bar, sampler_steps, snr, trailing_timesteps
 from sample_diffusion import StrokeRandomness, as_tuned, generate_drawings, guided_denoiser, official_form, sample
-from stroke_tokens import Whitening, vectors_to_points
+from stroke_tokens import Whitening, points_to_vectors, resample_strokes, vectors_to_points
 
 ALPHA_BAR = cosine_alpha_bar()
 DIM = 2 * TINY.num_points
@@ -37,12 +37,14 @@ class Oracle(StrokeDiffusionModel):
         torch.nn.init.normal_(self.stop.weight)  # so that a logit depends on the history
         self.strokes, self.ends = strokes, ends
         self.kinds: list[Tensor] = []
+        self.given: list[Tensor | None] = []
         self.noisy: list[tuple[int, int, Tensor]] = []
         self.remembered: list[Tensor] = []
         self.decided: list[Tensor] = []
 
     def start(self, category: Tensor, prefix: Tensor | None = None) -> HistoryState:
         self.kinds.append(category)
+        self.given.append(prefix)
         return super().start(category, prefix)
 
     def append(self, state: HistoryState, token: Tensor, category: Tensor) -> HistoryState:
@@ -263,6 +265,21 @@ def test_the_end_is_decided_once_after_each_stroke_by_all_strokes_so_far() -> No
     tokens = torch.stack(oracle.remembered, dim=1)
     context = oracle.context(tokens, torch.zeros(2).long())
     torch.testing.assert_close(torch.stack(oracle.decided, dim=1), context[:, 1:], rtol=1e-4, atol=1e-4)
+
+
+def test_given_strokes_are_the_history_of_model_and_guide_as_tokens() -> None:
+    prefix = [[np.array([[0, 0], [255, 0], [255, 200]]), np.array([[10, 250], [20, 30]])]] * 2
+    oracle, guide = Oracle(OURS), Oracle(THEIRS)
+    drawings = drawn(model_of(oracle, guide), 2, guidance=2.0, prefix=prefix)
+    points = resample_strokes(np.concatenate(prefix[0]), np.array([0, 3, 5]), TINY.num_points, TINY.spacing)
+    for each in (oracle, guide):
+        torch.testing.assert_close(each.given[0], WHITENING.encode(points_to_vectors(points)).expand(2, 2, DIM))
+        assert each.noisy == [] or min(number for number, _, _ in each.noisy) == 2
+    assert max(map(len, drawings)) > 2
+    expected = vectors_to_points(WHITENING.decode(2 * OURS - THEIRS))
+    for drawing in drawings:
+        for number, stroke in enumerate(drawing[2:], start=2):
+            np.testing.assert_allclose(stroke, expected[number], atol=0.05)
 
 
 def test_drawings_that_have_ended_leave_the_others_as_they_are() -> None:

@@ -13,6 +13,7 @@ import torch
 from conftest import TINY
 from torch import Tensor
 
+import train_diffusion
 from config import TrainConfig
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights
 from drawings.batches import Batch, StrokeSet, TrainingData, stroke_set, training_batches
@@ -52,7 +53,8 @@ def new_run(data: TrainingData, out: Path, **changes: float) -> Run:
 
 
 def batch_of(data: TrainingData, count: int = 24) -> Batch:
-    return data.train.batch(np.arange(count))
+    """Drawings of both categories, in turn."""
+    return data.train.batch(np.arange(count) // 2 + data.train.starts[np.arange(count) % 2])
 
 
 def copied(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -192,20 +194,19 @@ def test_companions_have_their_share_and_targets_are_balanced_as_said(data: Trai
 
 
 def test_half_of_the_drawings_are_changed_and_the_network_is_told_how(data: TrainingData, tmp_path: Path) -> None:
-    run = new_run(data, tmp_path, augmentation=0.2, history_noise=0.0, category_dropout=0.0, parts=1)
+    run = new_run(data, tmp_path, augmentation=0.2, history_noise=0.0, category_dropout=0.0, parts=3)
     watched = Watched(run)
-    batch = batch_of(data, 60)
+    batch = batch_of(data, 90)
     run.update(batch)
-    tokens, affine = watched.tokens[0], watched.affine[0]
-    as_they_are = run.whitening.encode(batch.vectors)
-    still = (affine == 0).all(1)
-    assert 15 < still.sum() < 45
-    assert affine[~still].std().item() == pytest.approx(0.2, rel=0.2)
-    moved = ((tokens - as_they_are).abs() * batch.mask[..., None]).amax((1, 2))
-    assert moved[still].max() < 1e-3
-    # a drawing of one straight stroke can be where it was
-    assert (moved[~still] > 0.02).float().mean() > 0.9
-    torch.testing.assert_close(watched.category[0], batch.category)
+    for number in range(3):
+        tokens, affine, own = watched.tokens[number], watched.affine[number], batch.part(number, 3)
+        still = (affine == 0).all(1)
+        assert 7 < still.sum() < 23
+        assert affine[~still].std().item() == pytest.approx(0.2, rel=0.3)
+        moved = ((tokens - run.whitening.encode(own.vectors)).abs() * own.mask[..., None]).amax((1, 2))
+        assert moved[still].max() < 1e-3
+        # a drawing of one straight stroke can be where it was
+        assert (moved[~still] > 0.02).float().mean() > 0.8
 
 
 def test_every_update_part_and_seed_has_noise_of_its_own(data: TrainingData, tmp_path: Path) -> None:
@@ -231,7 +232,7 @@ def test_in_how_many_parts_a_batch_is_computed_does_not_matter(data: TrainingDat
             if hasattr(module, "dropout"):
                 module.dropout = 0.0
         found.append(run.update(batch_of(data, 21))["stop_loss"])
-    assert found == pytest.approx([found[0]] * 3, rel=1e-4)
+    assert found == pytest.approx([found[0]] * 3, rel=1e-5)
 
 
 def test_dropout_is_on_in_updates_also_after_a_validation(data: TrainingData, tmp_path: Path) -> None:
@@ -292,6 +293,18 @@ def test_validation_sees_every_held_out_drawing_once_and_no_other(data: Training
     assert sorted(seen) == sorted(contents(data.held_out))
     assert not set(seen) & set(contents(data.train))
     assert {int(category) for batch in run.validation for category in batch.category} == {1}
+
+
+def test_of_many_held_out_drawings_some_are_seen_that_lie_evenly_among_all(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_diffusion, "VALIDATION_DRAWINGS", 24)
+    seen = {
+        vectors[:length].numpy().tobytes() for batch in new_run(data, tmp_path).validation
+        for vectors, length in zip(batch.vectors, batch.lengths, strict=True)
+    }  # fmt: skip
+    places = [place for place, content in enumerate(contents(data.held_out)) if content in seen]
+    assert places == [3 * number for number in range(24)]
 
 
 def test_validation_is_the_plain_loss_of_the_moving_average_in_evaluation(data: TrainingData, tmp_path: Path) -> None:
