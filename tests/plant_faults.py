@@ -57,7 +57,9 @@ class Fault(NamedTuple):
 def planted(path: str, tests: str, *faults: tuple[str, str, str]) -> list[Fault]:
     """Return faults (name, old, new) of one file; `tests` names test files, of slow ones their tests: file::law."""
     words = (word.partition("::") for word in tests.split())
-    files = tuple(f"tests/{file if '/' in file else f'test_{file}'}.py" + (f"::test_{law}" if law else "") for file, _, law in words)
+    files = tuple(
+        f"tests/{file if '/' in file else 'test_' + file}.py" + (f"::test_{law}" if law else "") for file, _, law in words
+    )
     return [Fault(path, files, *fault) for fault in faults]
 
 
@@ -268,7 +270,8 @@ FAULTS = [
         ("a third is held out", "LOCAL_TEST_PERCENT = 15", "LOCAL_TEST_PERCENT = 33"),
         ("the sides of the split are exchanged",
          "_where(packed, ~on_test), _where(packed, on_test)", "_where(packed, on_test), _where(packed, ~on_test)"),
-        ("the sides of the split overlap", "_where(packed, ~on_test), _where(packed, on_test)", "packed, _where(packed, on_test)"),
+        ("the sides of the split overlap", "_where(packed, ~on_test), _where(packed, on_test)",
+         "packed, _where(packed, on_test)"),
     ),
     *planted(
         TUNING,
