@@ -1,3 +1,1 @@
-"""Studies beyond the two commands: `python -m studies.NAME`."""
-
-import plumbing.threads  # noqa: F401 - before any study imports torch
+"""Studies beside the models: run one as `python -m studies.NAME`."""

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
 from dataset_utils import load_category
 from diffusion_model import TrainedModel, load_weights, save_weights
+from drawings.packed import Drawing
 from metrics import kernel_distance, recognisability
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.devices import best_device
@@ -40,7 +41,7 @@ REAL_DRAWINGS = 1000
 WARNING = "chosen by KID to training drawings, where copies score best: count the copies (metrics.py score)"
 
 
-def scored(
+def figures(
     trained: TrainedModel, category: str, config: SampleConfig, real: ArrayLike, loaded: LoadedNetwork
 ) -> dict[str, Any]:
     """Return KID to the features `real` (N, D), top-1 and the mean number of strokes of one way of sampling."""
@@ -58,16 +59,18 @@ def scored(
 
 
 def tuned(
-    trained: TrainedModel, category: str, strengths: list[float], guide: TrainedModel, n: int, real: ArrayLike,
-    loaded: LoadedNetwork,
+    trained: TrainedModel, category: str, strengths: list[float], guide: TrainedModel | None, n: int,
+    real: list[Drawing],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the scores of every way of sampling, the best first: unguided, without category, away from `guide`."""
+    loaded = load_feature_network(NETWORK_PATH)
+    features = describe_drawings(real, loaded).features
     tried = []
-    for weaker in (None, guide):
+    for weaker in [None, guide] if guide else [None]:
         way = replace(trained, guide=weaker)
         for strength in strengths if weaker else [1.0, *strengths]:
             config = SampleConfig(n=n, seed=SEED, guidance=strength)
-            tried.append(scored(way, category, config, real, loaded))
+            tried.append(figures(way, category, config, features, loaded))
             print("  ".join(f"{key} {value}" for key, value in tried[-1].items()), flush=True)
     return sorted(tried, key=lambda row: float(row["kid"]))
 
@@ -110,11 +113,9 @@ def main(argv: list[str] | None = None) -> Path:
     if data.source == "embedded" and trained.conditions.get("data") != ["embedded"]:
         raise ValueError(f"only embedded drawings are at hand, and {trained.file} was not trained on them; give "
                          "--data-dir")  # fmt: skip
-    loaded = load_feature_network(NETWORK_PATH)
     real = list(data.train)
     real = real[:: max(1, len(real) // REAL_DRAWINGS)][:REAL_DRAWINGS]
-    features = describe_drawings(real, loaded).features
-    tried = tuned(trained, category, strengths, guide, arguments.n, features, loaded)
+    tried = tuned(trained, category, strengths, guide, arguments.n, real)
     best = tried[0]
     trained.conditions["sampling"] = {
         "guidance": best["guidance"],

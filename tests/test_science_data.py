@@ -18,7 +18,7 @@ from diffusion_model import TrainedModel, save_weights
 from drawings.batches import StrokeSet
 from drawings.packed import PackedDrawings
 from metrics import kernel_distance
-from scoring.feature_network import load_feature_network
+from scoring.feature_network import FeatureNetworkConfig, SketchFeatureNetwork, load_feature_network
 from scoring.reference import describe_drawings
 from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
 from studies import train_features, tune_sampling
@@ -165,7 +165,7 @@ def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
         asked.append((category, config.n, config.seed, config.guidance, config.steps))
         return sample_diffusion.Sampled(drawings, {})
 
-    monkeypatch.setattr(sample_diffusion, "sample", drawn)
+    monkeypatch.setattr(tune_sampling, "sample", drawn)
     loaded = load_feature_network(NETWORK_PATH)
     other = describe_drawings([[np.array([[k, 0], [9, 255 - k]], np.uint8)] for k in range(9)], loaded).features
     config = SampleConfig(n=12, seed=tune_sampling.SEED, guidance=2.5)
@@ -195,12 +195,23 @@ def test_the_feature_network_learns_from_training_drawings_and_is_measured_on_he
         assert conditions["split"] == "local"
         return sides[name]
 
-    monkeypatch.setattr(train_features, "load_category", at_hand)
+    network = SketchFeatureNetwork(FeatureNetworkConfig(num_classes=len(NAMES)))
+    seen: dict[str, list[PackedDrawings]] = {}
+
+    def trained(config, data, state_path, device):
+        seen["train"] = data
+        return network, [0.0], 0.0
+
+    def measured(network, classes, held_out):
+        assert classes == sorted(NAMES)
+        seen["test"] = held_out
+        return {}
+
+    for name, stub in {"load_category": at_hand, "train": trained, "measured": measured}.items():
+        monkeypatch.setattr(train_features, name, stub)
     for name in NAMES:
         (tmp_path / f"{name}.ndjson").touch()
-    classes, learned_from, measured_on = train_features.load_all_categories(tmp_path)
-    assert classes == sorted(NAMES)
-    for found, side in ((learned_from, "train"), (measured_on, "test")):
-        wanted: list[PackedDrawings] = [getattr(sides[name], side) for name in sorted(NAMES)]
-        assert contents(found.packed) == contents(drawing for packed in wanted for drawing in packed)
-        assert np.bincount(found.labels).tolist() == [len(packed) for packed in wanted]
+    train_features.main(["--data-dir", str(tmp_path), "--out", str(tmp_path / "network.safetensors")])
+    for side in ("train", "test"):
+        for name, found in zip(sorted(NAMES), seen[side], strict=True):
+            assert contents(found) == contents(getattr(sides[name], side))
