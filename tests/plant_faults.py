@@ -58,7 +58,7 @@ def planted(path: str, tests: str, *faults: tuple[str, str, str]) -> list[Fault]
     """Return faults (name, old, new) of one file; `tests` names test files, of slow ones their tests: file::law."""
     words = (word.partition("::") for word in tests.split())
     files = tuple(
-        f"tests/{file if '/' in file else 'test_' + file}.py" + (f"::test_{law}" if law else "") for file, _, law in words
+        f"tests/{file if '/' in file else 'test_' + file}.py{law and '::test_' + law}" for file, _, law in words
     )
     return [Fault(path, files, *fault) for fault in faults]
 
