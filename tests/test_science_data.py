@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,12 +139,11 @@ def test_guidance_is_tuned_on_training_drawings(
     compared: list[list[np.ndarray]] = []
     way = {"guidance": 2.0, "guide": None, "kid": 0.1}
 
-    def recorded(drawings, loaded):
-        compared.extend(drawings)
-        return SimpleNamespace(features=np.zeros((2, 2)))
+    def recorded(trained, category, strengths, guide, n, real):
+        compared.extend(real)
+        return [way]
 
-    monkeypatch.setattr(tune_sampling, "describe_drawings", recorded)
-    monkeypatch.setattr(tune_sampling, "tuned", lambda *settings: [way])
+    monkeypatch.setattr(tune_sampling, "tuned", recorded)
     path = str(tmp_path / "tiny.safetensors")
     tune_sampling.main(
         ["--checkpoint", path, "--guide", path, "--category", "cat", "--data-dir", DATA_DIR, "--split", "local",
@@ -170,7 +168,7 @@ def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
     loaded = load_feature_network(NETWORK_PATH)
     other = describe_drawings([[np.array([[k, 0], [9, 255 - k]], np.uint8)] for k in range(9)], loaded).features
     config = SampleConfig(n=12, seed=tune_sampling.SEED, guidance=2.5)
-    found = tune_sampling.scored(tiny_model, "cat", config, other, loaded)
+    found = tune_sampling.figures(tiny_model, "cat", config, other, loaded)
     assert asked == [("cat", 12, tune_sampling.SEED, 2.5, 20)]
     expected, _ = kernel_distance(describe_drawings(drawings, loaded).features, other, seed=tune_sampling.SEED)
     assert (found["guidance"], found["kid"]) == (2.5, pytest.approx(expected, abs=1e-6))
@@ -180,13 +178,14 @@ def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
 def test_tuning_takes_the_way_of_the_lowest_kid(tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     distance = {1.0: 0.4, 1.5: 0.3, 2.0: -0.2, 3.0: 0.5}
 
-    def scored(trained, category, config, real, loaded):
-        assert (category, config.n, real, loaded) == ("cat", 4, "features", "network")
+    def figures(trained, category, config, real, loaded):
+        assert (category, config.n, len(real)) == ("cat", 4, 3)
         with_guide = trained.guide is not None
         return {"guidance": config.guidance, "guide": with_guide, "kid": distance[config.guidance] + with_guide}
 
-    monkeypatch.setattr(tune_sampling, "scored", scored)
-    tried = tune_sampling.tuned(tiny_model, "cat", [1.5, 2.0, 3.0], tiny_model, 4, "features", "network")
+    monkeypatch.setattr(tune_sampling, "figures", figures)
+    cat = [np.array([[0, 0], [255, 255]], np.uint8)]
+    tried = tune_sampling.tuned(tiny_model, "cat", [1.5, 2.0, 3.0], tiny_model, 4, [cat] * 3)
     ways = [(row["guidance"], row["guide"]) for row in tried]
     assert ways == [*((strength, False) for strength in (2.0, 1.5, 1.0, 3.0)), (2.0, True), (1.5, True), (3.0, True)]
 
