@@ -528,26 +528,6 @@ GROUPS = {
 """The fields of TrainConfig under the headings of --help."""
 
 
-GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
-    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "weight_decay", "ema_decay", "seed"),
-    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
-             "stop_weight"),
-    "advanced": ("parts", "precision", "validate_every", "sample_every"),
-}  # fmt: skip
-"""The fields of TrainConfig under the headings of --help."""
-
-
-GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
-    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "weight_decay", "ema_decay", "seed"),
-    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
-             "stop_weight"),
-    "advanced": ("parts", "precision", "validate_every", "sample_every"),
-}  # fmt: skip
-"""The fields of TrainConfig under the headings of --help."""
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of TrainConfig and ModelConfig is a flag."""
     parser = script_parser(__doc__)
