@@ -63,9 +63,8 @@ from plumbing.command_line import (
     script_parser,
     stop_signals,
 )
-from plumbing.devices import autocast_for, best_device
 from plumbing.files import append_line, locked_folder, sha256_of
-from plumbing.processes import ALONE, Group, ProcessLost, joined_processes
+from plumbing.processes import ALONE, Group, ProcessLost, autocast_for, best_device, joined_processes
 from plumbing.run_folder import (
     LOG_FILE,
     STATE_FILE,

@@ -45,8 +45,8 @@ from plumbing.command_line import (
     run_script,
     script_parser,
 )
-from plumbing.devices import best_device
 from plumbing.files import locked_folder, refuse_overwriting
+from plumbing.processes import best_device
 from plumbing.run_folder import load_state, save_state
 from scoring.feature_network import (
     FeatureNetworkConfig,
