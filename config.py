@@ -66,12 +66,7 @@ def plain_name(name: str) -> str:
 
 
 def option(
-    default: Any,
-    help: str,
-    *,
-    choices: Sequence[str] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
+    default: Any, help: str, *, choices: Sequence[str] = (), minimum: float | None = None, maximum: float | None = None
 ) -> Any:
     """Return a dataclass field with its help text and the range that `validate` holds it to."""
     limits = {"help": help, "choices": tuple(choices), "minimum": minimum, "maximum": maximum}

@@ -32,15 +32,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from config import (
-    ATTRIBUTION,
-    PRESETS,
-    SPLITS,
-    ModelConfig,
-    Preset,
-    RunFailed,
-    TrainConfig,
-)
+from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig
 from dataset_utils import category_list, load_category
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps

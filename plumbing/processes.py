@@ -159,19 +159,13 @@ def best_device(wanted: str = "auto") -> torch.device:
     return torch.device("cuda" if seen else "cpu")
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether `device` multiplies bfloat16 matrices in hardware, so that autocast is faster than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(check()) if check is not None else False
-
-
 def autocast_for(precision: str, device: torch.device | None = None) -> Callable[[], Any]:
-    """Return a factory of context managers: bfloat16 autocast for "bfloat16", and for "auto" where it is faster.
+    """Return a factory of context managers: bfloat16 autocast for "bfloat16", and for "auto" where it is in hardware.
 
     `device` is the one that computes, without it the best one.
     """
     device = device or best_device()
-    enabled = precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
+    on_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else on_cpu()
+    enabled = precision == "bfloat16" or (precision == "auto" and fast)
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -406,7 +406,7 @@ def test_killed_at_random_moments_it_ends_bit_equal_with_an_unbroken_run(
 ) -> None:
     """Kills between updates, and right before operations on files: in the middle of writing a state, too."""
     choice = random.Random(0)
-    kills = [("operation", 15), ("updates", 3)]  # the first with half of a second state written
+    kills = [("operation", 14), ("updates", 3)]  # the first with half of a second state written
     if long_form:
         kills += [("operation", choice.randint(1, 40)) for _ in range(40)]
         kills += [("updates", choice.randint(1, 11)) for _ in range(20)]

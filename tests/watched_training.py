@@ -3,7 +3,7 @@
     python tests/watched_training.py TRACE KILL_AT --category cat ...
 
 TRACE gets a line for every update: step, learning rate, losses, and a hash of the drawings it learned from, exactly.
-KILL_AT counts operations on files (synced, mode set, linked, renamed ...): the process kills itself by SIGKILL right
+KILL_AT counts operations on files (synced, mode set, renamed): the process kills itself by SIGKILL right
 before that one. 0 is never.
 """
 
@@ -55,7 +55,7 @@ def kill_before(number: int) -> None:
         return call
 
     fsync = os.fsync
-    for name in ("fsync", "chmod", "link", "replace"):
+    for name in ("fsync", "chmod", "replace"):
         setattr(os, name, counted(getattr(os, name)))
 
 
