@@ -62,14 +62,6 @@ def test_bad_input_is_named_and_nothing_is_written(guide: Path, more: tuple[str,
     assert guide.read_bytes() == before
 
 
-def test_a_guide_of_other_tokens_is_told_before_anything_is_drawn(guide: Path) -> None:
-    other = load_weights(guide)
-    other.whitening.basis.copy_(other.whitening.basis.flip(0))
-    save_weights(guide.with_name("other.safetensors"), other)
-    with pytest.raises(ValueError, match="other stroke tokens"):
-        tune(guide, "--guide", str(guide.with_name("other.safetensors")))
-
-
 def test_embedded_drawings_do_not_tune_a_model_of_real_ones(guide: Path, tiny_weights: Path) -> None:
     command = ["--checkpoint", str(tiny_weights), "--category", "cat", "--guide", str(guide), "--data-dir", "embedded"]
     with pytest.raises(ValueError, match="was not trained on them"):
