@@ -384,12 +384,10 @@ def load_training_data(
     categories = known + tuple(name for name in targets + companions if name not in known)
     if known and len(categories) > len(known):
         raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
-    loaded = []
-    for name in tqdm(targets + companions, desc="data", unit="category", disable=len(targets + companions) < 20):
-        loaded.append(
-            load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
-        )
-    ids = [categories.index(name) for name in targets + companions]
+    names = targets + companions
+    loaded = [load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
+              for name in tqdm(names, desc="data", unit="category", disable=len(names) < 20)]  # fmt: skip
+    ids = [categories.index(name) for name in names]
     form = (model_config.num_points, model_config.max_strokes)
     train = stroke_set([data.train for data in loaded], ids, *form)
     own = slice(0, len(targets))
