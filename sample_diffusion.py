@@ -47,9 +47,8 @@ from plumbing.command_line import (
     run_script,
     script_parser,
 )
-from plumbing.devices import autocast_for, best_device
 from plumbing.files import locked_folder, refuse_overwriting, write_atomically
-from plumbing.processes import ALONE, Group, joined_processes
+from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
 from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
 

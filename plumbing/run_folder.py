@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -30,7 +29,8 @@ CURVE_ROWS = 40
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a training state; the one before it is kept as `*.previous`.
 
-    At any moment, also where writing fails or is killed, `path` is a whole state. Raises OSError as ``atomic_file``.
+    At any moment, also where writing fails or is killed, one of the two is a whole state, as ``load_state`` finds it.
+    Raises OSError as ``atomic_file`` does.
     """
     # whole in memory first: then its size is known, and a full disk is an OSError, which torch.save hides
     memory = io.BytesIO()
@@ -41,18 +41,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         file.write(content)
         file.flush()
         if path.exists():
-            _keep(path, _previous(path))
-
-
-def _keep(path: Path, previous: Path) -> None:
-    """Put what is at `path` at `previous` as well, as a second name of the same file where the disk knows such."""
-    fresh = path.with_name(f".{previous.name}.tmp")
-    fresh.unlink(missing_ok=True)
-    try:
-        os.link(path, fresh)
-    except OSError:
-        shutil.copyfile(path, fresh)
-    os.replace(fresh, previous)
+            os.replace(path, _previous(path))
 
 
 def load_state(path: Path) -> dict[str, Any] | None:

@@ -153,14 +153,6 @@ def test_shipped_files_are_those_of_their_list_and_a_flipped_bit_is_found(tmp_pa
             load(path)
 
 
-def test_a_model_and_its_guide_are_each_read_and_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: seen.append(path.name) or read_bytes(path))
-    load_with_guide(CHECKPOINTS / "cat.safetensors")
-    assert seen == ["cat.safetensors", "base.safetensors"]
-
-
 @pytest.mark.parametrize(("words", "message"), [
     ({"format": "something"}, r"not a checkpoint of this program \(format something\)"),
     ({"model": "{"}, "its header is damaged"),
