@@ -8,12 +8,8 @@ import http.server
 import json
 import os
 import re
-import shutil
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -22,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_until
 
 import dataset_utils
 from dataset_utils import load_category
@@ -171,7 +166,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             return
-        if mode in ("silent", "halting"):
+        if mode == "silent":
             self.server.go_on.wait(60)
         if mode != "short":
             self.wfile.write(body[len(body) // 2 :])
@@ -188,8 +183,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
 
 
 @pytest.mark.parametrize("mode", ["good", "moved", "short once", "cut once", "500 once", "wrong hash once"])
-def test_a_download_that_fails_once_begins_anew(server: _Server, tmp_path: Path, mode: str) -> None:
+def test_a_download_that_fails_once_begins_anew_and_what_a_killed_one_left_goes(
+    server: _Server, tmp_path: Path, mode: str
+) -> None:
     server.mode = mode
+    left = tmp_path / ".cat.ndjson.killed.tmp"  # as by a process that was killed an hour ago
+    left.write_bytes(BODY[:99])
+    os.utime(left, (time.time() - 4_000,) * 2)
     path = download_category("cat", tmp_path, base_url=server.url)
     assert path.read_bytes() == BODY
     assert path.stat().st_mode & 0o777 == 0o644
@@ -244,30 +244,6 @@ def test_a_downloaded_file_is_the_source_and_the_next_time_it_is_data(server: _S
     assert server.asked == 1
 
 
-DOWNLOADING = """
-import dataclasses, pathlib, sys
-from drawings import official
-url, folder, blob = sys.argv[1:]
-official.OFFICIAL["cat"] = dataclasses.replace(official.OFFICIAL["cat"], data_blob=blob)
-official.download_category("cat", pathlib.Path(folder), base_url=url)
-"""
-
-
-def test_a_killed_download_leaves_nothing_at_its_place_and_what_it_left_goes(server: _Server, tmp_path: Path) -> None:
-    server.mode = "halting"
-    command = [sys.executable, "-c", DOWNLOADING, server.url, str(tmp_path), git_blob_id(BODY)]
-    with subprocess.Popen(command, cwd=ROOT, text=True) as process:
-        wait_until(lambda: any(path.stat().st_size for path in tmp_path.iterdir()), process)
-        process.kill()
-        assert process.wait(20) == -signal.SIGKILL
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".cat.ndjson.")
-    os.utime(left, (time.time() - 4_000,) * 2)
-    server.mode = "good"
-    path = download_category("cat", tmp_path, base_url=server.url)
-    assert list(tmp_path.iterdir()) == [path]
-
-
 # --- no network ---------------------------------------------------------------------------------------------------
 
 
@@ -298,26 +274,3 @@ def test_no_network_is_known_soon_and_embedded_drawings_stand_in(
     assert f"before the first attempt, nothing came to {tmp_path / 'cat.ndjson'}; without it run --data-dir" in told
     assert told.isprintable()
     assert not list(tmp_path.glob("*.ndjson*"))
-
-
-def test_without_a_network_a_script_ends_with_one_line_and_exit_code_1(tmp_path: Path) -> None:
-    """In a copy, which has no official files however many this checkout has, behind a proxy that is not there."""
-    for name in ("config.py", "dataset_utils.py", "drawings", "plumbing", "subset"):
-        copy: Callable[..., Any] = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, tmp_path / name)
-    program = (
-        "import dataset_utils\n"
-        "from plumbing.command_line import run_script\n"
-        "run_script(lambda: dataset_utils.load_category('cat', split='official'))"
-    )
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        proxy = {"https_proxy": f"http://127.0.0.1:{closed.getsockname()[1]}", "no_proxy": "", "NO_PROXY": ""}
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, env=os.environ | proxy, capture_output=True, text=True
-        )
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert f"error: {official.BASE_URL}/cat.ndjson: no connection (" in done.stderr
-    assert f"nothing came to {tmp_path / 'data' / 'cat.ndjson'}; without it run --data-dir FOLDER" in done.stderr
-    assert "--data-dir embedded" in done.stderr
-    assert "`make run`" in done.stderr
