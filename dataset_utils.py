@@ -478,13 +478,7 @@ def _end_with_the_first() -> None:
 # ------------------------------------------------------------------ write
 
 
-def write_ndjson(
-    path: str | Path,
-    drawings: Iterable[Sequence[npt.ArrayLike]],
-    *,
-    word: str,
-    key_ids: Sequence[str] | None = None,
-) -> None:
+def write_ndjson(path: str | Path, drawings: Iterable[Sequence[npt.ArrayLike]], *, word: str) -> None:
     """Write drawings in the official simplified form, one JSON object a line; all or nothing.
 
     Tools for the dataset want every field and its type, so what a generated drawing does not have is given as its
@@ -501,7 +495,7 @@ def write_ndjson(
                 "countrycode": "ZZ",
                 "timestamp": "1970-01-01 00:00:00.00000 UTC",
                 "recognized": False,
-                "key_id": key_ids[index] if key_ids is not None else f"{index:016d}",
+                "key_id": f"{index:016d}",
                 "drawing": [stroke.T.tolist() for stroke in strokes],
             }
             file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
