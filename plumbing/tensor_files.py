@@ -49,7 +49,7 @@ class Header:
             tensors = {name: file.get_tensor(name).clone() for name in self.shapes}
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise ValueError(f"{self.path}: {name} holds numbers that are not finite")
+                raise ValueError(f"{self.path}: {name} holds NaN or infinity")
         return tensors
 
 
