@@ -87,7 +87,7 @@ def test_without_drawings_at_hand_the_shipped_reference_scores_several_seeds(tmp
 def test_what_a_kill_has_left_of_a_log_is_left_out_with_a_warning(tmp_path: Path) -> None:
     log = tmp_path / "metrics.jsonl"
     log.write_bytes(b'{"step": 1, "loss": 2.0}\n[]3\n{"step": 2, "lo')
-    with pytest.warns(UserWarning, match=r"metrics\.jsonl:[23]: no row of figures") as warned:
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl:[23]: no row of numbers") as warned:
         assert run_all.logged_losses(log) == [{"step": 1, "loss": 2.0}]
     assert len(warned) == 2
 
