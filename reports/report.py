@@ -1,4 +1,4 @@
-"""Write report.html, one page that shows a whole run: drawings, how they were made, and their figures.
+"""Write report.html, one page that shows a whole run: drawings, how they were made, and their scores.
 
 The page is one file that opens anywhere and asks no server for anything: drawings are inline SVG, charts, GIFs and PNGs
 are data URIs. Its text and looks are in report.html beside this file; every value that is put into it is escaped.
@@ -71,7 +71,7 @@ class CategoryResult:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """The figures, averaged over the sampling seeds."""
+        """The scores, averaged over the sampling seeds."""
         return over_seeds(list(self.seeds.values()))
 
     @property
@@ -88,7 +88,7 @@ def logged_losses(log: Path) -> list[dict[str, Any]]:
         try:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError, RecursionError):
-            warnings.warn(f"{log}:{number}: no row of figures, left out of the report", stacklevel=2)
+            warnings.warn(f"{log}:{number}: no row of numbers, left out of the report", stacklevel=2)
     return rows
 
 
