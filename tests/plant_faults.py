@@ -210,8 +210,8 @@ FAULTS = [
         ("the seed is ignored", "SeedSequence([seed, index, stroke]) for", "SeedSequence([index, stroke]) for"),
         ("eta is ignored", "alpha_bar, config.steps, config.eta)", "alpha_bar, config.steps)"),
         ("steps are ignored", "alpha_bar, config.steps, config.eta)", "alpha_bar, 20, config.eta)"),
-        ("given strokes are not whitened", "trained.whitening.encode(vectors.to(device))",
-         "vectors.to(device)"),
+        ("given strokes are not whitened", "trained.whitening.encode(vectors.to(model.position.device))",
+         "(vectors.to(model.position.device))"),
         ("an end is half as likely", "random.uniform >= ends", "random.uniform >= 0.5 * ends"),
     ),
     *planted(
