@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis  # noqa: F401 - these take long to import: here once, and not for every fault
+import matplotlib.pyplot  # noqa: F401
 import playwright.sync_api  # noqa: F401
+import pooch  # noqa: F401
 import pytest
 import scipy.stats  # noqa: F401
 import torch._dynamo  # noqa: F401
@@ -408,6 +410,7 @@ def _pytest(folder: Path, files: Sequence[str]) -> None:
             os.dup2(output.fileno(), stream.fileno())
     os.chdir(folder)
     sys.dont_write_bytecode = False  # pytest's own takes longest
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.path[:] = [part for part in sys.path if not Path(part or ".").resolve().is_relative_to(ROOT / "tests")]
     sys.path[:] = [part for part in sys.path if Path(part or ".").resolve() != ROOT]
     sys.exit(int(pytest.main(["-x", "-q", "--tb=no", "-p", "no:cacheprovider", *files])))
