@@ -66,12 +66,7 @@ def plain_name(name: str) -> str:
 
 
 def option(
-    default: Any,
-    help: str,
-    *,
-    choices: Sequence[str] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
+    default: Any, help: str, *, choices: Sequence[str] = (), minimum: float | None = None, maximum: float | None = None
 ) -> Any:
     """Return a dataclass field with its help text and the range that `validate` holds it to."""
     limits = {"help": help, "choices": tuple(choices), "minimum": minimum, "maximum": maximum}
@@ -207,7 +202,7 @@ PRESETS = {
     "smoke": Preset("a tiny model in half a minute, to see that everything runs", _SMOKE, _TINY),
     "smoke-guide": Preset("the weaker model that guides `smoke`", replace(_SMOKE, steps=100), _TINY),
     "quick": Preset("one category from scratch, the defaults", TrainConfig()),
-    "full": Preset("one category on the 70,000 drawings of the official split; wants a GPU", _FULL),
+    "full": Preset("one category on the 10,000 training drawings of its official split; wants a GPU", _FULL),
     "full-guide": Preset("the weaker model that guides `full`", replace(_FULL, steps=10_000), _LITTLE),
     # the budgets of studies/ablations.py
     "ablation": Preset("a little network from scratch, four categories: what ablations change", _ABLATION, _LITTLE),

@@ -212,11 +212,7 @@ def _categories_in(kind: str, folder: Path) -> list[str]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{where}: no such folder")
     if not names:
-        shards = " (its .npz files are of an earlier version, pack the ndjson files again)"
-        raise FileNotFoundError(
-            f"{where}: holds no <category>.ndjson, nor <category>.packed from `{PACK_COMMAND}`"
-            + (shards if any(folder.glob("*.npz")) else "")
-        )
+        raise FileNotFoundError(f"{where}: holds no <category>.ndjson, nor <category>.packed from `{PACK_COMMAND}`")
     return sorted(names)
 
 
@@ -402,7 +398,8 @@ def _checked_strokes(record: Any, where: str) -> list[list[list[float]]]:
         for values in stroke:
             if not NUMBERS.issuperset(map(type, values)):  # to Python true is a kind of 1
                 odd = next(value for value in values if type(value) not in NUMBERS)
-                raise ValueError(f"{where}: stroke {index} holds {official.shown(odd)}, must be a number")
+                shown = f"a {type(odd).__name__}" if isinstance(odd, (list, dict)) else f"{odd!r:.40}"
+                raise ValueError(f"{where}: stroke {index} holds {shown}, must be a number")
     return strokes
 
 
@@ -481,13 +478,7 @@ def _end_with_the_first() -> None:
 # ------------------------------------------------------------------ write
 
 
-def write_ndjson(
-    path: str | Path,
-    drawings: Iterable[Sequence[npt.ArrayLike]],
-    *,
-    word: str,
-    key_ids: Sequence[str] | None = None,
-) -> None:
+def write_ndjson(path: str | Path, drawings: Iterable[Sequence[npt.ArrayLike]], *, word: str) -> None:
     """Write drawings in the official simplified form, one JSON object a line; all or nothing.
 
     Tools for the dataset want every field and its type, so what a generated drawing does not have is given as its
@@ -504,7 +495,7 @@ def write_ndjson(
                 "countrycode": "ZZ",
                 "timestamp": "1970-01-01 00:00:00.00000 UTC",
                 "recognized": False,
-                "key_id": key_ids[index] if key_ids is not None else f"{index:016d}",
+                "key_id": f"{index:016d}",
                 "drawing": [stroke.T.tolist() for stroke in strokes],
             }
             file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
@@ -536,9 +527,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Do what the command line says; return by category the sizes of its lists (splits) or its counts (pack)."""
     arguments = build_parser().parse_args(argv)
-    if arguments.command == "splits":
-        return run_splits(arguments)
-    return run_pack(arguments)
+    return run_splits(arguments) if arguments.command == "splits" else run_pack(arguments)
 
 
 def run_splits(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:

@@ -41,8 +41,8 @@ from dataset_utils import DATA_FOLDER, CategoryData, available_categories, load_
 from diffusion_model import TrainedModel
 from metrics import scores_against
 from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
-from plumbing.devices import best_device
 from plumbing.files import locked_folder, sha256_of, write_atomically
+from plumbing.processes import best_device
 from plumbing.run_folder import LOG_FILE, STATE_FILE
 from reports import gallery
 from reports.model_card import write_model_card

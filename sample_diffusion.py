@@ -47,9 +47,8 @@ from plumbing.command_line import (
     run_script,
     script_parser,
 )
-from plumbing.devices import autocast_for, best_device
 from plumbing.files import locked_folder, refuse_overwriting, write_atomically
-from plumbing.processes import ALONE, Group, joined_processes
+from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
 from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
 
@@ -235,22 +234,20 @@ def weaker_network(trained: TrainedModel, category: str) -> tuple[StrokeDiffusio
         tokens = torch.cat([own.mean[None] * 0, torch.eye(len(own.mean), device=own.mean.device)])
         same = torch.allclose(theirs.encode(own.decode(tokens)), tokens, rtol=0, atol=TOKEN_TOLERANCE)
     if not same:
-        names = guide.path or "the guide", trained.file or "the model"
-        raise ValueError(f"{names[0]}: was trained on other stroke tokens than {names[1]}; take a guide that began "
-                         "from the same weights")  # fmt: skip
+        raise ValueError(f"{guide.file or 'the guide'}: was trained on other stroke tokens than "
+                         f"{trained.file or 'the model'}; take a guide that began from the same weights")  # fmt: skip
     return guide.model, guide.category_id(category)
 
 
 def encode_prefixes(trained: TrainedModel, prefixes: Sequence[Drawing]) -> Tensor:
     """Return the tokens (B, k, D) of the strokes of equally long prefixes."""
     model, count, length = trained.model, len(prefixes), len(prefixes[0])
-    device = model.position.device
     if length == 0:
-        return torch.zeros(count, 0, model.token_dim, device=device)
+        return model.position.new_zeros(count, 0, model.token_dim)
     strokes = [np.asarray(stroke, dtype=np.float64) for prefix in prefixes for stroke in prefix]
     offsets = np.concatenate([[0], np.cumsum([len(stroke) for stroke in strokes])])
     vectors = points_to_vectors(resample_strokes(np.concatenate(strokes), offsets, model.config.num_points))
-    return trained.whitening.encode(vectors.to(device)).unflatten(0, (count, length))
+    return trained.whitening.encode(vectors.to(model.position.device)).unflatten(0, (count, length))
 
 
 @torch.inference_mode()
@@ -494,13 +491,10 @@ def read_prefixes(path: Path, keep_strokes: int | None, count: int | None, most:
 
 
 def shipped_checkpoint(category: str) -> Path:
-    """Return the path of the shipped weights of `category`, raising FileNotFoundError with the command to train."""
+    """Return the path of the shipped weights of `category`, raising FileNotFoundError where there are none."""
     path = CHECKPOINTS / f"{category}.safetensors"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no shipped weights; train with `python train_diffusion.py --category {category}` "
-            "and name them by --checkpoint"
-        )
+        raise FileNotFoundError(f"{path}: no shipped weights; train some (train_diffusion.py), give --checkpoint FILE")
     return path
 
 
@@ -584,9 +578,8 @@ def main(argv: list[str] | None = None) -> Sampled:
 
 def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[TrainedModel, str]:
     """Return the model to draw with and the name that it knows --category by; refuse a guide that cannot guide it."""
-    name, path = arguments.category, Path(arguments.checkpoint) if arguments.checkpoint else None
-    if path is None:
-        path = shipped_checkpoint(resolve_category(name, known_categories()))
+    name = arguments.category
+    path = Path(arguments.checkpoint or shipped_checkpoint(resolve_category(name, known_categories())))
     trained = load_model(path, config.guide, arguments.device)
     try:
         category = resolve_category(name, trained.categories)

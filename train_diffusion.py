@@ -32,15 +32,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from config import (
-    ATTRIBUTION,
-    PRESETS,
-    SPLITS,
-    ModelConfig,
-    Preset,
-    RunFailed,
-    TrainConfig,
-)
+from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig
 from dataset_utils import category_list, load_category
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
@@ -63,9 +55,8 @@ from plumbing.command_line import (
     script_parser,
     stop_signals,
 )
-from plumbing.devices import autocast_for, best_device
 from plumbing.files import append_line, locked_folder, sha256_of
-from plumbing.processes import ALONE, Group, ProcessLost, joined_processes
+from plumbing.processes import ALONE, Group, ProcessLost, autocast_for, best_device, joined_processes
 from plumbing.run_folder import (
     LOG_FILE,
     STATE_FILE,
@@ -393,12 +384,10 @@ def load_training_data(
     categories = known + tuple(name for name in targets + companions if name not in known)
     if known and len(categories) > len(known):
         raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
-    loaded = []
-    for name in tqdm(targets + companions, desc="data", unit="category", disable=len(targets + companions) < 20):
-        loaded.append(
-            load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
-        )
-    ids = [categories.index(name) for name in targets + companions]
+    names = targets + companions
+    loaded = [load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
+              for name in tqdm(names, desc="data", unit="category", disable=len(names) < 20)]  # fmt: skip
+    ids = [categories.index(name) for name in names]
     form = (model_config.num_points, model_config.max_strokes)
     train = stroke_set([data.train for data in loaded], ids, *form)
     own = slice(0, len(targets))
@@ -521,26 +510,6 @@ GROUPS = {
     "data": ("category", "companions", "companion_share", "balance", "augmentation"),
     "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
                      "ema_decay", "seed"),
-    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
-             "stop_weight"),
-    "advanced": ("parts", "precision", "validate_every", "sample_every"),
-}  # fmt: skip
-"""The fields of TrainConfig under the headings of --help."""
-
-
-GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
-    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "weight_decay", "ema_decay", "seed"),
-    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
-             "stop_weight"),
-    "advanced": ("parts", "precision", "validate_every", "sample_every"),
-}  # fmt: skip
-"""The fields of TrainConfig under the headings of --help."""
-
-
-GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
-    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "weight_decay", "ema_decay", "seed"),
     "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
              "stop_weight"),
     "advanced": ("parts", "precision", "validate_every", "sample_every"),

@@ -138,10 +138,7 @@ class Batch:
 
 
 def stroke_set(
-    drawings: Sequence[PackedDrawings],
-    category_ids: Sequence[int],
-    num_points: int,
-    max_strokes: int,
+    drawings: Sequence[PackedDrawings], category_ids: Sequence[int], num_points: int, max_strokes: int
 ) -> StrokeSet:
     """Return packed drawings, one entry per category, as what batches are made from; longer ones are left out, counted.
 

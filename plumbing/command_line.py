@@ -75,7 +75,7 @@ def script_parser(docstring: str | None) -> argparse.ArgumentParser:
 
 
 def add_device_argument(parser: argparse._ActionsContainer) -> None:
-    """Add --device, which ``devices.best_device`` understands, to `parser`."""
+    """Add --device, which ``processes.best_device`` understands, to `parser`."""
     parser.add_argument("--device", default="auto", choices=DEVICES, help="where to compute (default auto: a GPU "
                         "where there is one)")  # fmt: skip
 

@@ -4,7 +4,8 @@ In training all of them hold the same weights and make the same updates. A batch
 (``TrainConfig.parts``) with random numbers of their own; each process computes the gradients of some parts, all
 exchange them and add them up in the order of the parts. In sampling each process draws whole batches, and all exchange
 what they drew. So no result depends on how many processes there are: it is the same, bit for bit, where each has as
-many threads. What they exchange are numbers in tensors, never pickled objects.
+many threads. What they exchange are numbers in tensors, never pickled objects. And where and in which arithmetic
+each computes: on the GPU where there is one, in bfloat16 where the hardware has it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import functools
 import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -141,3 +142,30 @@ def _find_each_other(size: int, patience: timedelta) -> None:
         raise RunFailed(f"the {size} processes did not find each other ({str(error).splitlines()[0]})") from error
     finally:
         signal.signal(signal.SIGTERM, handler)
+
+
+# ------------------------------------------------------------------ devices
+
+
+def best_device(wanted: str = "auto") -> torch.device:
+    """Return the device `wanted`, cpu or cuda; for auto the GPU where there is one, else the CPU.
+
+    Raises ValueError for a GPU that is not there.
+    """
+    seen = wanted != "cpu" and torch.cuda.is_available()
+    if wanted == "cuda" and not seen:
+        built = f"this PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "it is built without"
+        raise ValueError(f"--device is cuda, but PyTorch sees no CUDA GPU here ({built}); use --device cpu, or auto")
+    return torch.device("cuda" if seen else "cpu")
+
+
+def autocast_for(precision: str, device: torch.device | None = None) -> Callable[[], Any]:
+    """Return a factory of context managers: bfloat16 autocast for "bfloat16", and for "auto" where it is in hardware.
+
+    `device` is the one that computes, without it the best one.
+    """
+    device = device or best_device()
+    on_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else on_cpu()
+    enabled = precision == "bfloat16" or (precision == "auto" and fast)
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

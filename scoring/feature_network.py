@@ -15,12 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from plumbing.files import write_atomically
-from plumbing.tensor_files import read_header, sealed
+from plumbing.tensor_files import read_header, write_tensors
 
 SIDE = 64
 """Width and height of the pictures, in pixels."""
@@ -133,12 +130,8 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to `path` in one step, with mode 0644.
-
-    A reader sees the old file or the new one, never half of one.
-    """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, sealed(safetensors_bytes(plain, dict(metadata))))
+    """Write tensors and metadata to `path` in one step, with mode 0644."""
+    write_tensors(path, tensors, metadata)
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -146,12 +139,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
 
     Raises FileNotFoundError when there is no such file and ValueError when it is damaged.
     """
-    words = read_header(Path(path)).words
-    tensors = load_file(path)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity")
-    return tensors, dict(words)
+    header = read_header(Path(path))
+    return header.tensors(), dict(header.words)
 
 
 def save_feature_network(

@@ -29,8 +29,8 @@ from tqdm import tqdm
 import rendering
 from config import RunFailed
 from plumbing.command_line import check_folder
-from plumbing.devices import best_device
 from plumbing.files import sha256_of
+from plumbing.processes import best_device
 from scoring.inception import load_inception
 
 Drawing = Sequence[NDArray[Any]]

@@ -28,8 +28,8 @@ from diffusion_model import TrainedModel, load_weights, save_weights
 from drawings.packed import Drawing
 from metrics import kernel_distance, recognisability
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
-from plumbing.devices import best_device
 from plumbing.files import refuse_overwriting, sha256_of
+from plumbing.processes import best_device
 from sample_diffusion import generate_drawings, sample
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import describe_drawings

@@ -36,12 +36,21 @@ SECONDS = 600
 OUTPUT = "planted.txt"
 
 # where the science is
-BATCHES, LOSSES, TRAINING = "drawings/batches.py", "train_diffusion.py", "train_diffusion.py"
+TRAINING, SAMPLING, METRICS = "train_diffusion.py", "sample_diffusion.py", "metrics.py"
 PROCESS, MODEL, TOKENS = "diffusion_process.py", "diffusion_model.py", "stroke_tokens.py"
-SAMPLING, DISTANCES, METRICS = "sample_diffusion.py", "metrics.py", "metrics.py"
-SETTINGS, PACKED, OFFICIAL = "sample_diffusion.py", "drawings/packed.py", "drawings/official.py"
-REFERENCE, STATISTICS = "scoring/reference.py", "scoring/stroke_statistics.py"
-TUNING, FEATURES = "studies/tune_sampling.py", "studies/train_features.py"
+BATCHES, PACKED, OFFICIAL = "drawings/batches.py", "drawings/packed.py", "drawings/official.py"
+REFERENCE, STATISTICS, COPIES = "scoring/reference.py", "scoring/stroke_statistics.py", "scoring/copies.py"
+AVERAGES, TUNING, FEATURES = "scoring/averages.py", "studies/tune_sampling.py", "studies/train_features.py"
+DISTANCE_LAWS = (
+    "frechet_distance_of_two_gaussians_is_the_closed_form",
+    "extrapolation_comes_nearer_to_the_true_distance_than_all_drawings_do",
+    "kernel_distance_is_the_unbiased_formula_written_out",
+    "kernel_distance_is_mean_and_deviation_over_seeded_subsets",
+    "density_and_coverage_count_balls_as_drawn_by_hand",
+    "coverage_falls_where_one_drawing_is_repeated_and_density_where_drawings_are_far",
+    "baseline_and_score_are_taken_at_the_same_number",
+    "halves_are_disjoint_and_too_few_drawings_have_no_baseline",
+)
 
 
 class Fault(NamedTuple):
@@ -54,18 +63,21 @@ class Fault(NamedTuple):
     new: str
 
 
+def _test(file: str) -> str:
+    folder, slash, name = file.rpartition("/")
+    return f"{folder}{slash}test_{name}"
+
+
 def planted(path: str, tests: str, *faults: tuple[str, str, str]) -> list[Fault]:
     """Return faults (name, old, new) of one file; `tests` names test files, of slow ones their tests: file::law."""
     words = (word.partition("::") for word in tests.split())
-    files = tuple(
-        f"tests/{file if '/' in file else 'test_' + file}.py" + (f"::test_{law}" if law else "") for file, _, law in words
-    )
+    files = tuple(f"tests/{_test(file)}.py" + (f"::test_{law}" if law else "") for file, _, law in words)
     return [Fault(path, files, *fault) for fault in faults]
 
 
 FAULTS = [
     *planted(
-        LOSSES,
+        TRAINING,
         "science_losses",
         ("the stop loss is dropped", "return diffusion, stop\n", "return diffusion, 0.0 * stop\n"),
         ("the end is never trained", "(decision <= batch.lengths[:, None])", "(decision < batch.lengths[:, None])"),
@@ -100,10 +112,11 @@ FAULTS = [
          "t = sample_timesteps((*shape[:2], 1), len(alpha_bar), generator).to(device).expand(shape)"),
     ),
     *planted(
-        LOSSES,
+        TRAINING,
         "science_training",
         ("validation is in training mode", "    model.eval()\n", ""),
-        ("training goes on in evaluation mode", "model.train(was_training)", "model.train(False)"),
+        ("there is no dropout in training", "start.model.to(self.device).train()",
+         "start.model.to(self.device).eval()"),
         ("validation has noise on the history", "history_noise=0.0, ", ""),
         ("validation leaves categories out", "config, category_dropout=0.0, ", "config, "),
         ("validation is the mean over batches", "count = int(batch.lengths.sum())", "count = 1"),
@@ -114,14 +127,15 @@ FAULTS = [
         ("the learning rate never decays", "min(1.0, progress)", "0 * progress"),
         ("the learning rate ends above zero", "0.5 * (1 + math.cos(math.pi * min(1.0, progress)))",
          "0.5 * (1.1 + 0.9 * math.cos(math.pi * min(1.0, progress)))"),
+        ("a constant learning rate stays so", "1.0 if left >= decay else", "1.0 if left >= 0 else"),
         ("there is no warm-up", "if step < config.warmup:", "if step < 0:"),
         ("the learning rate does not reach the optimizer", 'group["lr"] = rate', 'group["lr"] = config.learning_rate'),
         ("no clipping", "clip_grad_norm_(self.model.parameters(), 1.0)",
          'clip_grad_norm_(self.model.parameters(), float("inf"))'),
         ("clipping at norm 10", "clip_grad_norm_(self.model.parameters(), 1.0)",
          "clip_grad_norm_(self.model.parameters(), 10.0)"),
-        ("everything decays", "groups[parameter.ndim != 2 or name in", "groups[parameter.ndim == 0 and name in"),
-        ("nothing decays", "zip(groups, (weight_decay, 0.0), strict=True)", "zip(groups, (0.0, 0.0), strict=True)"),
+        ("everything decays", 'parameter.ndim != 2 or name in ("category.weight", "position")', "False"),
+        ("nothing decays", "(weight_decay, 0.0), strict=True", "(0.0, 0.0), strict=True"),
         ("the optimizer forgets slowly", "betas=(0.9, 0.98)", "betas=(0.9, 0.999)"),
         ("the network that learns is saved", "return TrainedModel(self.averaged_model,",
          "return TrainedModel(self.model,"),
@@ -149,19 +163,21 @@ FAULTS = [
     *planted(
         TRAINING,
         "science_data",
+        ("fine-tuning fits the whitening anew", "whitening = initial.whitening\n",
+         'whitening = Whitening.fit(data.train.sample_vectors(), components=model_config.whitening == "components")\n'),
+        ("fine-tuning begins from nothing", "        model.load_state_dict(initial.model.state_dict())\n", ""),
         ("test drawings of companions are trained", "stroke_set([data.train for data in loaded], ids",
          "stroke_set([data.train if i < len(targets) else data.test for i, data in enumerate(loaded)], ids"),
         ("training drawings are held out", "stroke_set([data.test for data in loaded[own]]",
          "stroke_set([data.train for data in loaded[own]]"),
         ("companions are held out as well", "own = slice(0, len(targets))", "own = slice(0, len(loaded))"),
-        ("fine-tuning fits the whitening anew", "whitening = initial.whitening\n",
-         'whitening = Whitening.fit(data.train.sample_vectors())\n'),
-        ("fine-tuning begins from nothing", "        model.load_state_dict(initial.model.state_dict())\n", ""),
+        ("recognized drawings are not asked for", "recognized_only=choice.recognized_only)", "recognized_only=False)"),
+        ("the split is not asked for", "split=choice.split, recognized_only", 'split="local", recognized_only'),
         ("the whitening is of held-out drawings", "Whitening.fit(data.train.", "Whitening.fit(data.held_out."),
     ),
     *planted(
         SAMPLING,
-        "science_sampling sample_diffusion",
+        "science_sampling",
         ("the order of guidance is swapped", "            v = v_weaker + guidance * (v - v_weaker)",
          "            v = v + guidance * (v_weaker - v)"),
         ("guidance is one stronger", "            v = v_weaker + guidance *",
@@ -192,12 +208,14 @@ FAULTS = [
         ("all strokes have the same noise",
          "SeedSequence([seed, index, stroke]) for", "SeedSequence([seed, index]) for"),
         ("the seed is ignored", "SeedSequence([seed, index, stroke]) for", "SeedSequence([index, stroke]) for"),
-        ("eta is ignored", "config.steps, config.eta):", "config.steps):"),
-        ("steps are ignored", "config.steps, config.eta):", "20, config.eta):"),
-        ("given strokes are not whitened", "trained.whitening.encode(vectors.to(device))", "vectors.to(device)"),
+        ("eta is ignored", "alpha_bar, config.steps, config.eta)", "alpha_bar, config.steps)"),
+        ("steps are ignored", "alpha_bar, config.steps, config.eta)", "alpha_bar, 20, config.eta)"),
+        ("given strokes are not whitened", "trained.whitening.encode(vectors.to(device))",
+         "vectors.to(device)"),
+        ("an end is half as likely", "random.uniform >= ends", "random.uniform >= 0.5 * ends"),
     ),
     *planted(
-        SETTINGS,
+        SAMPLING,
         "science_sampling",
         ("guidance asked for is overruled", "guidance=trained.guidance) if config.guidance == AS_TUNED else config",
          "guidance=trained.guidance) if True else config"),
@@ -249,11 +267,11 @@ FAULTS = [
          "basis = basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()", "pass"),
         ("the mean stays in the tokens", "return (vectors - self.mean) @ self.basis", "return vectors @ self.basis"),
         ("the canvas is off by half a pixel", ".flatten(1) / 127.5 - 1.0", ".flatten(1) / 128 - 1.0"),
-        ("points of a stroke are evenly spaced", "np.where(angles > 0, BY_ANGLE, 0.0)", "0.0 * angles"),
+        ("points of a stroke are evenly spaced", "BY_ANGLE = 0.5", "BY_ANGLE = 0.0"),
     ),
     *planted(
         BATCHES,
-        "batches science_data",
+        "batches science_training science_data",
         ("categories are drawn by their size", "np.maximum(data.sizes, 1.0) ** balance", "np.maximum(data.sizes, 1.0)"),
         ("companions and targets are exchanged", "((is_target, 1 - companion_share), (~is_target, companion_share))",
          "((is_target, companion_share), (~is_target, 1 - companion_share))"),
@@ -261,6 +279,11 @@ FAULTS = [
         ("another change is told than made", "affine=change.flatten(1))", "affine=change.mT.flatten(1))"),
         ("the change is twice as large", "change = size * torch.randn", "change = 2 * size * torch.randn"),
         ("changed drawings leave the canvas", "((moved - new_low) * scale + low)", "moved"),
+        ("the longest drawings are left out", "packed.num_strokes <= max_strokes", "packed.num_strokes < max_strokes"),
+        ("parts mix up categories", "self.category[number::parts]", "self.category[: len(lengths)]"),
+        ("parts mix up what they are told", "self.affine[number::parts]", "self.affine[: len(lengths)]"),
+        ("validation sees the first drawings", "np.linspace(0, len(data) - 1,",
+         "np.linspace(0, min(len(data), count) - 1,"),
         ("padding counts as a stroke", "device=self.lengths.device) < self.lengths",
          "device=self.lengths.device) <= self.lengths"),
     ),
@@ -270,13 +293,15 @@ FAULTS = [
         ("a third is held out", "LOCAL_TEST_PERCENT = 15", "LOCAL_TEST_PERCENT = 33"),
         ("the sides of the split are exchanged",
          "_where(packed, ~on_test), _where(packed, on_test)", "_where(packed, on_test), _where(packed, ~on_test)"),
-        ("the sides of the split overlap", "_where(packed, ~on_test), _where(packed, on_test)",
-         "packed, _where(packed, on_test)"),
+        ("the sides of the split overlap", "_where(packed, ~on_test), _where", "packed, _where"),
     ),
     *planted(
         TUNING,
         "science_data",
         ("guidance is tuned on test drawings", "real = list(data.train)", "real = list(data.test)"),
+        ("all ways of sampling are unguided", "sample(trained, category, config)",
+         "sample(trained, category, replace(config, guidance=1.0))"),
+        ("no guide is tried", "way = replace(trained, guide=weaker)", "way = replace(trained, guide=None)"),
         ("the worst guidance is taken", 'key=lambda row: float(row["kid"])', 'key=lambda row: -float(row["kid"])'),
     ),
     *planted(
@@ -284,12 +309,12 @@ FAULTS = [
         "science_data",
         ("the feature network learns from held-out drawings", "[each.train for each in data]",
          "[each.test for each in data]"),
-        ("the feature network is measured on its training drawings", "classes, [each.test for each in data]",
-         "classes, [each.train for each in data]"),
+        ("the feature network is measured on its training drawings", "[each.test for each in data]",
+         "[each.train for each in data]"),
     ),
     *planted(
-        DISTANCES,
-        "metrics",
+        METRICS,
+        " ".join(f"metrics::{law}" for law in DISTANCE_LAWS),
         ("FID has no means", "float(((mean_a - mean_b) ** 2).sum() + spread)", "float(spread)"),
         ("FID takes covariances over N", "np.sqrt(len(x) - 1)", "np.sqrt(len(x))"),
         ("FID counts the shared spread once", "- 2 * cross", "- cross"),
@@ -309,36 +334,55 @@ FAULTS = [
     ),
     *planted(
         METRICS,
-        "metrics",
+        "metrics::memorisation_compares_medians_and_counts_what_is_nearer_than_real science_scores",
         ("copies are looked for among generated drawings", "theirs, _ = nearest_distances(real, training)",
          "theirs, _ = nearest_distances(generated, training)"),
         ("a copy is nearer than a tenth", "np.quantile(theirs, 0.01)", "np.quantile(theirs, 0.1)"),
         ("density and coverage are of real drawings", "density_and_coverage(a, b)", "density_and_coverage(b, a)"),
         ("the share of KID is inverted", "value / shuffled if shuffled > 0", "shuffled / value if shuffled > 0"),
-    ),
-    *planted(
-        "scoring/averages.py",
-        "reports/test_tables metrics",
-        ("seeds have a deviation over N", "np.std(column, axis=0, ddof=1)", "np.std(column, axis=0)"),
+        ("copies and real drawings are exchanged", "memorisation(ours.features, reference.real.features,",
+         "memorisation(reference.real.features, ours.features,"),
+        ("scored drawings and real ones are exchanged", "picture_scores(ours.features, reference.real.features,",
+         "picture_scores(reference.real.features, ours.features,"),
+        ("real drawings are counted as recognised", '{"generated": ours, "real": reference.real,',
+         '{"generated": reference.real, "real": ours,'),
+        ("copied strokes are looked for in real drawings", "stroke_copies(generated, reference.training_strokes)",
+         "stroke_copies(reference.real_drawings, reference.training_strokes)"),
     ),
     *planted(
         REFERENCE,
-        "metrics scoring/test_reference",
+        "metrics::recognisability_counts_the_best_and_the_best_five "
+        "scoring/reference::recognised_after_shows_each_beginning_and_keeps_what_is_finished",
         ("recognised means the best six", "(logits > own).sum(axis=1) < best", "(logits > own).sum(axis=1) <= best"),
         ("a drawing is recognised before it is shown", "beginnings = [drawing[:k] for", "beginnings = [drawing for"),
     ),
     *planted(
         STATISTICS,
-        "scoring/test_stroke_statistics "
-        "scoring/test_stroke_statistics::every_distance_of_two_drawings_is_its_closed_form",
+        "scoring/stroke_statistics::shuffled_strokes_keep_every_position_mix_the_drawings_and_are_those_of_the_"
+        "published_figures scoring/stroke_statistics::every_distance_of_two_drawings_is_its_closed_form",
         ("independent strokes know of each other", "drawings[rng.choice(donors[k])][k] for k in range(num_strokes)",
          "drawings[donors[num_strokes - 1][0]][k] for k in range(num_strokes)"),
         ("strokes are counted one short", "wasserstein_1(generated.num_strokes, real.num_strokes)",
          "wasserstein_1(generated.num_strokes - 1, real.num_strokes)"),
     ),
     *planted(
+        COPIES,
+        "scoring/copies",
+        ("a copy is of one stroke", "FIRST_STROKES = 3", "FIRST_STROKES = 1"),
+        ("a copy is nearer than the median", "np.quantile(training.apart, reference_quantile)",
+         "np.quantile(training.apart, 0.5)"),
+        ("training drawings are near to themselves", "_nearest(self.points[rows], self.points, themselves=rows)",
+         "_nearest(self.points[rows], self.points)"),
+        ("copies are counted by those copied", "len(copied) / len(distances)", "len(set(copied)) / len(distances)"),
+    ),
+    *planted(
+        AVERAGES,
+        "metrics::over_seeds_gives_mean_and_deviation_beside_each_figure_that_differs",
+        ("seeds have a deviation over N", "np.std(column, axis=0, ddof=1)", "np.std(column, axis=0)"),
+    ),
+    *planted(
         OFFICIAL,
-        "official_drawings",
+        "official_drawings::the_command_writes_what_is_shipped_checks_it_and_replaces_no_other_file",
         ("the leak-free list leaks", 'sorted(set(indices["test"]) - set(indices["train"]))',
          'sorted(set(indices["test"]))'),
     ),

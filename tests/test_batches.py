@@ -35,7 +35,7 @@ def drawing_at(data: StrokeSet, index: int) -> list[np.ndarray]:
 
 def vectors_of(drawing: list[np.ndarray]) -> torch.Tensor:
     offsets = np.cumsum([0] + [len(stroke) for stroke in drawing])
-    return points_to_vectors(resample_strokes(np.concatenate(drawing), offsets, 8, "fitted"))
+    return points_to_vectors(resample_strokes(np.concatenate(drawing), offsets, 8))
 
 
 def test_longer_drawings_are_left_out_and_counted(data: StrokeSet) -> None:

@@ -21,7 +21,7 @@ from dataset_utils import PackedDrawings, available_categories, load_category, r
 from drawings.embedded import embedded_drawings
 from drawings.official import OFFICIAL, official_indices
 from drawings.packed import local_test_mask
-from drawings.simplify import simplify_drawing, simplify_stroke
+from drawings.simplify import simplify_drawing
 
 REAL_FOLDER = os.environ.get("QUICKDRAW_DIR", "")
 HAS_REAL = (Path(REAL_FOLDER) / "cat.ndjson").is_file() if REAL_FOLDER else False
@@ -97,14 +97,13 @@ def test_what_is_written_is_read_the_same_and_has_the_official_form(tmp_path: Pa
     assert counts.describe() == "50 drawings"
     assert path.stat().st_mode & 0o777 == 0o644
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
-    for record in records:
-        kinds = {"word": str, "countrycode": str, "timestamp": str, "recognized": bool, "key_id": str, "drawing": list}
+    kinds = {"word": str, "countrycode": str, "timestamp": str, "recognized": bool, "key_id": str, "drawing": list}
+    for number, record in enumerate(records):
         assert {name: type(value) for name, value in record.items()} == kinds
         # what the dataset's own converters to other forms do with the fields
-        assert int(record["key_id"]) >= 0
+        assert int(record["key_id"]) == number
         assert len(record["countrycode"].encode()) == 2
         time.strptime(record["timestamp"], "%Y-%m-%d %H:%M:%S.%f UTC")
-    assert len({record["key_id"] for record in records}) == 50
 
 
 def test_a_file_of_a_failed_writing_is_never_seen(tmp_path: Path) -> None:
@@ -159,30 +158,21 @@ BROKEN = {
     "truncated": (b'{"drawing":[[[0,5],[0,', "not JSON"),
     "html": (b"<html><body>Sign in</body></html>\n", "HTML"),
     "gzip": (b"\x1f\x8b\x08\x00\x00\x00\n", "gzip"),
-    "nul": (b"\0" * 40 + b"\n", "not JSON"),
     "not utf-8": (b'{"word":"\xff\xfe","drawing":[[[1],[2]]]}\n', "not JSON"),
     "nan": (b'{"drawing":[[[NaN],[2]]]}\n', "not JSON"),
     "deep": (b"[" * 100_000 + b"\n", "not JSON"),
     "deep in a number's place": (b'{"drawing":[[[' + b"[" * 1000 + b"]" * 1000 + b"],[1]]]}\n", "holds a list"),
     "boolean under a hidden key": (b'{"dr\\u0061wing":[[[true],[1]]],"word":"drawing"}\n', "stroke 0 holds True"),
-    "a list": (b"[1,2]\n", "no list under the key 'drawing'"),
     "no drawing": (b'{"word":"cat"}\n', "no list under the key 'drawing'"),
-    "drawing null": (b'{"drawing":null}\n', "no list under the key 'drawing'"),
     "unequal": (drawing_line([[1, 2], [3]]), r"stroke 0 has lists of unequal length \[2, 1\]"),
-    "unequal twice": (drawing_line([[1, 2], [3]], [[1], [3, 4]]), "stroke 0 has lists of unequal length"),
     "too large": (drawing_line([[1], [2]], [[256], [3]]), r"stroke 1: holds 256.*0\.\.255"),
-    "negative": (drawing_line([[-1], [3]]), r"stroke 0: holds -1.*0\.\.255"),
     "fraction": (drawing_line([[1.5], [3]]), r"stroke 0: holds 1\.5"),
     "huge": (b'{"drawing":[[[123456789012345678901234567890],[3]]]}\n', "stroke 0"),
     "boolean": (drawing_line([[True], [3]]), "stroke 0 holds True"),
-    "boolean and recognized": (drawing_line([[1], [False]], recognized=True), "stroke 0 holds False"),
     "text": (drawing_line([["a"], [3]]), "stroke 0 holds 'a'"),
     "text for list": (drawing_line(["ab", "cd"]), "stroke 0 holds something that is not a list"),
-    "number for list": (drawing_line([5, 5]), "stroke 0 holds something that is not a list"),
-    "null": (drawing_line([[None], [3]]), "stroke 0 holds None"),
     "one list": (drawing_line([[1, 2]]), r"not \[xs, ys\]"),
     "raw beside simplified": (drawing_line([[1], [2]], [[1], [2], [3]]), "stroke 1"),
-    "raw without a time": (drawing_line([[1, 2], [2, 3], [3]]), "unequal length"),
     "raw out of range": (drawing_line([[-1e308, 1e308], [2, 3], [3, 4]]), "out of the range"),
 }
 
@@ -231,16 +221,6 @@ def test_simplification_aligns_scales_and_leaves_corners() -> None:
         simplify_drawing([[[0.0, float("nan")]]])
 
 
-def test_simplified_strokes_stay_within_epsilon_of_the_line() -> None:
-    angle = np.linspace(0, 2 * np.pi, 400)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 100 + 100
-    kept = simplify_stroke(circle)
-    assert 8 <= len(kept) <= 24
-    assert np.allclose(kept[[0, -1]], circle[[0, -1]])
-    middles = (kept[1:] + kept[:-1]) / 2
-    assert (100 - np.hypot(*(middles - 100).T)).max() <= 2.01
-
-
 @pytest.mark.skipif(not (HAS_REAL and RAW_FOLDER.is_dir()), reason="needs raw and simplified real drawings")
 def test_raw_drawings_come_out_as_the_official_simplified_ones(tmp_path: Path) -> None:
     same = total = 0
@@ -266,15 +246,11 @@ def test_raw_drawings_come_out_as_the_official_simplified_ones(tmp_path: Path) -
 def test_local_split_hangs_on_the_drawing_alone(cat_file: Path) -> None:
     packed, _ = read_ndjson(cat_file)
     mask = local_test_mask(packed)
-    assert abs(mask.mean() - 0.15) < 0.06
     order = np.random.default_rng(0).permutation(len(packed))
     doubled = np.concatenate([order, order[:20]])
     assert np.array_equal(local_test_mask(packed.select(doubled)), mask[doubled])
-
-
-def test_local_split_is_the_same_on_every_machine() -> None:
-    packed = PackedDrawings.from_drawings([[[[i, 0], [0, i]]] for i in range(100)])
-    assert np.flatnonzero(local_test_mask(packed)).tolist() == [6, 7, 12, 43, 48, 51, 60, 71, 82, 84]
+    same_everywhere = PackedDrawings.from_drawings([[[[i, 0], [0, i]]] for i in range(100)])
+    assert np.flatnonzero(local_test_mask(same_everywhere)).tolist() == [6, 7, 12, 43, 48, 51, 60, 71, 82, 84]
 
 
 # --- sources -----------------------------------------------------------------------------------------------------
@@ -314,10 +290,9 @@ def test_a_named_folder_without_the_category_is_an_error_not_a_fall_through(
     folder.mkdir()
     with pytest.raises(FileNotFoundError, match=r"drawings.*holds no <category>\.ndjson"):
         load_category("cat", data_dir=folder)
-    written(folder / "dog.ndjson", GOOD)
-    written(tmp_path / "secret.ndjson", GOOD)
-    names = ["cat", "../secret", "..", "", "dog.ndjson", str(folder / "dog"), "dog/../dog", "./dog", "*", "dog\0"]
-    for name in (*names, "d\nog", "dog" * 100_000, "\ud800", "../" * 2_000 + "etc/passwd"):
+    for path in (folder / "dog.ndjson", tmp_path / "secret.ndjson"):
+        written(path, GOOD)
+    for name in ("cat", "../secret", "", "dog.ndjson", str(folder / "dog"), "./dog", "*", "d\nog", "dog" * 100_000):
         with pytest.raises(FileNotFoundError, match=r"drawings: no .*Available: dog") as caught:
             load_category(name, data_dir=folder)
         assert str(caught.value).isprintable()
@@ -378,14 +353,11 @@ def test_a_stale_or_damaged_cache_is_rebuilt_and_the_reason_given(
     for path in cache.iterdir():
         whole = path.read_bytes()
         middle = len(whole) // 2
-        for damaged in (whole[:-9], b"", whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
-            path.write_bytes(damaged)
-            again = load_category("cat", **cached)
-            assert equal(first.train, again.train)
-            assert again.notes[0].startswith(f"cache rebuilt: {cache}: no packed drawings that can be used (")
-            assert load_category("cat", **cached).notes == ()
-        path.unlink()
-        assert load_category("cat", **cached).notes[0].startswith("cache rebuilt: ")
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+        again = load_category("cat", **cached)
+        assert equal(first.train, again.train)
+        assert again.notes[0].startswith(f"cache rebuilt: {cache}: no packed drawings that can be used (")
+        assert load_category("cat", **cached).notes == ()
     source = cached["data_dir"] / "cat.ndjson"
     os.utime(source, (0, 0))
     assert load_category("cat", **cached).notes == ()

@@ -1,9 +1,6 @@
 """The procedural artist keeps the official form, repeats itself exactly, and varies its drawings."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import hashlib
 
 import numpy as np
 import pytest
@@ -53,15 +50,12 @@ def test_a_longer_list_begins_with_the_shorter_one_and_no_two_drawings_are_alike
     assert len({flat(drawing) for drawing in drawings + other}) == 300
 
 
-def test_drawings_are_the_same_in_another_process() -> None:
-    """Python salts `hash` of a str in every process; the drawings must not depend on it."""
-    drawing = "embedded_drawings('rabbit', 3, 5)[2]"
-    code = f"from drawings.embedded import *; print([stroke.tolist() for stroke in {drawing}])"
-    root = Path(__file__).resolve().parents[1]
-    environment = {**os.environ, "PYTHONHASHSEED": "12345", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code]
-    printed = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
-    assert printed.stdout.strip() == str([stroke.tolist() for stroke in embedded_drawings("rabbit", 3, 5)[2]])
+def test_drawings_are_the_same_in_every_version_and_process() -> None:
+    digests = [
+        hashlib.sha256(b"|".join(map(flat, embedded_drawings(name, 50, seed=5)))).hexdigest()[:16]
+        for name in CATEGORIES
+    ]
+    assert digests == ["c23434fd1b23667d", "63b4e54314b33532", "36f78e75b4ab8e2b"]
 
 
 def test_they_vary_and_are_shaped_like_those_of_people(category: str, drawings: list[list[np.ndarray]]) -> None:
@@ -84,6 +78,3 @@ def test_they_vary_and_are_shaped_like_those_of_people(category: str, drawings: 
 def test_what_it_cannot_draw_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'dog'.*cat, bus, rabbit"):
         embedded_drawings("dog", 1)
-    for arguments, name in (((-1, 0), "count"), ((1, -1), "seed")):
-        with pytest.raises(ValueError, match=f"{name} is -1"):
-            embedded_drawings("cat", *arguments)

@@ -1,7 +1,7 @@
 """Laws of giant drawings: a million points or a hundred thousand strokes take bounded memory everywhere.
 
-By default they are read (test_dataset_utils.py) and one is continued; in the long form each use runs in a process of
-its own, whose peak of memory is held to some three times what was measured: loading 190 MB, tokens 210, pictures 310.
+By default they are read (test_dataset_utils.py) and one is continued; in the long form they are read and trained on in
+a process of its own, whose peak of memory is held to some three times what was measured.
 """
 
 from __future__ import annotations
@@ -90,30 +90,3 @@ def test_a_giant_is_read_in_bounded_memory_and_told_where_it_is_trained_on(
         "--sample-every", "0", "--out", str(tmp_path / "run"),
     ])  # fmt: skip
     assert "1 cut drawings" in told
-
-
-UNCUT = """
-import numpy as np, rendering, stroke_tokens
-rng = np.random.default_rng(0)
-drawing = [rng.integers(0, 256, ({length}, 2)).astype(np.uint8) for _ in range({count})]
-offsets = np.cumsum([0] + [len(stroke) for stroke in drawing])
-"""
-USES = {
-    "tokens": "assert stroke_tokens.resample_strokes(np.concatenate(drawing), offsets, 32).shape[0] == len(drawing)",
-    "picture": "rendering.grid_image([drawing], columns=1)",
-    "vectors": "rendering.drawing_svg(drawing), rendering.svg_sheet([drawing], columns=1)",
-    "animation": "import pathlib; rendering.drawings_animation([drawing], pathlib.Path('{out}/giant.gif'))",
-    "statistics": "from scoring import stroke_statistics; stroke_statistics.describe_strokes([drawing, drawing])",
-}
-
-
-@pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("kind", SIZES)
-def test_a_giant_that_is_not_cut_is_no_trouble_either(kind: str, use: str, tmp_path: Path, long_form: bool) -> None:
-    if not long_form:
-        pytest.skip("a process of its own: make test-long")
-    count, length = SIZES[kind]
-    walk = ""
-    if (kind, use) == ("points", "animation"):  # as a pen moves: far jumps have more pixels, and took 35 s
-        walk = "drawing = [np.cumsum(rng.integers(-1, 2, (10**6, 2)), axis=0) % 256]\n"
-    within(1500, ["-c", UNCUT.format(count=count, length=length) + walk + USES[use].format(out=tmp_path)])

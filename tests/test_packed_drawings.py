@@ -20,7 +20,7 @@ from dataset_utils import LoadCounts, PackedDrawings, available_categories, load
 from drawings import packed as packed_drawings
 from drawings.embedded import embedded_drawings
 from drawings.official import OFFICIAL
-from drawings.packed import PackedCategory, load_packed, local_sides, running_sums, save_packed
+from drawings.packed import load_packed, local_sides
 
 ROOT = Path(__file__).resolve().parent.parent
 ARRAYS = ("points", "stroke_offsets", "drawing_offsets", "lines")
@@ -126,34 +126,23 @@ def test_what_is_read_and_packed_changes_only_with_the_version(tmp_path: Path) -
 
 
 def test_a_damaged_folder_is_refused_in_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Here the reasons; folders that are damaged in other ways are in test_fuzzed_files.py."""
     whole = content_of(folders[1] / "rabbit.packed")
     folder = tmp_path / "rabbit.packed"
-    folder.mkdir()
     offsets = np.load(folders[1] / "rabbit.packed" / "offsets.npy", allow_pickle=False)
     offsets[3] = offsets[2]
     np.save(tmp_path / "offsets.npy", offsets)
-    damages: list[tuple[str, bytes | None, str]] = [
-        (name, content, reason)
-        for name in whole
-        for content, reason in ((None, "No such file"), (b"", ""), (whole[name][:-9], ""), (b"PK\3\4" * 99, ""))
-    ]
-    damages += [
+    for name, content, reason in (
         ("offsets.npy", (tmp_path / "offsets.npy").read_bytes(), "offsets do not rise"),
         ("offsets.npy", whole["points.npy"], "offsets.npy holds no int64"),
         ("points.npy", whole["points.npy"] + b"x", "points.npy has .* bytes, must have"),
         ("metadata.json", whole["metadata.json"].replace(b'"num_lines": 100', b'"num_lines": 99'), "was changed"),
         ("metadata.json", b" " * 70_000, "has 70,000 bytes, must have at most 65,536"),
-    ]
-    for name, content, reason in damages:
-        for part in whole:
-            (folder / part).write_bytes(whole[part])
-        (folder / name).unlink()
-        if content is not None:
-            (folder / name).write_bytes(content)
-        with pytest.raises(ValueError, match=rf"rabbit\.packed: no packed drawings .*\(.*{reason}") as caught:
+    ):
+        shutil.copytree(folders[1] / "rabbit.packed", folder, dirs_exist_ok=True)
+        (folder / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"rabbit\.packed: no packed drawings .*\(.*{reason}"):
             load_category("rabbit", data_dir=tmp_path)
-        assert str(caught.value).isprintable()
-        assert len(str(caught.value)) < 500
 
 
 def test_only_what_is_missing_damaged_or_of_another_source_or_version_is_packed(
@@ -226,69 +215,14 @@ def test_what_cannot_be_packed_is_refused_before_anything_is_written(
 ) -> None:
     (tmp_path / "bad.ndjson").write_bytes(b'{"drawing":[[[1],[2]]]}\n<html>\n')
     shutil.copytree(folders[1] / "dog.packed", tmp_path / "only.packed")
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "cat.npz").write_bytes(b"PK")
     for arguments, reason in (
         (["--data-dir", tmp_path, "--categories", "bad"], r"/bad\.ndjson:2: HTML or XML"),
         (["--data-dir", tmp_path, "--categories", "only"], r"/only\.ndjson: no such file"),
         (["--data-dir", tmp_path, "--categories", "cow"], "unknown category 'cow'"),
         (["--data-dir", tmp_path / "none"], r"none \(the data folder that was asked for\): no such"),
-        (["--data-dir", tmp_path / "old"], r"old .*its \.npz files are of an earlier version, pack the ndjson"),
         (["--data-dir", tmp_path, "--processes", "0"], r"--processes is 0, must lie in 1 \.\.\. 1024"),
-        (["--data-dir", tmp_path, "--categories", "bad", "--out", tmp_path / "old" / ".."], "is the folder that is"),
+        (["--data-dir", tmp_path, "--categories", "bad", "--out", tmp_path / "x" / ".."], "is the folder that is"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=reason):
             pack("--out", tmp_path / "out", *arguments)
     assert not list(tmp_path.glob("out/*"))
-
-
-# --- memory ------------------------------------------------------------------------------------------------------
-
-WATCHED = """
-import sys, tracemalloc
-import numpy as np, torch
-from dataset_utils import load_category
-from drawings.batches import batches_of_round, category_weights, stroke_set
-
-def anonymous():
-    (line,) = [line for line in open("/proc/self/status") if line.startswith("RssAnon")]
-    return int(line.split()[1]) / 1024
-
-def batches(data, count):
-    weights = category_weights(data, [0], 0.0, 0.5)
-    for indices in batches_of_round(data, weights, 2048, 0, 0)[:count]:
-        data.batch(indices)
-
-few = load_category("cat", data_dir="embedded", cache_dir=sys.argv[2]).train
-batches(stroke_set([few], [0], 32, 24), 3)
-before = anonymous()
-tracemalloc.start()
-data = stroke_set([load_category("cat", data_dir=sys.argv[1]).train], [0], 32, 24)
-loading = tracemalloc.get_traced_memory()[1] / 2**20
-tracemalloc.stop()
-batches(data, 40)
-assert len(data) > 800_000
-print(loading, anonymous() - before)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory that is no file's is told by /proc")
-def test_training_from_a_million_packed_drawings_takes_little_memory(tmp_path: Path, long_form: bool) -> None:
-    if not long_form:
-        pytest.skip("takes half a minute: make test-long")
-    few = PackedDrawings.from_drawings(embedded_drawings("cat", 200))
-
-    def tiled(count: int) -> PackedDrawings:
-        strokes, drawings = (np.tile(np.diff(offsets), count) for offsets in (few.stroke_offsets, few.drawing_offsets))
-        points = np.tile(few.points, (count, 1))
-        return PackedDrawings(points, running_sums(strokes), running_sums(drawings), np.arange(200 * count))
-
-    million = PackedCategory(tiled(4250), tiled(750), LoadCounts(drawings=10**6), "0" * 40, 10**6, False)
-    save_packed(tmp_path / "cat.packed", million)
-    program = [sys.executable, "-c", WATCHED, str(tmp_path), str(tmp_path / "cache")]
-    done = subprocess.run(program, cwd=ROOT, text=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    loading, growth = map(float, done.stdout.split())
-    # 4 bytes for each drawing's number, and 8 for a while to count its strokes; packed it has some 110
-    assert loading < 40
-    assert growth < 40

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections import Counter
 from pathlib import Path
 
@@ -11,12 +10,9 @@ import plant_faults
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_every_fault_still_has_its_place_and_leaves_a_program() -> None:
+def test_every_fault_still_has_its_place() -> None:
     assert plant_faults.misplaced(plant_faults.FAULTS) == []
-    for fault in plant_faults.FAULTS:
-        whole = (ROOT / fault.path).read_text(encoding="utf-8")
-        ast.parse(whole.replace(fault.old, fault.new))
-        assert fault.old != fault.new, fault.name
+    assert [fault.name for fault in plant_faults.FAULTS if fault.old == fault.new] == []
 
 
 def test_faults_are_many_have_one_name_each_and_tests_that_exist() -> None:

@@ -23,7 +23,6 @@ from test_train_diffusion import TINY, assert_same, one_thread, rows, state_of
 import sample_diffusion
 import train_diffusion
 from dataset_utils import write_ndjson
-from drawings.batches import Batch
 from drawings.embedded import embedded_drawings
 from plumbing.processes import ALONE, Group
 from plumbing.run_folder import STATE_FILE
@@ -136,24 +135,6 @@ def test_parts_are_shared_and_added_in_their_order() -> None:
     assert Group().add_up(parts).item() == 0.0
 
 
-def test_parts_of_a_batch_are_the_whole_batch_without_its_padding(tmp_path: Path) -> None:
-    lengths = torch.tensor([5, 3, 2, 1, 1])
-    vectors = torch.arange(5 * 5 * 4, dtype=torch.float32).view(5, 5, 4)
-    batch = Batch(vectors, lengths, torch.arange(5), torch.zeros(5, 4))
-    parts = [batch.part(number, 3) for number in range(3)]
-    assert [part.lengths.tolist() for part in parts] == [[5, 1], [3, 1], [2]]
-    assert [part.vectors.shape[1] for part in parts] == [5, 3, 2]
-    for number, part in enumerate(parts):
-        for row, index in enumerate(range(number, 5, 3)):
-            length = int(lengths[index])
-            assert torch.equal(part.vectors[row, :length], vectors[index, :length])
-            assert part.category[row] == index
-    empty = batch.part(7, 8)
-    assert (len(empty.lengths), empty.vectors.shape[1]) == (0, 0)
-    train_diffusion.main([*TINY, "--out", str(tmp_path), "--steps", "2", "--batch-strokes", "16", "--parts", "64"])
-    assert all(0 < row["loss"] < 10 for row in rows(tmp_path, "loss"))
-
-
 def test_processes_take_whole_batches_and_together_all_of_them() -> None:
     def shares(count: int, batch_size: int, size: int) -> list[list[int]]:
         return [list(range(count))[Group(rank, size).own_slice(count, batch_size)] for rank in range(size)]
@@ -168,19 +149,15 @@ def test_processes_take_whole_batches_and_together_all_of_them() -> None:
 
 
 @pytest.mark.usefixtures("only_long")
-@pytest.mark.parametrize(
-    ("processes", "batch_size", "continued"),
-    [(2, 3, False), (3, 8, True)],
-    ids=["in turns", "continued, one without drawings"],
-)
+@pytest.mark.parametrize(("processes", "batch_size"), [(2, 3), (3, 8)], ids=["in turns", "one without drawings"])
 def test_several_processes_draw_the_drawings_of_one(
     tiny_weights: Path, tmp_path: Path, started: Start, capsys: pytest.CaptureFixture[str],
-    processes: int, batch_size: int, continued: bool,
+    processes: int, batch_size: int,
 ) -> None:  # fmt: skip
+    """Here continued ones, some of which have a single stroke and are left out."""
+    write_ndjson(tmp_path / "unfinished.ndjson", embedded_drawings("cat", 12, seed=9), word="cat")
     command = f"--category cat --checkpoint {tiny_weights} --steps 2 --batch-size {batch_size} --n 14".split()
-    if continued:  # some have a single stroke and are left out
-        write_ndjson(tmp_path / "unfinished.ndjson", embedded_drawings("cat", 12, seed=9), word="cat")
-        command += ["--prefix", str(tmp_path / "unfinished.ndjson"), "--keep-strokes", "2"]
+    command += ["--prefix", str(tmp_path / "unfinished.ndjson"), "--keep-strokes", "2"]
     one, many = tmp_path / "one", tmp_path / "many"
     sample_diffusion.main([*command, "--out", str(one)])
     arguments = torchrun("sample_diffusion.py", *command, "--out", str(many), processes=processes)

@@ -1,10 +1,9 @@
 """The whole pipeline by its smallest profile: train, draw, score, report, from nothing and without a network."""
 
+import argparse
 import dataclasses
 import json
-import subprocess
-import sys
-import types
+import re
 from pathlib import Path
 
 import pytest
@@ -12,38 +11,39 @@ import torch
 
 import run_all
 import sample_diffusion
-from config import CATEGORIES, NETWORK_PATH, PROFILES
+from config import CATEGORIES, NETWORK_PATH
 from dataset_utils import load_category, read_ndjson
 from diffusion_model import TrainedModel, save_weights
-from reports import report
-from reports.gallery import CAPTIONS
-from reports.report import CategoryResult
+from metrics import scores_against
+from plumbing.run_folder import STATE_FILE
+from reports import gallery
+from run_all import PROFILES, Task
 from scoring.feature_network import load_feature_network
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the smoke profile makes of buses."""
     out = tmp_path_factory.mktemp("results")
-    run_all.main(["--profile", "smoke", "--out", str(out)])
+    run_all.main(["--profile", "smoke", "--categories", "otobüs", "--out", str(out)])
     return out
 
 
-def test_smoke_profile_makes_drawings_figures_and_pictures_of_every_category(smoke: Path) -> None:
+def test_smoke_profile_makes_drawings_figures_pictures_and_a_page(smoke: Path) -> None:
     run = json.loads((smoke / "smoke.json").read_text())
-    assert list(run["categories"]) == list(CATEGORIES)
-    for category in CATEGORIES:
-        folder = smoke / "smoke" / category
-        packed, _ = read_ndjson(folder / "drawings.ndjson")
-        assert len(packed) == 64
-        pictures = ("page.png", "best_worst.png", "diversity.png", "completions.png", "closest.png")
-        for name in ("grid.png", "sheet.svg", "animation.gif", "denoising.gif", "conditions.json", *pictures):
-            assert (folder / name).stat().st_size > 500, name
-        scores = run["categories"][category]["scores"]
-        assert scores["reference"].startswith("embedded")
-        assert 0 < scores["fid"]["floor"] < scores["fid"]["at_floor_n"]
-        assert run["categories"][category]["conditions"]["data_at_hand"] == "embedded"
+    assert list(run["categories"]) == ["bus"]
+    folder = smoke / "smoke" / "bus"
+    assert len(read_ndjson(folder / "drawings.ndjson")[0]) == 64
+    for name in ("grid.png", "sheet.svg", "animation.gif", "denoising.gif", "conditions.json", *gallery.CAPTIONS):
+        assert (folder / name).stat().st_size > 500, name
+    scores = run["categories"]["bus"]["scores"]
+    assert scores["reference"].startswith("embedded")
+    assert 0 < scores["fid"]["floor"] < scores["fid"]["at_floor_n"]
+    assert run["categories"]["bus"]["conditions"]["data_at_hand"] == "embedded"
+    pages = [(folder / "report.html").read_text() for folder in (smoke, smoke / "smoke")]
+    assert re.sub('href="[^"]*METRICS.md"', "", pages[0]) == re.sub('href="[^"]*METRICS.md"', "", pages[1])
+    for caption in gallery.CAPTIONS.values():
+        assert pages[0].count(f"<figcaption>{caption}</figcaption>") == 1
 
 
 def test_smoke_models_have_learned_more_than_where_ink_is(smoke: Path) -> None:
@@ -52,26 +52,70 @@ def test_smoke_models_have_learned_more_than_where_ink_is(smoke: Path) -> None:
     assert losses[-1] < 0.75 * losses[0]
 
 
-def test_report_is_one_page_that_asks_no_server(smoke: Path) -> None:
-    page = (smoke / "report.html").read_text()
-    assert all(category in page for category in CATEGORIES)
-    for caption in CAPTIONS.values():
-        assert page.count(f"<figcaption>{caption}</figcaption>") == len(CATEGORIES)
-    assert "CC BY 4.0" in page
-    assert page.count("<script") == page.count(f"<script>{report.SCRIPT}</script>") == 1
-    assert 'src="http' not in page
+def test_second_call_uses_what_is_trained_and_says_so(smoke: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = smoke / "smoke" / "bus"
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "training").rglob("*.pt")}
+    drawings = (folder / "drawings.ndjson").read_bytes()
+    (folder / "notes.txt").write_text("a user's own")
+    run_all.main(["--profile", "smoke", "--out", str(smoke), "--categories", "bus"])
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "training").rglob("*.pt")} == before
+    assert (folder / "drawings.ndjson").read_bytes() == drawings
+    assert (folder / "notes.txt").read_text() == "a user's own"
+    said = capsys.readouterr().out
+    stages = re.findall(r"^\[(\d)/5\] (.*) \(about [\d,]+ (?:s|min|h|days) left\)$", said, flags=re.MULTILINE)
+    assert stages == [("1", "bus: training"), ("2", "bus: drawing 64 drawings"), ("3", "bus: scoring"),
+                      ("4", "bus: pictures"), ("5", "report")]  # fmt: skip
+    assert said.splitlines()[-1].startswith(f"Open {smoke}/report.html in a browser.")
 
 
-def test_second_call_uses_what_is_trained(smoke: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = smoke / "smoke/cat/training/training_state.pt"
-    before = state.stat().st_mtime_ns
-    drawings = (smoke / "smoke/cat/drawings.ndjson").read_bytes()
-    run_all.main(["--profile", "smoke", "--out", str(smoke), "--categories", "kedi"])
-    assert state.stat().st_mtime_ns == before
-    assert (smoke / "smoke/cat/drawings.ndjson").read_bytes() == drawings
+def test_the_time_left_follows_the_stages_so_far(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(run_all.time, "perf_counter", lambda: now[0])
+    progress = run_all.Progress([("a", 10.0), ("b", 20.0), ("c", 70.0)])
+    for seconds in (0, 20, 40):  # twice as long as was guessed
+        now[0] += seconds
+        progress.begin()
+    assert re.findall(r"about (.*) left", capsys.readouterr().out) == ["100 s", "3 min", "2 min"]
+    assert [run_all.duration(s) for s in (5, 119, 3600 * 9, 86_400 * 84)] == ["5 s", "119 s", "9 h", "84 days"]
 
 
-def test_without_drawings_at_hand_the_shipped_reference_scores_several_seeds(tmp_path: Path) -> None:
+# ------------------------------------------------------------------ no file of others is lost
+
+
+@pytest.mark.parametrize("name", ["quick.json", "report.html", "quick/bus/page.png"])
+def test_files_of_others_are_refused_before_anything_is_drawn(name: str, tmp_path: Path) -> None:
+    theirs = tmp_path / name
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_text("a user's own")
+    with pytest.raises(ValueError, match=r"is no (file|folder) of run_all\.py; choose another --out"):
+        run_all.main(["--categories", "bus", "--out", str(tmp_path)])
+    assert theirs.read_text() == "a user's own"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+
+
+def test_retrain_removes_only_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_all.train_diffusion, "main", lambda command: tmp_path / "weights")
+    run, arguments = tmp_path / "training", argparse.Namespace(retrain=True, data_dir=None, device="auto")
+    run.mkdir()
+    (run / "notes.txt").write_text("a user's own")
+    with pytest.raises(ValueError, match=rf"training: is no training \({STATE_FILE} is missing\)"):
+        run_all.train("cat", PROFILES["quick"], run, arguments)
+    assert (run / "notes.txt").exists()
+    (run / STATE_FILE).write_text("{}")
+    run_all.train("cat", PROFILES["quick"], run, arguments)
+    assert not run.exists()
+
+
+# ------------------------------------------------------------------ what is drawn, and what it is compared with
+
+
+def test_without_drawings_at_hand_the_shipped_reference_scores_several_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QUICKDRAW_DIR", raising=False)
+    monkeypatch.setattr(run_all, "DATA_FOLDER", tmp_path)
     run_all.main(["--categories", "bus", "--n", "20", "--seeds", "2", "--seed", "3", "--out", str(tmp_path)])
     run = json.loads((tmp_path / "quick.json").read_text())
     assert run["run"]["seeds"] == [3, 4]
@@ -82,14 +126,10 @@ def test_without_drawings_at_hand_the_shipped_reference_scores_several_seeds(tmp
     assert bus["scores"]["fid"]["value"] == pytest.approx((first + second) / 2)
     assert bus["scores"]["fid"]["value_over_seeds"] == pytest.approx(abs(first - second) / 2**0.5)
     assert (bus["scores"]["n_real"], bus["scores"]["memorisation"]["n_training"]) == (250, 215)
-
-
-def test_what_a_kill_has_left_of_a_log_is_left_out_with_a_warning(tmp_path: Path) -> None:
-    log = tmp_path / "metrics.jsonl"
-    log.write_bytes(b'{"step": 1, "loss": 2.0}\n[]3\n{"step": 2, "lo')
-    with pytest.warns(UserWarning, match=r"metrics\.jsonl:[23]: no row of numbers") as warned:
-        assert run_all.logged_losses(log) == [{"step": 1, "loss": 2.0}]
-    assert len(warned) == 2
+    assert bus["conditions"]["data_at_hand"] == "none"
+    assert "real: N = 29" not in (tmp_path / "report.html").read_text()  # in the chart, which is a data URI
+    made = {path.name for path in (tmp_path / "quick" / "bus").glob("*.png")}
+    assert made == {"grid.png", "page.png", "best_worst.png", "diversity.png"}
 
 
 @pytest.fixture
@@ -123,67 +163,53 @@ def test_quick_draws_the_fourth_category_where_its_weights_are_and_the_others_tr
         chosen("--categories", ",")
 
 
-def test_help_says_the_categories_of_every_profile() -> None:
-    text = " ".join(run_all.build_parser().format_help().split())
-    assert "smoke: cat,bus,rabbit; quick: cat,bus,rabbit,car; full: cat,bus,rabbit)" in text
-
-
-def test_a_shipped_category_needs_no_drawings_and_the_pictures_say_what_they_can(a_car: Path, tmp_path: Path) -> None:
+def test_what_is_missing_is_said_before_anything_is_drawn(a_car: Path, tmp_path: Path) -> None:
     out = tmp_path / "results"
-    run_all.main(["--categories", "car", "--n", "6", "--out", str(out), "--data-dir", "embedded"])
-    run = json.loads((out / "quick.json").read_text())
-    assert run["categories"]["car"]["conditions"]["data_at_hand"] == "none"
-    made = {path.name for path in (out / "quick" / "car").glob("*.png")}
-    assert made == {"grid.png", "page.png", "best_worst.png", "diversity.png"}
-    with pytest.raises(FileNotFoundError, match="no-such-folder"):
-        run_all.main(["--categories", "car", "--out", str(out), "--data-dir", "no-such-folder"])
-    with pytest.raises(FileNotFoundError, match="embedded drawings: unknown category 'car'"):
-        run_all.main(["--categories", "car", "--retrain", "--out", str(out), "--data-dir", "embedded"])
+    for words, message in (
+        (["--data-dir", "no-such-folder"], "no-such-folder"),
+        (["--retrain", "--data-dir", "embedded"], "embedded drawings: unknown category 'car'"),
+    ):
+        with pytest.raises(FileNotFoundError, match=message):
+            run_all.main(["--categories", "car", "--out", str(out), *words])
+    with pytest.raises(ValueError, match=r"cat\.safetensors"):  # an empty file
+        run_all.main(["--categories", "car,cat", "--out", str(out)])
+    assert not out.exists()
 
 
-def test_publishing_copies_every_animation_and_writes_the_card(
-    tmp_path: Path, a_car: Path, monkeypatch: pytest.MonkeyPatch
+def test_publishing_copies_every_animation_and_writes_tables_and_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, run_file = tmp_path / "root", tmp_path / "run" / "quick.json"
     (root / "results").mkdir(parents=True)
-    results = []
     for category in ("cat", "car"):
         folder = run_file.with_suffix("") / category
         folder.mkdir(parents=True)
         (folder / "animation.gif").write_text(category)
-        results.append(CategoryResult(category, [], [], {}, {}, []))
     run_file.write_text("{}")
     written: list[tuple[Path, ...]] = []
-    card, tables = types.ModuleType("model_card"), types.ModuleType("results_tables")
-    monkeypatch.setattr(card, "write_model_card", lambda *paths: written.append(paths), raising=False)
-    monkeypatch.setattr(tables, "update_readme", lambda *paths: written.append(paths), raising=False)
-    for module in (card, tables):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+    for function in ("write_model_card", "publish_tables"):
+        monkeypatch.setattr(run_all, function, lambda *paths: written.append(paths))
     monkeypatch.setattr(run_all, "ROOT", root)
-    run_all.publish(results, run_file)
+    run_all.publish(["cat", "car"], run_file)
     assert [(root / f"{name}_fake_sample_animation.gif").read_text() for name in ("cat", "car")] == ["cat", "car"]
     published = root / "results" / "published.json"
-    assert written == [
-        (root / "README.md", published),
-        (root / "README.tr.md", published),
-        (published, a_car, root / "MODEL_CARD.md"),
-    ]
+    assert written == [(root,), (published, run_all.CHECKPOINTS, root / "docs" / "MODEL_CARD.md")]
+    assert published.read_text() == "{}"
 
 
 @pytest.mark.parametrize(("category", "reference"), [("cat", "real drawings, split official"), ("dog", "real ")])
 def test_drawings_of_the_official_test_and_of_unknown_categories_are_the_reference(
     category: str, reference: str
 ) -> None:
-    loaded = load_category("cat", data_dir="embedded")
+    loaded, network = load_category("cat", data_dir="embedded"), load_feature_network(NETWORK_PATH)
+    few = {name: getattr(loaded, name).select(range(40)) for name in ("train", "test")}
     split = "official" if category == "cat" else "local"
-    data = dataclasses.replace(loaded, category=category, source="data-dir", split=split)
-    drawings = [loaded.test.drawing(i) for i in range(40)]
-    network = load_feature_network(NETWORK_PATH)
-    found = run_all.reference_for(drawings[20:], data, network)
-    assert run_all.score(drawings[:20], found, category, network)["reference"].startswith(reference)
+    data = dataclasses.replace(loaded, category=category, source="data-dir", split=split, **few)
+    found = run_all.reference_for(Task(category, data, None, network))
+    assert found is not None
+    assert scores_against(found, list(data.test), category, network)["reference"].startswith(reference)
     if category == "dog":
-        found = run_all.reference_for([], data, network)
-        assert "not_measured" in run_all.score(drawings[:20], found, category, network)
+        assert run_all.reference_for(Task(category, None, None, network)) is None
 
 
 @pytest.mark.parametrize(
@@ -194,13 +220,14 @@ def test_drawings_of_the_official_test_and_of_unknown_categories_are_the_referen
         (["--seed", "-1"], "--seed is -1"),
         (["--name", "../x"], "--name is '../x'"),
         (["--categories", "köpek"], "unknown category 'köpek'"),
-        (["--profile", "huge"], "invalid choice: 'huge'"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_two(arguments: list[str], message: str, tmp_path: Path) -> None:
-    command = [sys.executable, "run_all.py", *arguments, "--out", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+def test_bad_input_is_refused_and_nothing_is_written(arguments: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run_all.main([*arguments, "--out", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_says_the_categories_of_every_profile() -> None:
+    text = " ".join(run_all.build_parser().format_help().split())
+    assert "smoke: cat,bus,rabbit; quick: cat,bus,rabbit,car; full: cat,bus,rabbit)" in text

@@ -16,9 +16,8 @@ from config import NETWORK_PATH, SampleConfig, TrainConfig
 from dataset_utils import CategoryData, load_category
 from diffusion_model import TrainedModel, save_weights
 from drawings.batches import StrokeSet
-from drawings.packed import PackedDrawings
 from metrics import kernel_distance
-from scoring.feature_network import FeatureNetworkConfig, SketchFeatureNetwork, load_feature_network
+from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings
 from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
 from studies import train_features, tune_sampling
@@ -140,7 +139,7 @@ def test_guidance_is_tuned_on_training_drawings(
     compared: list[list[np.ndarray]] = []
     way = {"guidance": 2.0, "guide": None, "kid": 0.1}
 
-    def recorded(trained, category, strengths, guide, n, real, *rest):
+    def recorded(trained, category, strengths, guide, n, real):
         compared.extend(real)
         return [way]
 
@@ -180,38 +179,39 @@ def test_tuning_takes_the_way_of_the_lowest_kid(tiny_model: TrainedModel, monkey
     distance = {1.0: 0.4, 1.5: 0.3, 2.0: -0.2, 3.0: 0.5}
 
     def figures(trained, category, config, real, loaded):
-        return {"guidance": config.guidance, "guide": None, "kid": distance[config.guidance]}
+        assert (category, config.n, len(real)) == ("cat", 4, 3)
+        with_guide = trained.guide is not None
+        return {"guidance": config.guidance, "guide": with_guide, "kid": distance[config.guidance] + with_guide}
 
     monkeypatch.setattr(tune_sampling, "figures", figures)
     cat = [np.array([[0, 0], [255, 255]], np.uint8)]
-    tried = tune_sampling.tuned(tiny_model, "cat", [1.5, 2.0, 3.0], None, 4, [cat, cat])
-    assert [row["guidance"] for row in tried] == [2.0, 1.5, 1.0, 3.0]
+    tried = tune_sampling.tuned(tiny_model, "cat", [1.5, 2.0, 3.0], tiny_model, 4, [cat] * 3)
+    ways = [(row["guidance"], row["guide"]) for row in tried]
+    assert ways == [*((strength, False) for strength in (2.0, 1.5, 1.0, 3.0)), (2.0, True), (1.5, True), (3.0, True)]
 
 
 def test_the_feature_network_learns_from_training_drawings_and_is_measured_on_held_out_ones(
     sides: dict[str, CategoryData], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    class Measured(Exception):
+        """What is to be seen has been seen."""
+
     def at_hand(name: str, **conditions: object) -> CategoryData:
         assert conditions["split"] == "local"
         return sides[name]
 
-    network = SketchFeatureNetwork(FeatureNetworkConfig(num_classes=len(NAMES)))
-    seen: dict[str, list[PackedDrawings]] = {}
+    def learn(config, drawings, *rest):
+        assert [part is sides[name].train for name, part in zip(sorted(NAMES), drawings, strict=True)] == [True] * 3
+        return "network", [], 0.0
 
-    def trained(config, data, state_path, device):
-        seen["train"] = data
-        return network, [0.0], 0.0
+    def measure(network, classes, drawings):
+        assert (network, classes) == ("network", sorted(NAMES))
+        assert [part is sides[name].test for name, part in zip(classes, drawings, strict=True)] == [True] * 3
+        raise Measured
 
-    def measured(network, classes, held_out):
-        assert classes == sorted(NAMES)
-        seen["test"] = held_out
-        return {}
-
-    for name, stub in {"load_category": at_hand, "train": trained, "measured": measured}.items():
-        monkeypatch.setattr(train_features, name, stub)
+    for name, stand_in in (("load_category", at_hand), ("train", learn), ("measured", measure)):
+        monkeypatch.setattr(train_features, name, stand_in)
     for name in NAMES:
         (tmp_path / f"{name}.ndjson").touch()
-    train_features.main(["--data-dir", str(tmp_path), "--out", str(tmp_path / "network.safetensors")])
-    for side in ("train", "test"):
-        for name, found in zip(sorted(NAMES), seen[side], strict=True):
-            assert contents(found) == contents(getattr(sides[name], side))
+    with pytest.raises(Measured):
+        train_features.main(["--data-dir", str(tmp_path), "--out", str(tmp_path / "network.safetensors")])

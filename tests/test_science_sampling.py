@@ -271,7 +271,7 @@ def test_given_strokes_are_the_history_of_model_and_guide_as_tokens() -> None:
     prefix = [[np.array([[0, 0], [255, 0], [255, 200]]), np.array([[10, 250], [20, 30]])]] * 2
     oracle, guide = Oracle(OURS), Oracle(THEIRS)
     drawings = drawn(model_of(oracle, guide), 2, guidance=2.0, prefix=prefix)
-    points = resample_strokes(np.concatenate(prefix[0]), np.array([0, 3, 5]), TINY.num_points, TINY.spacing)
+    points = resample_strokes(np.concatenate(prefix[0]), np.array([0, 3, 5]), TINY.num_points)
     for each in (oracle, guide):
         torch.testing.assert_close(each.given[0], WHITENING.encode(points_to_vectors(points)).expand(2, 2, DIM))
         assert each.noisy == [] or min(number for number, _, _ in each.noisy) == 2

@@ -38,7 +38,7 @@ def data() -> TrainingData:
     """A target, category 1, and a companion, category 0, that has more drawings."""
     form = (TINY.num_points, TINY.max_strokes)
     sets = [stroke_set([drawings_at_random(60, 1), drawings_at_random(90, 2)], [1, 0], *form),
-            stroke_set([drawings_at_random(70, 3)], [1], *form)]  # fmt: skip
+            stroke_set([drawings_at_random(139, 3)], [1], *form)]  # fmt: skip
     return TrainingData(sets[0], sets[1], ("bus", "cat"), [1], {"data": ["random"]}, "at random")
 
 
@@ -304,7 +304,7 @@ def test_of_many_held_out_drawings_some_are_seen_that_lie_evenly_among_all(
         for vectors, length in zip(batch.vectors, batch.lengths, strict=True)
     }  # fmt: skip
     places = [place for place, content in enumerate(contents(data.held_out)) if content in seen]
-    assert places == [3 * number for number in range(24)]
+    assert places == [6 * number for number in range(24)]
 
 
 def test_validation_is_the_plain_loss_of_the_moving_average_in_evaluation(data: TrainingData, tmp_path: Path) -> None:

@@ -19,17 +19,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import DATA_DIR, wait_until
-from watched_training import noting
 
 import train_diffusion
 from config import CHECKPOINTS, PRESETS, ModelConfig, RunFailed, TrainConfig
 from diffusion_model import load_weights
-from drawings.batches import StrokeSet
 from plumbing.command_line import stop_signals
 from plumbing.files import locked_folder
 from plumbing.run_folder import STATE_FILE, load_state, save_state
-from train_diffusion import DataChoice, Run, load_training_data, prepare
+from train_diffusion import DataChoice, Run, prepare
 
 SHAPE = "--num-points 8 --width 32 --num-layers 1 --num-heads 2 --denoiser-layers 1".split()  # noqa: SIM905
 RUN = "--data-dir embedded --batch-strokes 128 --warmup 5 --ema-decay 0.9 --sample-every 0".split()  # noqa: SIM905
@@ -127,31 +124,10 @@ def test_a_constant_learning_rate_warms_up_and_decays_over_its_last_share() -> N
     assert {train_diffusion.learning_rate_at(step, replace(config, decay=0.0)) for step in (20, 99)} == {2.0}
 
 
-def test_no_held_out_drawing_is_in_any_training() -> None:
-    """The shipped recipe's data: no stroke sequence of a held-out drawing is among those that train."""
-    names = "cat,bus" if DATA_DIR == "embedded" else "cat,bus,rabbit,car"
-    config = TrainConfig(category=names, companions="rabbit" if DATA_DIR == "embedded" else "van,school bus,tiger")
-    data = load_training_data(config, ModelConfig(max_strokes=256), DataChoice(DATA_DIR), ())
-
-    def contents(strokes: StrokeSet) -> set[bytes]:
-        return {
-            b"".join(len(stroke).to_bytes(4, "little") + stroke.tobytes() for stroke in packed.drawing(row))
-            for packed, rows in zip(strokes.drawings, strokes.rows, strict=True)
-            for row in rows
-        }
-
-    held_out = contents(data.held_out)
-    assert len(held_out) > 50
-    assert not held_out & contents(data.train)
-
-
 REFUSED = [
     (["--category", "kat"], "unknown category 'kat'; did you mean 'cat'"),
-    (["--category", "../x"], "unknown category '../x'"),
     (["--category", " , "], "--category is empty"),
     (["--companions", "dgo"], "unknown category 'dgo'"),
-    (["--steps", "0"], "--steps is 0, must lie in 1 ... 10000000"),
-    (["--learning-rate", "nan"], "--learning-rate is nan"),
     (["--schedule", "linear"], "--schedule is 'linear', must be one of cosine, constant-decay"),
     (["--data-dir", "/nowhere"], "/nowhere"),
     (["--init", "nothing.safetensors"], "nothing.safetensors: no such"),
@@ -165,15 +141,6 @@ def test_bad_input_is_refused_before_a_folder_is_written(arguments: list[str], m
         train_diffusion.main(["--data-dir", "embedded", "--out", str(tmp_path / "run"), *arguments])
     assert message in str(refused.value)
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
-
-
-def test_bad_input_is_one_line_and_exit_code_two(started: Start) -> None:
-    process = started([sys.executable, "train_diffusion.py", "--steps", "0"])
-    assert process.communicate(timeout=300) == (
-        "",
-        "train_diffusion.py: error: --steps is 0, must lie in 1 ... 10000000\n",
-    )
-    assert process.returncode == 2
 
 
 # ------------------------------------------------------------------ every piece of the state counts
@@ -297,26 +264,6 @@ def test_a_run_of_other_settings_is_refused_by_the_first_difference(
         begun.restore(middle)
 
 
-FORGOTTEN = [
-    ("model", "write_noise.weight"), ("ema", "module.stop.weight"), ("ema", "n_averaged"), ("whitening", "scale"),
-    ("optimizer", "state", 0, "step"), ("optimizer", "state", 3, "exp_avg"), ("optimizer", "state", 3, "exp_avg_sq"),
-    ("counters", "step"), ("counters", "drawings"), ("counters", "skipped"),
-]  # fmt: skip
-
-
-def test_a_piece_that_began_anew_would_be_seen_at_the_end(
-    tmp_path: Path, middle: dict[str, Any], end: dict[str, Any], long_form: bool
-) -> None:
-    """The comparison of states is not blind to any piece: resuming without it ends elsewhere."""
-    for number, piece in enumerate(FORGOTTEN if long_form else FORGOTTEN[::3]):
-        state = copy.deepcopy(middle)
-        old = at(state, piece)
-        new = torch.ones_like(old) if isinstance(old, torch.Tensor) else 2 if piece[-1] == "skipped" else 0
-        at(state, piece[:-1])[piece[-1]] = new
-        with pytest.raises(AssertionError):
-            assert_same(resumed(tmp_path / str(number), state), end)
-
-
 # ------------------------------------------------------------------ numbers that are not finite
 
 
@@ -364,11 +311,7 @@ def test_three_in_a_row_end_the_run_and_what_was_saved_is_untouched(tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_the_last_update_and_it_ends_as_if_unbroken(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    end: dict[str, Any],
-    number: int,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: Any, number: int
 ) -> None:
     """Also where the signal was ignored by whoever started it, as by nohup; and what was there before is set again."""
     update = Run.update
@@ -401,43 +344,25 @@ def test_a_second_signal_does_not_wait() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_killed_at_random_moments_it_ends_bit_equal_with_an_unbroken_run(
-    tmp_path: Path, started: Start, long_form: bool, monkeypatch: pytest.MonkeyPatch
+def test_killed_at_any_moment_it_ends_bit_equal_with_an_unbroken_run(
+    tmp_path: Path, started: Start, long_form: bool
 ) -> None:
-    """Kills between updates, and right before operations on files: in the middle of writing a state, too."""
-    choice = random.Random(0)
-    kills = [("operation", 15), ("updates", 3)]  # the first with half of a second state written
+    """The process kills itself right before an operation on files, with half of a file written."""
+    kills = [14, 7]  # writing the second state; then, with the log mended, the weights
     if long_form:
-        kills += [("operation", choice.randint(1, 40)) for _ in range(40)]
-        kills += [("updates", choice.randint(1, 11)) for _ in range(20)]
-        choice.shuffle(kills)
-    steps = 16 * len(kills)
-    arguments = [*TINY, "--category", "cat", "--steps", str(steps), "--validate-every", "4"]
+        kills += [random.Random(n).randint(1, 40) for n in range(40)]
+    arguments = [*TINY, "--category", "cat", "--steps", str(16 * len(kills)), "--validate-every", "4"]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-
-    def updates(out: Path) -> list[str]:
-        trace = Path(f"{out}.trace")
-        return trace.read_text().splitlines() if trace.is_file() else []
-
-    for kind, number in kills:
-        kill_at, before = number if kind == "operation" else 0, len(updates(broken))
-        script = [sys.executable, "tests/watched_training.py", f"{broken}.trace", str(kill_at)]
-        process = started([*script, *arguments, "--out", str(broken)])
-        if kind == "updates":
-            wait_until(lambda n=before + number: len(updates(broken)) >= n, process)  # type: ignore[misc]
-            process.kill()
+    for number in kills:
+        command = [sys.executable, "tests/killed_training.py", str(number), *arguments, "--out", str(broken)]
+        process = started(command)
         process.communicate(timeout=400)
         assert process.returncode == -signal.SIGKILL
     for out in (whole, broken):
-        with monkeypatch.context() as patch:
-            patch.setattr(Run, "update", noting(Path(f"{out}.trace")))
-            train_diffusion.main([*arguments, "--out", str(out)])
-    # every update, also one made twice, learned from the same drawings at the same rate with the same losses
-    assert len(updates(broken)) >= len(updates(whole)) == steps
-    assert set(updates(broken)) == set(updates(whole))
+        train_diffusion.main([*arguments, "--out", str(out)])
     assert_same(state_of(whole), state_of(broken))
     assert rows(whole, "validation_loss") == rows(broken, "validation_loss")
-    assert [row["step"] for row in rows(broken, "step")] == sorted(row["step"] for row in rows(broken, "step"))
+    assert [row["step"] for row in rows(broken, "step")] == [row["step"] for row in rows(whole, "step")]
     assert list(broken.glob(".*")) == []  # what killed writers left is gone
 
 

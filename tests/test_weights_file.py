@@ -153,14 +153,6 @@ def test_shipped_files_are_those_of_their_list_and_a_flipped_bit_is_found(tmp_pa
             load(path)
 
 
-def test_a_model_and_its_guide_are_each_read_and_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: seen.append(path.name) or read_bytes(path))
-    load_with_guide(CHECKPOINTS / "cat.safetensors")
-    assert seen == ["cat.safetensors", "base.safetensors"]
-
-
 @pytest.mark.parametrize(("words", "message"), [
     ({"format": "something"}, r"not a checkpoint of this program \(format something\)"),
     ({"model": "{"}, "its header is damaged"),
@@ -193,7 +185,7 @@ def test_headers_that_do_not_fit_are_refused_by_what_is_wrong(
 
 
 @pytest.mark.parametrize(("tensor", "message"), [
-    (torch.tensor([float("nan")]), r"model\.stop\.bias holds numbers that are not finite"),
+    (torch.tensor([float("nan")]), r"model\.stop\.bias holds NaN or infinity"),
     (torch.zeros(1, dtype=torch.int32), r"model\.stop\.bias is I32, must be float16 or"),
     (torch.zeros(2), r"model\.stop\.bias has shape \(2,\), its settings say \(1,\)"),
 ])  # fmt: skip
