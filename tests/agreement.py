@@ -362,7 +362,7 @@ def missing_libraries() -> list[str]:
 
 def markdown(table: Sequence[Row]) -> str:
     """Return rows as a table for a document."""
-    lines = ["| figure | against | on | deviation | at most |", "|---|---|---|---|---|"]
+    lines = ["| score | against | on | deviation | at most |", "|---|---|---|---|---|"]
     for line in table:
         shown = "0" if line["deviation"] == 0 else f"{line['deviation']:.0e} {line['kind']}"
         bound = f"{line['bound']:.0e}" if line["bound"] else "0"
