@@ -528,26 +528,6 @@ GROUPS = {
 """The fields of TrainConfig under the headings of --help."""
 
 
-GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
-    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "weight_decay", "ema_decay", "seed"),
-    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
-             "stop_weight"),
-    "advanced": ("parts", "precision", "validate_every", "sample_every"),
-}  # fmt: skip
-"""The fields of TrainConfig under the headings of --help."""
-
-
-GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
-    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "weight_decay", "ema_decay", "seed"),
-    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
-             "stop_weight"),
-    "advanced": ("parts", "precision", "validate_every", "sample_every"),
-}  # fmt: skip
-"""The fields of TrainConfig under the headings of --help."""
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of TrainConfig and ModelConfig is a flag."""
     parser = script_parser(__doc__)
@@ -564,7 +544,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_config_arguments(groups[title], TrainConfig, only=names)
     add_config_arguments(groups["model"], ModelConfig)
     data = groups["data"]
-    data.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files or shards, or 'embedded'")
+    data.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files or CATEGORY.packed folders, or 'embedded'")
     data.add_argument("--split", default="auto", choices=SPLITS, help="which drawings train (default auto)")
     data.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                       help="train on recognized drawings only")  # fmt: skip
