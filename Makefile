@@ -1,10 +1,14 @@
-# Three commands do everything: `make run` draws and scores, `make draw` opens the page where the model finishes your
+# Three commands do everything: `make run` draws and scores, `make draw` opens the page where a model finishes your
 # drawing, `make test` checks. Each makes .venv on first use.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+CODE := *.py plumbing drawings scoring reports studies page
+# Tests run side by side, one thread each: threads of several processes would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
-.PHONY: run draw page smoke full table test test-long lint models clean
+.PHONY: run draw page smoke full table notebook test test-page test-long lint models clean
 
 run: $(VENV)/runtime
 	$(PY) run_all.py
@@ -19,22 +23,28 @@ draw: $(VENV)/page
 page: $(VENV)/page
 	$(PY) draw_with_me.py --build-only
 
-# The figures and animations of the README: mean and deviation over three seeds.
+# The results and animations of the README: mean and standard deviation over three seeds.
 table: $(VENV)/runtime
 	$(PY) run_all.py --seeds 3 --publish
 
-test: $(VENV)/development
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy *.py
-	$(PY) -m pytest
+# The notebook as one page with all its pictures, for reading without running it.
+notebook: $(VENV)/runtime
+	$(VENV)/bin/jupyter nbconvert --to html --execute --output-dir docs --output notebook Technical_Assignment.ipynb
 
-# The long forms of the tests that kill, break and fuzz: 20 kills, 100,000 files.
-test-long: $(VENV)/development
-	$(PY) -m pytest --long --timeout 7200
+# Style, types and every law of the science, in minutes; the page in a real browser; and everything, in an hour or two.
+test: lint
+	$(PYTEST) --ignore tests/page
+
+test-page: $(VENV)/development
+	$(PY) -m pytest tests/page
+
+test-long: lint
+	$(PYTEST) --long --timeout 7200
+	$(PY) -m tests.plant_faults
 
 lint: $(VENV)/development
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy *.py
+	$(VENV)/bin/mypy $(CODE)
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit("Python %d.%d is too old, 3.10 or later is needed" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
@@ -42,16 +52,16 @@ $(VENV)/created:
 	@touch $@
 
 $(VENV)/runtime: $(VENV)/created requirements.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/page: $(VENV)/runtime requirements-page.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-page.txt
+$(VENV)/page: $(VENV)/runtime requirements/page.txt
+	$(PIP) -r requirements/page.txt
 	@touch $@
 
-$(VENV)/development: $(VENV)/runtime requirements-page.txt requirements-dev.txt requirements-agreement.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/cross-checks -r requirements-agreement.txt
+$(VENV)/development: $(VENV)/runtime requirements/page.txt requirements/dev.txt requirements/agreement.txt
+	$(PIP) -r requirements/dev.txt
+	$(PIP) --no-deps --upgrade --target $(VENV)/cross-checks -r requirements/agreement.txt
 	@touch $@
 
 # How the shipped models were made: some six hours of one CPU core. DRAWINGS is a folder of <category>.ndjson files,

@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import typing
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,15 +19,13 @@ CATEGORIES = ("cat", "bus", "rabbit")
 TURKISH_NAMES = {"kedi": "cat", "otobus": "bus", "tavsan": "rabbit", "araba": "car"}
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
 SPLITS = ("auto", "official", "leak-free", "local")
-SPACINGS = ("even", "curved", "fitted")
+SCHEDULES = ("cosine", "constant-decay")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
-STATE_FILE, SETTINGS_FILE = "training_state.pt", "settings.json"
-"""In a training's folder: what it goes on from, and what it is, which is enough to refuse another command at once."""
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
@@ -68,12 +66,7 @@ def plain_name(name: str) -> str:
 
 
 def option(
-    default: Any,
-    help: str,
-    *,
-    choices: Sequence[str] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
+    default: Any, help: str, *, choices: Sequence[str] = (), minimum: float | None = None, maximum: float | None = None
 ) -> Any:
     """Return a dataclass field with its help text and the range that `validate` holds it to."""
     limits = {"help": help, "choices": tuple(choices), "minimum": minimum, "maximum": maximum}
@@ -91,14 +84,6 @@ class ModelConfig:
     num_heads: int = option(8, "attention heads", minimum=1, maximum=64)
     denoiser_layers: int = option(4, "layers of the stroke denoiser", minimum=1, maximum=64)
     dropout: float = option(0.1, "dropout in training", minimum=0, maximum=0.9)
-    spacing: str = option("fitted", "points of a token: even in arc length, denser in curves, or fitted to the stroke",
-                          choices=SPACINGS)  # fmt: skip
-    whitening: str = option("components", "tokens by principal components, or points of one common scale",
-                            choices=("components", "points"))  # fmt: skip
-    denoiser: str = option("attention", "the denoiser attends to earlier strokes, or is an MLP of equal cost",
-                           choices=("attention", "mlp"))  # fmt: skip
-    denoiser_category: str = option("through-history", "how the denoiser learns the category",
-                                    choices=("through-history", "direct"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -106,28 +91,34 @@ class TrainConfig:
     """One training run. Lengths are optimizer updates; a batch is counted in strokes, not drawings."""
 
     category: str = option("cat", "cat, bus, rabbit, a list with commas, or 'all'")
-    companions: str = option("", "categories trained beside, with commas, or 'all': rehearsal against overfitting")
-    companion_share: float = option(0.5, "share of drawings from companions", minimum=0, maximum=0.95)
-    balance: float = option(0.5, "a category is drawn in proportion to its size to this power",
+    companions: str = option("", "auxiliary categories trained beside, with commas, or 'all': against overfitting")
+    companion_share: float = option(0.5, "share of drawings from the auxiliary categories", minimum=0, maximum=0.95)
+    balance: float = option(0.5, "categories are drawn by their size to this power: 1 as they come, 0 all alike",
                             minimum=0, maximum=1)  # fmt: skip
     steps: int = option(6000, "optimizer updates", minimum=1, maximum=10_000_000)
     batch_strokes: int = option(2048, "stroke tokens per batch, padding included", minimum=16, maximum=1_000_000)
-    parts: int = option(2, "parts that a batch is computed in: more need less memory; processes share them",
+    parts: int = option(2, "parts a batch is computed in: more need less memory; processes share them",
                         minimum=1, maximum=1024)  # fmt: skip
-    noise_draws: int = option(4, "noise levels trained per stroke and pass", minimum=1, maximum=64)
-    first_stroke_draws: int = option(0, "further noise levels trained on the first stroke, which no other one explains",
+    noise_draws: int = option(4, "noise levels per stroke and update", minimum=1, maximum=64)
+    first_stroke_draws: int = option(0, "extra noise levels for first strokes, which no history explains",
                                      minimum=0, maximum=256)  # fmt: skip
     learning_rate: float = option(1e-3, "peak learning rate", minimum=0, maximum=1)
     warmup: int = option(300, "updates of linear warm-up", minimum=0, maximum=1_000_000)
+    schedule: str = option("cosine", "after the warm-up the learning rate falls as half a cosine, or stays constant "
+                                     "and decays at the end", choices=SCHEDULES)  # fmt: skip
+    decay: float = option(0.2, "constant-decay: share of all updates, the last ones, over which the rate falls to 0",
+                          minimum=0, maximum=1)  # fmt: skip
     weight_decay: float = option(0.05, "AdamW weight decay of matrices", minimum=0, maximum=10)
-    ema_decay: float = option(0.999, "decay of the weights' moving average", minimum=0, maximum=0.999999)
+    ema_decay: float = option(0.999, "decay of the EMA of the weights", minimum=0, maximum=0.999999)
     scale_weight: float = option(
         0.5, "a component's loss is weighted by its scale in pixels to this power", minimum=0, maximum=2
     )
-    min_snr: float = option(0.0, "gamma of min-SNR loss weighting, 0 is off", minimum=0, maximum=1000)
-    history_noise: float = option(0.1, "largest noise on the history, whitened units", minimum=0, maximum=2)
+    min_snr: float = option(
+        0.0, "gamma of min-SNR loss weighting, 0 is off; pure noise then has no weight", minimum=0, maximum=1000
+    )
+    history_noise: float = option(0.1, "largest noise on the history, in whitened units", minimum=0, maximum=2)
     category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)
-    augmentation: float = option(0.08, "size of the random affine change of a drawing", minimum=0, maximum=1)
+    augmentation: float = option(0.08, "size of the random affine change of half of the drawings", minimum=0, maximum=1)
     stop_weight: float = option(0.1, "weight of the stop loss beside the diffusion loss", minimum=0, maximum=100)
     seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
     precision: str = option("auto", "auto is bfloat16 where the hardware has it", choices=PRECISIONS)
@@ -211,7 +202,7 @@ PRESETS = {
     "smoke": Preset("a tiny model in half a minute, to see that everything runs", _SMOKE, _TINY),
     "smoke-guide": Preset("the weaker model that guides `smoke`", replace(_SMOKE, steps=100), _TINY),
     "quick": Preset("one category from scratch, the defaults", TrainConfig()),
-    "full": Preset("one category on the 70,000 drawings of the official split; wants a GPU", _FULL),
+    "full": Preset("one category on the 10,000 training drawings of its official split; wants a GPU", _FULL),
     "full-guide": Preset("the weaker model that guides `full`", replace(_FULL, steps=10_000), _LITTLE),
     # the budgets of studies/ablations.py
     "ablation": Preset("a little network from scratch, four categories: what ablations change", _ABLATION, _LITTLE),
@@ -226,15 +217,18 @@ class SampleConfig:
     """One sampling run: which drawings, by which sampler."""
 
     n: int = option(64, "number of drawings", minimum=1, maximum=10_000_000)
-    seed: int = option(0, "seed; drawing i depends on it and on i alone", minimum=0, maximum=2**31 - 1)
+    seed: int = option(0, "random seed; drawing i depends on it and on i alone, up to rounding",
+                       minimum=0, maximum=2**31 - 1)  # fmt: skip
     sampler: str = option("dpm-solver++", "diffusion sampler", choices=SAMPLERS)
     steps: int = option(20, "denoising steps per stroke; ancestral always takes all", minimum=1, maximum=1000)
     eta: float = option(0.0, "DDIM only: 0 deterministic, 1 as noisy as ancestral", minimum=0, maximum=1)
-    guidance: float = option(AS_TUNED, "strength of guidance, 1 is off, -1 is what the checkpoint was tuned for",
-                             minimum=AS_TUNED, maximum=20)  # fmt: skip
+    guidance: float = option(AS_TUNED, "strength of guidance, 1 is off; -1, or auto, is what the checkpoint was tuned "
+                                       "for", minimum=AS_TUNED, maximum=20)  # fmt: skip
     guide: str = option("tuned", "guide away from: weights of a weaker model, 'null' for no category, or 'tuned': "
                                  "what the checkpoint was tuned with")  # fmt: skip
-    batch_size: int = option(256, "drawings at once; changes speed, not drawings", minimum=1, maximum=100_000)
+    batch_size: int = option(256, "drawings at once: more are faster and need more memory; of 64 drawings 1 to 6 "
+                                  "differ by a pixel from those of another size, which rounds otherwise",
+                             minimum=1, maximum=100_000)  # fmt: skip
     precision: str = option("float32", "arithmetic of the network", choices=PRECISIONS)
 
 
@@ -248,7 +242,7 @@ def validate(config: Any) -> None:
             raise ValueError(f"{flag} is '{value}', must be one of {', '.join(choices)}")
         # written so that NaN fails as well
         if (low is not None and not value >= low) or (high is not None and not value <= high):
-            raise ValueError(f"{flag} is {value}, must lie in {low:g} ... {high:g}")
+            raise ValueError(f"{flag} is {value}, must lie in {low:.10g} ... {high:.10g}")
 
 
 def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) -> Config:
@@ -269,28 +263,3 @@ def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) ->
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     return config
-
-
-def refuse_other_run(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise ValueError naming the first setting in which a command, `now`, differs from the run saved in `folder`.
-
-    Both are tables of tables: the parts of a run and their settings. What `now` does not speak of is not compared.
-    """
-    for part, settings in now.items():
-        if different := _difference(saved.get(part), settings):
-            names, found, value = different
-            raise ValueError(
-                f"{folder} holds a run with {' '.join([part, *names])} = {found!r:.200}, this command says "
-                f"{value!r:.200}; repeat its command, or choose another --out"
-            )
-
-
-def _difference(saved: Any, now: Any) -> tuple[list[str], Any, Any] | None:
-    """Return the keys that lead to the first difference of two nested tables, and the two values, or None."""
-    if not isinstance(saved, Mapping) or not isinstance(now, Mapping):
-        return None if saved == now else ([], saved, now)
-    for key in dict.fromkeys([*now, *saved]):
-        if different := _difference(saved.get(key), now.get(key)):
-            names, found, value = different
-            return [str(key), *names], found, value
-    return None

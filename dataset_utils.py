@@ -1,24 +1,34 @@
-"""Reads, packs, splits and writes drawings of one category in the Quick, Draw! ndjson form.
+"""Finds, reads, splits, packs and writes drawings of one category in the Quick, Draw! ndjson form.
 
     python -c "import dataset_utils; print(dataset_utils.load_category('cat').describe())"
+    python dataset_utils.py splits --check     # are subset/<category>/indices.json the official splits?
+    python dataset_utils.py pack --data-dir quickdraw/simplified --out packed --processes 8
 
 A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whole numbers 0..255. A split decides on
-the data's own line numbers (official) or on a hash of each drawing (local). Nothing here needs torch.
+the data's own line numbers (official) or on a hash of each drawing (local). `splits` writes the official splits,
+`pack` makes of each ndjson file a folder that needs no parsing, is mapped into memory and stands alone: every script
+takes the folder of these as --data-dir. Nothing here needs torch.
 
 Data: the Quick, Draw! dataset, (c) Google, CC BY 4.0, https://github.com/googlecreativelab/quickdraw-dataset.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 import hashlib
-import json
+import multiprocessing
 import os
+import re
+import signal
+import threading
 from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -27,27 +37,29 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import orjson
+from tqdm import tqdm
 
 from config import CATEGORIES, SPLITS, quoted, resolve_category
-from drawings.official import BASE_URL, OFFICIAL, download_category, file_identity, read_split, shown
+from drawings import official
+from drawings.embedded import embedded_drawings
 from drawings.packed import (
-    Drawing,
+    LoadCounts,
+    PackedCategory,
     PackedDrawings,
-    joined,
+    drawings_at,
     load_packed,
     local_sides,
-    local_test_mask,
     official_stroke,
     running_sums,
     save_packed,
-)  # fmt: skip
-from drawings.simplify import simplify_drawing, simplify_stroke
-from plumbing.files import atomic_file, remove_leftovers
+)
+from drawings.simplify import simplify_drawing
+from plumbing.command_line import check_folder, run_script, script_parser
+from plumbing.files import atomic_file, locked_folder, remove_leftovers
 
 __all__ = [
-    "CategoryData", "Drawing", "LoadCounts", "PackedDrawings", "Shard", "available_categories", "category_list",
-    "load_category", "local_test_mask", "read_ndjson", "read_shard", "simplify_drawing", "simplify_stroke", "word_of",
-    "write_ndjson", "write_shard",
+    "CategoryData", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "load_category",
+    "read_ndjson", "word_of", "write_ndjson",
 ]  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parent
@@ -56,244 +68,19 @@ SPLIT_FOLDER = PROJECT / "subset"
 # A drawing beyond these is cut and counted. The longest of 145,411 real ones has 138 strokes and 766 points.
 MAX_STROKES = 2_000
 MAX_POINTS = 20_000
-# A line beyond these is refused before it is parsed, which takes up to 1 GB at the limit. 10^5 strokes are 300,000
-# lists.
+# A line beyond these is refused before it is parsed, which takes up to 1 GB at the limit; 10^5 strokes are 3*10^5 lists
 MAX_LINE_BYTES = 32 << 20
 MAX_LINE_LISTS = 2_000_000
 EMBEDDED_COUNT = 2_000
-ABANDONED_SECONDS = 3_600  # after which a half-written cache is nobody's
+MAX_PROCESSES = 1024
+PACK_COMMAND = "python dataset_utils.py pack"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NUMBERS = frozenset({int, float})
+# what systems put beside files, or call a second copy of one: "._cat", "cat (1)", "cat copy 2", "cat - Copy"
+NO_CATEGORY = re.compile(r"\..*|.* \(\d+\)|.* copy( \d+)?|.* - copy.*", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True)
-class LoadCounts:
-    """Counts what a reader kept, left out and cut; every line it was asked for is a drawing or in one of these."""
-
-    drawings: int = 0
-    raw_drawings: int = 0  # of the drawings kept, how many were simplified on the way in
-    blank_lines: int = 0
-    empty_drawings: int = 0
-    empty_strokes: int = 0
-    unrecognized: int = 0
-    unknown_recognition: int = 0
-    cut_drawings: int = 0
-    cut_strokes: int = 0
-    cut_points: int = 0
-
-    def describe(self) -> str:
-        """Return the counts that are not zero, in words."""
-        named = [(name.replace("_", " "), count) for name, count in dataclasses.asdict(self).items()]
-        return ", ".join(f"{count} {name}" for name, count in named if count or name == "drawings")
-
-    def describe_losses(self) -> str:
-        """Return what was left out or cut, in words; empty if every line is a drawing as it was given."""
-        losses = dataclasses.replace(self, drawings=0, raw_drawings=0).describe()
-        return losses.removeprefix("0 drawings").removeprefix(", ")
-
-
-def read_ndjson(
-    path: str | Path, *, wanted_lines: Iterable[int] | None = None, recognized_only: bool = False
-) -> tuple[PackedDrawings, LoadCounts]:
-    """Return the drawings of an ndjson file, packed in the file's order, and the counts of what was left out.
-
-    Each drawing may be simplified (strokes `[xs, ys]`) or raw (`[xs, ys, ts]`), which is simplified on the way in.
-    `wanted_lines` are 0-based; other lines are not even parsed. `recognized_only` keeps drawings whose `recognized`
-    is true; those where it is null or absent are left out and counted apart. Raises ValueError `FILE:LINE: ...`,
-    lines from 1 as editors count, for a line that is no such drawing.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    wanted = None if wanted_lines is None else _checked_lines(path, wanted_lines)
-    tally: Counter[str] = Counter()
-    all_xs, all_ys = bytearray(), bytearray()
-    points_of_strokes, strokes_of_drawings, lines = array("q"), array("q"), array("q")
-    number = -1
-    # A usual line takes the short way, at about 0.45 of the speed of the JSON parser alone. A line that is unusual in
-    # any respect is undone and looked at again with care, which counts, simplifies, cuts or says what is wrong.
-    with open(path, "rb") as file:
-        for number, line in enumerate(_lines(file, path)):
-            if wanted is not None and number not in wanted:
-                continue
-            num_points, num_strokes = len(all_xs), len(points_of_strokes)
-            try:
-                record = orjson.loads(line)
-                if recognized_only and record.get("recognized") is not True:
-                    tally["unrecognized" if record.get("recognized") is False else "unknown_recognition"] += 1
-                    continue
-                xs_here: list[int] = []
-                ys_here: list[int] = []
-                for xs, ys in record["drawing"]:
-                    count = len(xs)
-                    if count != len(ys) or not count:
-                        raise ValueError("unusual stroke")
-                    xs_here += xs
-                    ys_here += ys
-                    points_of_strokes.append(count)
-                if not 0 < len(xs_here) <= MAX_POINTS or len(points_of_strokes) - num_strokes > MAX_STROKES:
-                    raise ValueError("unusual drawing")
-                # bytearray() refuses whatever is not a whole number in 0..255 (and takes half the time of bytes()),
-                # but it takes true for 1: where a true or false is drawn an e follows the first list
-                if line.rfind(b"e") > line.find(b"[") and _may_draw_booleans(line, record):
-                    raise ValueError("unusual number")
-                all_xs += bytearray(xs_here)
-                all_ys += bytearray(ys_here)
-            except (ValueError, TypeError, AttributeError, KeyError):
-                del all_xs[num_points:], points_of_strokes[num_strokes:]
-                for stroke in _unusual_drawing(line, tally, f"{path}:{number + 1}"):
-                    all_xs += stroke[:, 0].tobytes()
-                    all_ys += stroke[:, 1].tobytes()
-                    points_of_strokes.append(len(stroke))
-                if len(points_of_strokes) == num_strokes:
-                    continue
-            strokes_of_drawings.append(len(points_of_strokes) - num_strokes)
-            lines.append(number)
-    if wanted and max(wanted) > number:
-        raise ValueError(f"{path}: line index {max(wanted)} was asked for, the file ends with {number}")
-    packed = PackedDrawings(
-        np.stack([np.frombuffer(values, dtype=np.uint8) for values in (all_xs, all_ys)], axis=1),
-        running_sums(points_of_strokes),
-        running_sums(strokes_of_drawings),
-        np.array(lines, dtype=np.int64),
-    )
-    return packed, LoadCounts(drawings=len(packed), **tally)
-
-
-def word_of(path: str | Path) -> str:
-    """Return what the first line that is not blank says it shows, by the same parser as `read_ndjson`.
-
-    Raises ValueError `FILE:LINE: ...` where that line is not JSON or has no word.
-    """
-    number = 0
-    with open(path, "rb") as file:
-        for number, line in enumerate(_lines(file, path), start=1):
-            if line.strip():
-                record = _parsed_record(line, f"{path}:{number}")
-                if isinstance(record, dict) and isinstance(record.get("word"), str):
-                    return record["word"]
-                break
-    raise ValueError(f"{path}:{number}: has no text under the key 'word'; give --category")
-
-
-def _checked_lines(path: str | Path, wanted_lines: Iterable[int]) -> set[int]:
-    wanted = set()
-    for index in wanted_lines:
-        if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or index < 0:
-            raise ValueError(f"{path}: line index {index!r}, must be a whole number >= 0")
-        wanted.add(int(index))
-    return wanted
-
-
-def _lines(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
-    """Yield the lines of a file without its byte order mark; none is so long that parsing it could fill the memory."""
-    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
-        file.seek(0)
-    for number, line in enumerate(iter(functools.partial(file.readline, MAX_LINE_BYTES + 1), b""), start=1):
-        if len(line) > MAX_LINE_LISTS:
-            _refuse_giant(line, f"{path}:{number}")
-        yield line
-
-
-def _refuse_giant(line: bytes, where: str) -> None:
-    if len(line) > MAX_LINE_BYTES:
-        raise ValueError(f"{where}: line is longer than {MAX_LINE_BYTES >> 20} MiB, the limit of a drawing")
-    if (lists := line.count(b"[") + line.count(b"{")) > MAX_LINE_LISTS:
-        raise ValueError(f"{where}: line has {lists:,} lists, the limit of a drawing is {MAX_LINE_LISTS:,}")
-
-
-def _may_draw_booleans(line: bytes, record: dict[str, Any]) -> bool:
-    return line.count(b"true") + line.count(b"false") != isinstance(record.get("recognized"), bool)
-
-
-def _unusual_drawing(line: bytes, tally: Counter[str], where: str) -> Drawing:
-    """Return the strokes of a line that needs more than the short way, counting what is left out.
-
-    Raises ValueError for a line that is no drawing.
-    """
-    if not line.strip():
-        tally["blank_lines"] += 1
-        return []
-    strokes = _parsed_strokes(line, where)
-    kept = [stroke for stroke in strokes if stroke[0]]
-    tally["empty_strokes"] += len(strokes) - len(kept)
-    if not kept:
-        tally["empty_drawings"] += 1
-        return []
-    arrays = [np.array(stroke, dtype=np.float64).T for stroke in _cut(kept, tally)]
-    if len(kept[0]) == 3:
-        tally["raw_drawings"] += 1
-        try:
-            return simplify_drawing([stroke[:, :2] for stroke in arrays])
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-    return [official_stroke(stroke, f"{where}: stroke {index}") for index, stroke in enumerate(arrays)]
-
-
-def _parsed_record(line: bytes, where: str) -> Any:
-    try:
-        return orjson.loads(line)
-    except ValueError as error:
-        kind = "HTML or XML" if line.lstrip().startswith(b"<") else f"not JSON ({error})"
-        raise ValueError(f"{where}: {'gzip, unpack it first' if line.startswith(bytes([31, 139])) else kind}") from None
-
-
-def _parsed_strokes(line: bytes, where: str) -> list[list[list[float]]]:
-    record = _parsed_record(line, where)
-    strokes = record.get("drawing") if isinstance(record, dict) else None
-    if not isinstance(strokes, list):
-        raise ValueError(f"{where}: not a Quick, Draw! drawing, has no list under the key 'drawing'")
-    for index, stroke in enumerate(strokes):
-        if not isinstance(stroke, list) or len(stroke) not in (2, 3) or len(stroke) != len(strokes[0]):
-            raise ValueError(f"{where}: stroke {index} is not [xs, ys] nor [xs, ys, ts], or unlike stroke 0")
-        if not all(isinstance(values, list) for values in stroke):
-            raise ValueError(f"{where}: stroke {index} holds something that is not a list")
-        if len({len(values) for values in stroke}) > 1:
-            raise ValueError(f"{where}: stroke {index} has lists of unequal length {[len(v) for v in stroke]}")
-        for values in stroke:
-            for value in values:
-                if type(value) not in (int, float):
-                    raise ValueError(f"{where}: stroke {index} holds {shown(value)}, must be a number")
-    return strokes
-
-
-def _cut(strokes: list[list[list[float]]], tally: Counter[str]) -> list[list[list[float]]]:
-    """Return the strokes within MAX_STROKES and MAX_POINTS, counting what is cut off."""
-    ends = list(accumulate(len(stroke[0]) for stroke in strokes))
-    num_kept = min(len(strokes), MAX_STROKES, 1 + bisect_left(ends, MAX_POINTS))
-    surplus = max(ends[num_kept - 1] - MAX_POINTS, 0)
-    kept = strokes[:num_kept]
-    kept[-1] = [values[: len(values) - surplus] for values in kept[-1]]
-    cut_points = ends[-1] - ends[num_kept - 1] + surplus
-    tally.update(cut_drawings=int(cut_points > 0), cut_strokes=len(strokes) - num_kept, cut_points=cut_points)
-    return kept
-
-
-def write_ndjson(
-    path: str | Path,
-    drawings: Iterable[Sequence[npt.ArrayLike]],
-    *,
-    word: str,
-    key_ids: Sequence[str] | None = None,
-) -> None:
-    """Write drawings in the official simplified form, one JSON object a line; all or nothing.
-
-    Tools for the dataset want every field and its type, so what a generated drawing does not have is given as its
-    plainest true value: no country (ZZ), the epoch, and not recognized, for the game's recogniser never saw it.
-    Raises ValueError for anything but whole coordinates 0..255; `path` is then as it was.
-    """
-    with atomic_file(path) as file:
-        for index, drawing in enumerate(drawings):
-            if not len(drawing):
-                raise ValueError(f"{path}: drawing {index} has no stroke")
-            strokes = [official_stroke(s, f"{path}: drawing {index}, stroke {j}") for j, s in enumerate(drawing)]
-            record = {
-                "word": word,
-                "countrycode": "ZZ",
-                "timestamp": "1970-01-01 00:00:00.00000 UTC",
-                "recognized": False,
-                "key_id": key_ids[index] if key_ids is not None else f"{index:016d}",
-                "drawing": [stroke.T.tolist() for stroke in strokes],
-            }
-            file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+# ------------------------------------------------------------------ find and load
 
 
 @dataclass(frozen=True)
@@ -351,18 +138,18 @@ def load_category(
     cache_dir: str | Path | None = None,
     allow_download: bool = True,
     data_folder: str | Path = DATA_FOLDER,
-    base_url: str = BASE_URL,
+    base_url: str = official.BASE_URL,
     split_folder: str | Path = SPLIT_FOLDER,
 ) -> CategoryData:
     """Return the train and test drawings of a category from the first place that has them.
 
-    The places: `data_dir` (a folder of `<category>.ndjson`, or of shards `<category>.npz` where there is none, or the
-    word `embedded`), $QUICKDRAW_DIR (the same), `data_folder`, a download into it (cat, bus, rabbit), the embedded
+    The places: `data_dir` (a folder of `<category>.ndjson`, or of `<category>.packed` where there is none, or the word
+    `embedded`), $QUICKDRAW_DIR (the same), `data_folder`, a download into it (cat, bus, rabbit), the embedded
     drawings. If one of the first two is named, no other is looked into. `split` is official, leak-free, local, or auto:
-    official for a file with the official number of lines, else local. Packed drawings are kept in `cache_dir`, by
-    default `data_folder/cache`; the local sides of a shard are mapped into memory where they lie. Raises
-    FileNotFoundError or ValueError, one line with the file, what is wrong and what would be right, and ConnectionError
-    where a `split` needs the official file and it does not come.
+    official for a file with the official number of lines, else local. What was read once is kept packed in `cache_dir`,
+    by default `data_folder/cache`; packed drawings are mapped into memory. Raises FileNotFoundError or ValueError, one
+    line with the file, what is wrong and what would be right, and ConnectionError where a `split` needs the official
+    file and it does not come.
     """
     if split not in SPLITS:
         raise ValueError(f"split is '{split}', must be one of {', '.join(SPLITS)}")
@@ -372,22 +159,29 @@ def load_category(
     split = _resolve_split(split, source, notes)
     indices = None
     if split != "local":
-        indices = read_split(Path(split_folder), source.category, leak_free=split == "leak-free")
-    cache_folder = Path(cache_dir) if cache_dir is not None else data_folder / "cache"
-    if source.shard is None:
-        sides, counts = _cached_drawings(cache_folder, source, split, indices, recognized_only, notes)
-    else:
-        sides, counts = source.shard.sides, source.shard.counts
-        _refuse_other_shard(source.shard, recognized_only, notes)
+        indices = official.read_split(Path(split_folder), source.category, leak_free=split == "leak-free")
+    packed = source.packed
+    if packed is None:
+        cache_folder = Path(cache_dir) if cache_dir is not None else data_folder / "cache"
+        packed = _cached(cache_folder, source, recognized_only, notes)
+    elif packed.recognized_only != recognized_only:
+        kinds = {False: "all drawings", True: "recognized drawings only"}
+        raise ValueError(
+            f"{source.path}: was packed with {kinds[not recognized_only]}, this asks for {kinds[recognized_only]}; "
+            f"`{PACK_COMMAND}` packs them {'with' if recognized_only else 'without'} --recognized-only"
+        )
+    train, test = packed.train, packed.test
     if indices is not None:
-        sides = tuple(_drawn(sides, indices[name], name, notes) for name in ("train", "test"))
-    train, test = sides
+        train, test = (drawings_at(packed, indices[name]) for name in ("train", "test"))
+        for name, side in (("train", train), ("test", test)):
+            if missing := len(indices[name]) - len(side):
+                notes.append(f"{missing} of {len(indices[name])} {name} lines hold no drawing to use")
     if not len(train):
-        raise ValueError(f"{source.path or source.kind}: no drawing to train on, read {counts.describe()}")
+        raise ValueError(f"{source.path or source.kind}: no drawing to train on, read {packed.counts.describe()}")
     if not len(test):
         notes.append("no drawing to test on")
     return CategoryData(
-        source.category, train, test, source.kind, source.path, split, counts, source.identity, tuple(notes)
+        source.category, train, test, source.kind, source.path, split, packed.counts, source.identity, tuple(notes)
     )
 
 
@@ -398,7 +192,7 @@ class _Source:
     path: Path | None
     identity: str
     num_lines: int
-    shard: Shard | None = None
+    packed: PackedCategory | None = None
 
 
 def _chosen_folder(data_dir: str | Path | None, data_folder: Path) -> tuple[str, Path | None]:
@@ -410,14 +204,15 @@ def _chosen_folder(data_dir: str | Path | None, data_folder: Path) -> tuple[str,
 
 
 def _categories_in(kind: str, folder: Path) -> list[str]:
-    names = {path.stem for path in folder.glob("*.ndjson")} | {path.stem for path in folder.glob("*.npz")}
+    paths = [*folder.glob("*.ndjson"), *folder.glob("*.packed")]
+    names = {path.stem for path in paths if not NO_CATEGORY.fullmatch(path.stem)}
     if kind == "data":
         return sorted(names.union(CATEGORIES))
     where = f"{folder} ({'$QUICKDRAW_DIR' if kind == 'environment' else 'the data folder that was asked for'})"
     if not folder.is_dir():
         raise FileNotFoundError(f"{where}: no such folder")
     if not names:
-        raise FileNotFoundError(f"{where}: holds no <category>.ndjson, nor <category>.npz")
+        raise FileNotFoundError(f"{where}: holds no <category>.ndjson, nor <category>.packed from `{PACK_COMMAND}`")
     return sorted(names)
 
 
@@ -436,27 +231,26 @@ def _find_source(
         where = f"{folder}: no {quoted(f'{category}.ndjson')} there" if folder else "embedded drawings"
         raise FileNotFoundError(f"{where}: {error}") from None
     path = folder / f"{name}.ndjson" if folder is not None else None
-    if path is not None and not path.is_file() and path.with_suffix(".npz").is_file():
-        shard = read_shard(path.with_suffix(".npz"))
-        return _Source(name, kind, shard.path, shard.identity, shard.num_lines, shard)
+    if path is not None and not path.is_file() and path.with_suffix(".packed").is_dir():
+        path = path.with_suffix(".packed")
+        packed = load_packed(path)
+        return _Source(name, kind, path, packed.source, packed.num_lines, packed)
     if kind == "data" and path is not None and not path.is_file():
         kind, path = "embedded", None
         if base_url is not None:
             try:
-                kind, path = "download", download_category(name, data_folder, base_url=base_url)
+                kind, path = "download", official.download_category(name, data_folder, base_url=base_url)
             except OSError as error:
                 if split in ("official", "leak-free"):  # nothing else has these lines
                     raise
                 notes.append(f"no download: {error}")
     if path is None:
-        from drawings import embedded as embedded_drawings
-
-        return _Source(name, kind, None, file_identity(Path(embedded_drawings.__file__))[0], EMBEDDED_COUNT)
-    return _Source(name, kind, path, *file_identity(path))
+        return _Source(name, kind, None, f"{EMBEDDED_COUNT} embedded drawings", EMBEDDED_COUNT)
+    return _Source(name, kind, path, *official.file_identity(path))
 
 
 def _resolve_split(split: str, source: _Source, notes: list[str]) -> str:
-    facts = OFFICIAL.get(source.category)
+    facts = official.OFFICIAL.get(source.category)
     is_official = source.path is not None and facts is not None and source.num_lines == facts.num_drawings
     if split == "auto":
         split = "official" if is_official else "local"
@@ -472,152 +266,323 @@ def _resolve_split(split: str, source: _Source, notes: list[str]) -> str:
     return split
 
 
-def _drawn(sides: Sequence[PackedDrawings], lines: list[int], name: str, notes: list[str]) -> PackedDrawings:
-    """Return the drawings at the given lines of the file, repeated as drawn, noting those that were left out.
+# ------------------------------------------------------------------ read
 
-    Each side has its drawings in the file's order; a file's lines that no side has hold no drawing to use.
+
+def read_ndjson(path: str | Path, *, recognized_only: bool = False) -> tuple[PackedDrawings, LoadCounts]:
+    """Return the drawings of an ndjson file, packed in the file's order, and the counts of what was left out.
+
+    Each drawing may be simplified (strokes `[xs, ys]`) or raw (`[xs, ys, ts]`), which is simplified on the way in.
+    `recognized_only` keeps drawings whose `recognized` is true; those where it is null or absent are left out and
+    counted apart. Raises ValueError `FILE:LINE: ...`, lines from 1 as editors count, for a line that is no such
+    drawing.
     """
-    found = [_rows_of(side, lines) for side in sides]
-    place = np.concatenate([np.flatnonzero(rows >= 0) for rows in found])
-    if missing := len(lines) - len(place):
-        notes.append(f"{missing} of {len(lines)} {name} lines hold no drawing to use")
-    copies = [side.select(rows[rows >= 0]) for side, rows in zip(sides, found, strict=True)]
-    return joined(copies).select(np.argsort(place, kind="stable"))
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    tally: Counter[str] = Counter()
+    all_xs, all_ys = bytearray(), bytearray()
+    points_of_strokes, strokes_of_drawings, lines = array("q"), array("q"), array("q")
+    with open(path, "rb") as file:
+        for number, line in enumerate(_lines(file, path)):
+            xs, ys, lengths = _points_of(line, recognized_only, tally, f"{path}:{number + 1}")
+            if lengths:
+                all_xs += xs
+                all_ys += ys
+                points_of_strokes.extend(lengths)
+                strokes_of_drawings.append(len(lengths))
+                lines.append(number)
+    packed = PackedDrawings(
+        np.stack([np.frombuffer(values, dtype=np.uint8) for values in (all_xs, all_ys)], axis=1),
+        running_sums(points_of_strokes),
+        running_sums(strokes_of_drawings),
+        np.array(lines, dtype=np.int64),
+    )
+    return packed, LoadCounts(drawings=len(packed), **tally)
 
 
-def _rows_of(packed: PackedDrawings, lines: list[int]) -> npt.NDArray[np.int64]:
-    """Return which drawing each line of the file is, -1 where it is none of them."""
-    wanted = np.asarray(lines, dtype=np.int64)
-    if not len(packed):
-        return np.full(len(wanted), -1)
-    rows = np.minimum(np.searchsorted(packed.lines, wanted), len(packed) - 1)
-    return np.where(packed.lines[rows] == wanted, rows, -1)
+def word_of(path: str | Path) -> str:
+    """Return what the first line that is not blank says it shows, by the same parser as `read_ndjson`.
 
-
-def _cached_drawings(
-    folder: Path,
-    source: _Source,
-    split: str,
-    indices: dict[str, list[int]] | None,
-    recognized_only: bool,
-    notes: list[str],
-) -> tuple[Sequence[PackedDrawings], LoadCounts]:
-    """Return the drawings that a split needs, from the cache if that was made under the same conditions.
-
-    For the local split they are its two sides, else one, which has all lines that are wanted.
+    Raises ValueError `FILE:LINE: ...` where that line is not JSON or has no word.
     """
-    conditions: dict[str, Any] = {
-        "source": source.identity, "split": split, "recognized_only": recognized_only, "code": _code_identity(),
-    }  # fmt: skip
-    place = hashlib.sha256(f"{source.path} {split} {recognized_only}".encode()).hexdigest()[:8]
-    path = folder / f"{source.category}-{place}.npz"
-    if path.is_file():
+    number = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(_lines(file, path), start=1):
+            if line.strip():
+                record = _parsed(line, f"{path}:{number}")
+                if isinstance(record, dict) and isinstance(record.get("word"), str):
+                    return record["word"]
+                break
+    raise ValueError(f"{path}:{number}: has no text under the key 'word'; give --category")
+
+
+def _lines(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
+    """Yield the lines of a file without its byte order mark; none is so long that parsing it could fill the memory."""
+    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        file.seek(0)
+    for number, line in enumerate(iter(functools.partial(file.readline, MAX_LINE_BYTES + 1), b""), start=1):
+        if len(line) > MAX_LINE_BYTES:
+            raise ValueError(f"{path}:{number}: line is longer than {MAX_LINE_BYTES >> 20} MiB, the limit of a drawing")
+        if len(line) > MAX_LINE_LISTS and (lists := line.count(b"[") + line.count(b"{")) > MAX_LINE_LISTS:
+            raise ValueError(f"{path}:{number}: line has {lists:,} lists, the limit of a drawing is {MAX_LINE_LISTS:,}")
+        yield line
+
+
+def _points_of(
+    line: bytes, recognized_only: bool, tally: Counter[str], where: str
+) -> tuple[bytes | bytearray, bytes | bytearray, list[int]]:
+    """Return x and y of all points of a line's drawing, a byte each, and how many of them each stroke has.
+
+    They are none where the line is left out, which is counted. Raises ValueError for a line that is no drawing.
+    """
+    if not line.strip():
+        tally["blank_lines"] += 1
+        return b"", b"", []
+    record = _parsed(line, where)
+    if recognized_only and isinstance(record, dict) and (known := record.get("recognized")) is not True:
+        tally["unrecognized" if known is False else "unknown_recognition"] += 1
+        return b"", b"", []
+    strokes = _checked_strokes(record, where)
+    kept = [stroke for stroke in strokes if stroke[0]]
+    tally["empty_strokes"] += len(strokes) - len(kept)
+    if not kept:
+        tally["empty_drawings"] += 1
+        return b"", b"", []
+    lengths = [len(stroke[0]) for stroke in kept]
+    if len(kept) > MAX_STROKES or sum(lengths) > MAX_POINTS:
+        kept, lengths = _cut(kept, lengths, tally)
+    is_raw = len(kept[0]) == 3
+    if not is_raw:
+        xs: list[Any] = []
+        ys: list[Any] = []
+        for stroke in kept:
+            xs += stroke[0]
+            ys += stroke[1]
+        # bytearray() refuses what is not a whole number in 0..255, and takes half the time of bytes()
+        with suppress(ValueError, TypeError):
+            return bytearray(xs), bytearray(ys), lengths
+    arrays = [np.array(stroke[:2], dtype=np.float64).T for stroke in kept]
+    if is_raw:
+        tally["raw_drawings"] += 1
         try:
-            sides, text = load_packed(path)
-            found = json.loads(text)
-            counts = _checked_counts(path, found.pop("counts"), sides, 2 if indices is None else 1)
-            changed = [name for name in conditions if found.get(name) != conditions[name]]
-            if not changed:
-                return sides, counts
-            notes.append(f"cache rebuilt: another {' and '.join(changed)}")
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            notes.append(f"cache rebuilt: {error}")
-    if source.path is None:
-        from drawings.embedded import embedded_drawings
+            found = simplify_drawing(arrays)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    else:  # 7.0 is a whole number too
+        found = [official_stroke(stroke, f"{where}: stroke {index}") for index, stroke in enumerate(arrays)]
+    points = np.concatenate(found)
+    return points[:, 0].tobytes(), points[:, 1].tobytes(), [len(stroke) for stroke in found]
 
+
+def _parsed(line: bytes, where: str) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError as error:
+        kind = "HTML or XML" if line.lstrip().startswith(b"<") else f"not JSON ({error})"
+        raise ValueError(f"{where}: {'gzip, unpack it first' if line.startswith(bytes([31, 139])) else kind}") from None
+
+
+def _checked_strokes(record: Any, where: str) -> list[list[list[float]]]:
+    """Return what a record has under 'drawing': lists of two or three lists of numbers, of one length in a stroke."""
+    strokes = record.get("drawing") if isinstance(record, dict) else None
+    if not isinstance(strokes, list):
+        raise ValueError(f"{where}: not a Quick, Draw! drawing, has no list under the key 'drawing'")
+    for index, stroke in enumerate(strokes):
+        if type(stroke) is not list or len(stroke) not in (2, 3) or len(stroke) != len(strokes[0]):
+            raise ValueError(f"{where}: stroke {index} is not [xs, ys] nor [xs, ys, ts], or unlike stroke 0")
+        for values in stroke:
+            if type(values) is not list:
+                raise ValueError(f"{where}: stroke {index} holds something that is not a list")
+        if len(stroke[0]) != len(stroke[1]) or len(stroke[0]) != len(stroke[-1]):
+            raise ValueError(f"{where}: stroke {index} has lists of unequal length {[len(v) for v in stroke]}")
+        for values in stroke:
+            if not NUMBERS.issuperset(map(type, values)):  # to Python true is a kind of 1
+                odd = next(value for value in values if type(value) not in NUMBERS)
+                shown = f"a {type(odd).__name__}" if isinstance(odd, (list, dict)) else f"{odd!r:.40}"
+                raise ValueError(f"{where}: stroke {index} holds {shown}, must be a number")
+    return strokes
+
+
+def _cut(
+    strokes: list[list[list[float]]], lengths: list[int], tally: Counter[str]
+) -> tuple[list[list[list[float]]], list[int]]:
+    """Return the strokes within MAX_STROKES and MAX_POINTS and their lengths, counting what is cut off."""
+    ends = list(accumulate(lengths))
+    num_kept = min(len(strokes), MAX_STROKES, 1 + bisect_left(ends, MAX_POINTS))
+    surplus = max(ends[num_kept - 1] - MAX_POINTS, 0)
+    kept = strokes[:num_kept]
+    kept[-1] = [values[: len(values) - surplus] for values in kept[-1]]
+    cut_points = ends[-1] - ends[num_kept - 1] + surplus
+    tally.update(cut_drawings=1, cut_strokes=len(strokes) - num_kept, cut_points=cut_points)
+    return kept, [len(stroke[0]) for stroke in kept]
+
+
+# ------------------------------------------------------------------ pack
+
+
+def _packed_from(source: _Source, recognized_only: bool) -> PackedCategory:
+    if source.path is None:
         packed = PackedDrawings.from_drawings(embedded_drawings(source.category, EMBEDDED_COUNT))
         counts = LoadCounts(drawings=len(packed))
     else:
-        wanted = None if indices is None else indices["train"] + indices["test"]
-        packed, counts = read_ndjson(source.path, wanted_lines=wanted, recognized_only=recognized_only)
-    sides = [*local_sides(packed)] if indices is None else [packed]
+        packed, counts = read_ndjson(source.path, recognized_only=recognized_only)
+    return PackedCategory(*local_sides(packed), counts, source.identity, source.num_lines, recognized_only)
+
+
+def _cached(folder: Path, source: _Source, recognized_only: bool, notes: list[str]) -> PackedCategory:
+    """Return the packed drawings of a source, from the cache if that was made from the same file."""
+    place = hashlib.sha256(f"{source.path} {recognized_only}".encode()).hexdigest()[:8]
+    path = folder / f"{source.category}-{place}.packed"
+    if path.is_dir():
+        try:
+            packed = load_packed(path, whole=True)
+            if (packed.source, packed.recognized_only) == (source.identity, recognized_only):
+                return packed
+            notes.append("cache rebuilt: another source")
+        except ValueError as error:
+            notes.append(f"cache rebuilt: {error}")
+    packed = _packed_from(source, recognized_only)
     try:
-        remove_leftovers(folder, older_than=ABANDONED_SECONDS)
-        with atomic_file(path) as file:
-            save_packed(file, sides, json.dumps({**conditions, "counts": dataclasses.asdict(counts)}))
-    except OSError as error:
+        remove_leftovers(folder, older_than=official.ABANDONED_SECONDS)
+        save_packed(path, packed)
+    except (OSError, ValueError) as error:
         notes.append(f"not cached: {error}")
-    return sides, counts
+    return packed
 
 
-def _checked_counts(path: Path, counts: dict[str, Any], sides: Sequence[PackedDrawings], num_sides: int) -> LoadCounts:
-    """Return the counts that a file of packed drawings holds, raising ValueError where they cannot be its own."""
-    num_drawings = sum(map(len, sides))
-    wrong = any(type(count) is not int or count < 0 for count in counts.values()) or counts["drawings"] != num_drawings
-    if wrong or len(sides) != num_sides:
-        raise ValueError(f"{path}: damaged (its counts are not of its {num_drawings} drawings)")
-    return LoadCounts(**counts)
+def pack_category(source: Path, folder: Path, recognized_only: bool) -> tuple[LoadCounts, bool]:
+    """Pack one ndjson file unless that is done already, and return its counts and whether it was packed now."""
+    given = _Source(source.stem, "pack", source, *official.file_identity(source))
+    with suppress(ValueError):  # what is not there or damaged is made again
+        there = load_packed(folder)
+        if (there.source, there.recognized_only) == (given.identity, recognized_only):
+            return there.counts, False
+    packed = _packed_from(given, recognized_only)
+    save_packed(folder, packed)
+    return packed.counts, True
 
 
-@dataclass(frozen=True)
-class Shard:
-    """Holds all drawings of one ndjson file, mapped into memory where they lie, and what has to be known of that file.
+def _end_with_the_first() -> None:
+    """Let Ctrl-C be the first process's affair, and end this one with it, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    first = multiprocessing.parent_process()
+    assert first is not None
 
-    It stands alone: the local split is in its two sides, and the official one takes its line numbers from there.
+    def wait() -> None:
+        first.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+# ------------------------------------------------------------------ write
+
+
+def write_ndjson(path: str | Path, drawings: Iterable[Sequence[npt.ArrayLike]], *, word: str) -> None:
+    """Write drawings in the official simplified form, one JSON object a line; all or nothing.
+
+    Tools for the dataset want every field and its type, so what a generated drawing does not have is given as its
+    plainest true value: no country (ZZ), the epoch, and not recognized, for the game's recogniser never saw it.
+    Raises ValueError for anything but whole coordinates 0..255; `path` is then as it was.
     """
-
-    path: Path
-    sides: Sequence[PackedDrawings]  # train and test of the local split
-    counts: LoadCounts
-    identity: str  # git blob id of the ndjson file
-    num_lines: int
-    recognized_only: bool
-    code: str
-
-    def is_of(self, identity: str, recognized_only: bool) -> bool:
-        """Tell whether today's code would make the same shard of a file with that git blob id."""
-        return (self.identity, self.recognized_only, self.code) == (identity, recognized_only, _code_identity())
-
-
-def write_shard(path: Path, source: Path, *, recognized_only: bool = False) -> LoadCounts:
-    """Pack the drawings of the ndjson file `source` into the shard `path`, all or nothing, and return their counts.
-
-    Raises what `read_ndjson` and ``atomic_files.atomic_file`` raise.
-    """
-    identity, num_lines = file_identity(source)
-    packed, counts = read_ndjson(source, recognized_only=recognized_only)
-    conditions = {
-        "source": identity, "num_lines": num_lines, "recognized_only": recognized_only, "code": _code_identity(),
-        "counts": dataclasses.asdict(counts),
-    }  # fmt: skip
     with atomic_file(path) as file:
-        save_packed(file, local_sides(packed), json.dumps(conditions))
+        for index, drawing in enumerate(drawings):
+            if not len(drawing):
+                raise ValueError(f"{path}: drawing {index} has no stroke")
+            strokes = [official_stroke(s, f"{path}: drawing {index}, stroke {j}") for j, s in enumerate(drawing)]
+            record = {
+                "word": word,
+                "countrycode": "ZZ",
+                "timestamp": "1970-01-01 00:00:00.00000 UTC",
+                "recognized": False,
+                "key_id": f"{index:016d}",
+                "drawing": [stroke.T.tolist() for stroke in strokes],
+            }
+            file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+
+
+# ------------------------------------------------------------------ the rare commands
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line parser."""
+    parser = script_parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="splits | pack")
+    splits = commands.add_parser("splits", help="write the official splits, or check them", allow_abbrev=False)
+    splits.add_argument("--out", type=Path, default=SPLIT_FOLDER, help="folder of the split files (default subset)")
+    splits.add_argument("--check", action="store_true", help="only compare the files there with the official splits")
+    pack = commands.add_parser("pack", help="make of each ndjson file a folder that is mapped, not parsed",
+                               allow_abbrev=False)  # fmt: skip
+    pack.add_argument("--data-dir", type=Path, required=True, help="folder of <category>.ndjson files")
+    pack.add_argument("--out", type=Path, required=True, help="folder for the <category>.packed, another one")
+    pack.add_argument("--categories", default="all", help="names with commas, or 'all' (default)")
+    pack.add_argument("--processes", type=int, default=1, help="categories packed at once (default 1)")
+    pack.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
+                      help="pack recognized drawings only")  # fmt: skip
+    for command in (splits, pack):
+        command.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Do what the command line says; return by category the sizes of its lists (splits) or its counts (pack)."""
+    arguments = build_parser().parse_args(argv)
+    return run_splits(arguments) if arguments.command == "splits" else run_pack(arguments)
+
+
+def run_splits(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
+    """Write or check the split files of cat, bus and rabbit, and return the sizes of their lists."""
+    sizes = {}
+    for category, facts in official.OFFICIAL.items():
+        sizes[category] = size = official.write_split(arguments.out, category, check=arguments.check)
+        print(
+            f"{category}: {size['train']:,} train lines ({size['train_unique']:,} different), {size['test']:,} test "
+            f"lines ({size['test_unique']:,} different, {size['test_leak_free']:,} of them not in train) of "
+            f"{facts.num_drawings:,}; git blob id {facts.split_blob}"
+        )
+    return sizes
+
+
+def run_pack(arguments: argparse.Namespace) -> dict[str, LoadCounts]:
+    """Pack what the command line says and return the counts of every category.
+
+    What is there and was made from the same file stays, so that after Ctrl-C the same command goes on: then, or where
+    one fails, those that are being packed are finished and no other is begun.
+    """
+    if not 1 <= arguments.processes <= MAX_PROCESSES:
+        raise ValueError(f"--processes is {arguments.processes}, must lie in 1 ... {MAX_PROCESSES}")
+    names = category_list(arguments.categories, arguments.data_dir)
+    sources = [arguments.data_dir / f"{name}.ndjson" for name in names]
+    for source in sources:
+        if not source.is_file():
+            raise FileNotFoundError(f"{source}: no such file; what is packed is <category>.ndjson")
+    if arguments.out.resolve() == arguments.data_dir.resolve():
+        raise ValueError(f"{arguments.out}: is the folder that is read; choose another --out")
+    check_folder(arguments.out)
+    done: dict[str, tuple[LoadCounts, bool]] = {}
+    with locked_folder(arguments.out):
+        executor = ProcessPoolExecutor(
+            min(arguments.processes, len(sources)), multiprocessing.get_context("spawn"), _end_with_the_first
+        )
+        try:
+            jobs = {}
+            for source in sorted(sources, key=lambda source: source.stat().st_size, reverse=True):
+                folder = arguments.out / f"{source.stem}.packed"
+                jobs[executor.submit(pack_category, source, folder, arguments.recognized_only)] = source.stem
+            for job in tqdm(as_completed(jobs), total=len(jobs), desc="pack", unit="category", disable=None):
+                done[jobs[job]] = job.result()
+        finally:
+            executor.shutdown(cancel_futures=True)
+    counts = {name: done[name][0] for name in sorted(done)}
+    made = sum(is_new for _, is_new in done.values())
+    total = LoadCounts(*(sum(column) for column in zip(*map(dataclasses.astuple, counts.values()), strict=True)))
+    losses = total.describe_losses()
+    print(
+        f"packed {made} categories into {arguments.out}, {len(done) - made} were there: {total.drawings:,} drawings "
+        "in all" + (f"; left out or cut: {losses}" if losses else "")
+    )
     return counts
 
 
-def read_shard(path: Path) -> Shard:
-    """Return a shard, its drawings mapped: nothing is copied, and of all that it holds only offsets are looked at.
-
-    Raises ValueError, one line with the file, for what is damaged or no shard; see ``load_packed`` for what a mapped
-    file cannot tell.
-    """
-    sides, text = load_packed(path, mapped=True)
-    try:
-        facts = json.loads(text)
-        counts = _checked_counts(path, facts["counts"], sides, 2)
-        names = {"source": str, "num_lines": int, "recognized_only": bool, "code": str}
-        if wrong := [name for name, kind in names.items() if type(facts[name]) is not kind]:
-            raise ValueError(f"{wrong[0]} is {shown(facts[wrong[0]])}")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: no shard of drawings ({reason:.200}); pack_drawings.py writes them") from None
-    return Shard(path, sides, counts, facts["source"], facts["num_lines"], facts["recognized_only"], facts["code"])
-
-
-def _refuse_other_shard(shard: Shard, recognized_only: bool, notes: list[str]) -> None:
-    """Raise ValueError where a shard has other drawings than are asked for, and note it where other code made it."""
-    if shard.recognized_only != recognized_only:
-        kinds = {False: "all drawings", True: "recognized drawings only"}
-        raise ValueError(
-            f"{shard.path}: was packed with {kinds[shard.recognized_only]}, this asks for {kinds[recognized_only]}; "
-            f"pack_drawings.py packs them {'with' if recognized_only else 'without'} --recognized-only"
-        )
-    if shard.code != _code_identity():
-        notes.append("packed by other code")
-
-
-@functools.cache
-def _code_identity() -> str:
-    """Return a hash of the code that makes the cached arrays, so that no cache outlives a change of it."""
-    modules = ("dataset_utils.py", "drawings/packed.py", "drawings/simplify.py")
-    return hashlib.sha256(b"".join((PROJECT / name).read_bytes() for name in modules)).hexdigest()
+if __name__ == "__main__":
+    run_script(main, "fewer --processes")

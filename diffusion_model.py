@@ -11,26 +11,34 @@ context enter through adaptive layer norm (Peebles and Xie 2023, DiT, arXiv:2212
 stroke itself is a query to the strokes before it, layer by layer, so that a whisker can look for the face it must
 touch. In training one pass of the transformer serves every stroke of a drawing (teacher forcing); in sampling keys
 and values are cached and only the small denoiser runs per diffusion step.
+
+A weights file is a safetensors file for sharing: the model in bfloat16 and the whitening of its tokens, with all that
+rebuilds them in the header. It is checked against the shapes of a model without numbers before any is read.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from config import ModelConfig
+from config import CHECKPOINTS, ModelConfig, config_from_dict
+from plumbing.tensor_files import TYPES, Header, read_header, write_tensors
+from stroke_tokens import Whitening
 
 
 def sinusoidal_embedding(num_timesteps: int, width: int) -> Tensor:
     """Return the sinusoidal embedding of every time, float32 (T, width) (Vaswani et al. 2017, sec. 3.5)."""
-    frequency = torch.exp(-math.log(10_000.0) * torch.arange(width // 2) / (width // 2))
-    angle = torch.arange(num_timesteps)[:, None] * frequency
+    # on the CPU also where a model without numbers is built, for no file brings it
+    frequency = torch.exp(-math.log(10_000.0) * torch.arange(width // 2, device="cpu") / (width // 2))
+    angle = torch.arange(num_timesteps, device="cpu")[:, None] * frequency
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
@@ -103,32 +111,25 @@ class HistoryBlock(nn.Module):
 
 
 class DenoiserBlock(nn.Module):
-    """One layer of the denoiser: the noisy strokes attend to the history, then an MLP; both adaLN-modulated.
-
-    Without `attention`, to compare with, the first part is an MLP too: it costs as much, and the strokes so far are
-    known to it by the modulation alone, as in Li et al. 2024.
-    """
+    """One layer of the denoiser: the noisy strokes attend to the history, then an MLP; both adaLN-modulated."""
 
     neutral: Tensor
 
-    def __init__(self, width: int, num_heads: int, attention: bool) -> None:
+    def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
-        self.num_heads, self.attention = num_heads, attention
+        self.num_heads = num_heads
         self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
-        if attention:
-            self.key_value = nn.Linear(width, 2 * width)
+        self.key_value = nn.Linear(width, 2 * width)
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.offset = nn.Parameter(torch.zeros(6 * width))
-        neutral = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 1.0]).repeat_interleave(width)  # what changes nothing
+        neutral = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 1.0], device="cpu").repeat_interleave(width)  # changes nothing
         self.register_buffer("neutral", neutral, persistent=False)
         for layer in (self.out, self.down):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values (..., W) of contexts (..., W); empty ones without attention."""
-        if not self.attention:
-            return context[..., :0], context[..., :0]
+        """Return keys and values (..., W) of contexts (..., W)."""
         k, v = self.key_value(context).chunk(2, dim=-1)
         return k, v
 
@@ -152,8 +153,6 @@ class DenoiserBlock(nn.Module):
         return torch.addcmul(x, gate2, self.down(F.gelu(hidden, approximate="tanh")))
 
     def _found(self, query: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
-        if not self.attention:
-            return F.gelu(query)
         if mask is None:
             return attend_once(query, *keys_values)
         return attend(_heads(query, self.num_heads), *keys_values, mask)
@@ -188,6 +187,8 @@ class StrokeDiffusionModel(nn.Module):
     """
 
     time_table: Tensor
+    denoiser_block = DenoiserBlock
+    """What the denoiser's layers are made of; who compares with another kind puts it here."""
 
     def __init__(self, config: ModelConfig, num_categories: int, num_timesteps: int = 1000) -> None:
         super().__init__()
@@ -206,8 +207,7 @@ class StrokeDiffusionModel(nn.Module):
         self.stop = nn.Linear(width, 1)
 
         self.read_noisy = nn.Linear(self.token_dim, width)
-        attention = config.denoiser == "attention"
-        layers = [DenoiserBlock(width, config.num_heads, attention) for _ in range(config.denoiser_layers)]
+        layers = [self.denoiser_block(width, config.num_heads) for _ in range(config.denoiser_layers)]
         self.denoiser = nn.ModuleList(layers)
         self.register_buffer("time_table", sinusoidal_embedding(num_timesteps, width), persistent=False)
         self.time_hidden = nn.Linear(width, width)
@@ -244,11 +244,7 @@ class StrokeDiffusionModel(nn.Module):
         x = self._read_history(tokens, category, affine)
         for block in self.history:
             x, _ = block(x)
-        return self._told_category(self.history_norm(x), category)
-
-    def _told_category(self, context: Tensor, category: Tensor) -> Tensor:
-        """Return contexts (B, L, W) with the category once more, where the denoiser is to be told it directly."""
-        return context + self.category(category)[:, None] if self.config.denoiser_category == "direct" else context
+        return cast(Tensor, self.history_norm(x))
 
     def stop_logits(self, context: Tensor) -> Tensor:
         """Return the logit (...) that the drawing ends here, from contexts (..., W)."""
@@ -293,7 +289,7 @@ class StrokeDiffusionModel(nn.Module):
         for block in self.history:
             x, keys_values = block(x)
             history.append(_cache(keys_values, heads))
-        context = self._told_category(self.history_norm(x), category)
+        context = self.history_norm(x)
         denoiser = [_cache(block.keys_values(context), heads) for block in self._denoiser_blocks()]
         return self._state(context[:, -1], history, denoiser)
 
@@ -303,9 +299,9 @@ class StrokeDiffusionModel(nn.Module):
         if length > self.config.max_strokes:
             raise ValueError(f"a drawing has at most {self.config.max_strokes} strokes")
         x = self.read_stroke(token) + self.category(category) + self.position[length]
-        return self.extend(x, category, state.history, state.denoiser)
+        return self.extend(x, state.history, state.denoiser)
 
-    def extend(self, x: Tensor, category: Tensor, history: list[Cache], denoiser: list[Cache]) -> HistoryState:
+    def extend(self, x: Tensor, history: list[Cache], denoiser: list[Cache]) -> HistoryState:
         """Return the state after one more input `x` (B, W) of the transformer, given the caches of those before it.
 
         With empty caches and the category as `x` that is what ``start`` returns for a drawing without strokes.
@@ -314,7 +310,7 @@ class StrokeDiffusionModel(nn.Module):
         for block, cache in zip(self._history_blocks(), history, strict=True):
             x, more = block.extend(x, cache)
             longer.append(more)
-        context = self._told_category(self.history_norm(x)[:, None], category)[:, 0]
+        context = self.history_norm(x)
         blocks = zip(self._denoiser_blocks(), denoiser, strict=True)
         return self._state(context, longer, [_longer(cache, block.keys_values(context)) for block, cache in blocks])
 
@@ -331,3 +327,150 @@ class StrokeDiffusionModel(nn.Module):
         for block, by_time, cache in zip(self._denoiser_blocks(), time_modulation, state.denoiser, strict=True):
             x = block(x, state.modulation + by_time, cache, None)
         return self.write_noise(F.layer_norm(x, x.shape[-1:]))
+
+
+# ------------------------------------------------------------------ weights files
+
+FORMAT = "stroke-diffusion-1"
+MAX_PARAMETERS = 500_000_000
+MAX_GUIDANCE = 20
+RETIRED = {"spacing": "fitted", "whitening": "components", "denoiser": "attention",
+           "denoiser_category": "through-history"}  # fmt: skip
+"""Settings that older weights files name, with the one value of each that there is a model for."""
+
+
+@dataclass
+class TrainedModel:
+    """A model with all it takes to draw: whitening, the category names it knows, and the conditions of its making."""
+
+    model: StrokeDiffusionModel
+    whitening: Whitening
+    categories: tuple[str, ...]
+    conditions: dict[str, Any]
+    guide: TrainedModel | None = None
+    """A weaker model, which autoguidance compares with in sampling."""
+    path: Path | None = None
+    """The weights file that it came from, if from one, and that file's sha256."""
+    sha256: str = ""
+
+    @property
+    def file(self) -> str:
+        """The name of the weights file, "" where there is none."""
+        return self.path.name if self.path else ""
+
+    @property
+    def guidance(self) -> float:
+        """The strength of guidance in sampling that the checkpoint was tuned for, 1 (none) where it was not."""
+        return float(self.conditions.get("sampling", {}).get("guidance", 1.0))
+
+    def category_id(self, category: str) -> int:
+        """Return the index of `category`, raising ValueError with those the model was trained on."""
+        trained = self.conditions.get("trained_on", self.categories)
+        if category not in trained or category not in self.categories:
+            shown = ", ".join(trained[:10]) + (" ..." if len(trained) > 10 else "")
+            where = f"{self.file}: " if self.file else ""
+            raise ValueError(f"{where}this checkpoint draws {shown}, not '{category}'")
+        return self.categories.index(category)
+
+
+def save_weights(path: Path, trained: TrainedModel, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write a shareable safetensors file: the model in `dtype`, the whitening in float32, settings in the header."""
+    tensors = {f"model.{name}": tensor.to(dtype) for name, tensor in trained.model.state_dict().items()}
+    tensors |= {f"whitening.{name}": getattr(trained.whitening, name) for name in ("mean", "basis", "scale")}
+    metadata = {
+        "format": FORMAT,
+        "model": json.dumps(asdict(trained.model.config)),
+        "categories": json.dumps(list(trained.categories)),
+        "conditions": json.dumps(trained.conditions),
+    }
+    write_tensors(path, tensors, metadata)
+
+
+def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
+    """Return the model of a weights file, float32, in evaluation mode, on `device`.
+
+    Raises FileNotFoundError, or ValueError naming the file and the first thing that is wrong with it: not
+    safetensors, damaged, of another program, of other shapes than its settings say, or with numbers not finite.
+    """
+    header = read_header(path, "checkpoint")
+    config, categories, conditions = _settings(header)
+    with torch.device("meta"):  # shapes without numbers: nothing is allocated that the file does not bring
+        model = StrokeDiffusionModel(config, len(categories))
+    dim = model.token_dim
+    wanted = {f"model.{name}": tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wanted |= {"whitening.mean": (dim,), "whitening.basis": (dim, dim), "whitening.scale": (dim,)}
+    total = sum(map(math.prod, wanted.values()))
+    if total > MAX_PARAMETERS:
+        raise ValueError(f"{path}: declares {total:,} parameters, the limit is {MAX_PARAMETERS:,}")
+    for name in sorted(wanted.keys() | header.shapes.keys()):
+        if header.shapes.get(name) != wanted.get(name):
+            found = header.shapes.get(name)
+            raise ValueError(f"{path}: {name} has shape {found}, its settings say {wanted.get(name)}")
+        if header.types[name] not in TYPES.values():
+            raise ValueError(f"{path}: {name} is {header.types[name]}, must be {' or '.join(TYPES.values())}")
+    tensors = {name: tensor.float() for name, tensor in header.tensors().items()}
+    model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()}, assign=True)
+    whitening = Whitening(tensors["whitening.mean"], tensors["whitening.basis"], tensors["whitening.scale"])
+    return TrainedModel(
+        model.to(device).eval(), whitening.to(device), categories, conditions, path=path, sha256=header.sha256
+    )
+
+
+def _settings(header: Header) -> tuple[ModelConfig, tuple[str, ...], dict[str, Any]]:
+    """Return what a weights file declares: the form of its model, the category names it knows, how it was made.
+
+    Raises ValueError naming the file for what cannot be used.
+    """
+    path = header.path
+    if header.words.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a checkpoint of this program (format {header.words.get('format')!s:.40})")
+    model, categories, conditions = (header.value(key) for key in ("model", "categories", "conditions"))
+    for name, only in RETIRED.items():
+        if isinstance(model, dict) and (value := model.pop(name, only)) != only:
+            raise ValueError(f"{path}: {name} is {value!r:.40}, and there is no model but for {only!r} any more")
+    config = config_from_dict(ModelConfig, model, str(path))
+    if config.width % (2 * config.num_heads):
+        raise ValueError(f"{path}: width is {config.width}, must be a multiple of {2 * config.num_heads} (2 x heads)")
+    if not _are_names(categories) or not 1 <= len(categories) <= 10_000 or not isinstance(conditions, dict):
+        raise ValueError(f"{path}: its header lacks a list of 1 ... 10000 category names")
+    if not _are_names(trained := conditions.get("trained_on", [])):
+        raise ValueError(f"{path}: its header is damaged (trained_on: {trained!r:.80})")
+    _check_sampling(path, conditions.get("sampling", {"guidance": 1.0}))
+    return config, tuple(categories), conditions
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _check_sampling(path: Path, sampling: Any) -> None:
+    """Refuse what tune_sampling.py does not write as the strength of guidance and the guide."""
+    guide = sampling.get("guide") if isinstance(sampling, dict) else None
+    named = guide is None or (isinstance(guide, dict) and {type(guide.get(k)) for k in ("file", "sha256")} == {str})
+    if not isinstance(sampling, dict) or type(sampling.get("guidance")) not in (int, float) or not named:
+        raise ValueError(f"{path}: its header is damaged (sampling: {str(sampling)[:80]})")
+    if not 0 <= sampling["guidance"] <= MAX_GUIDANCE:
+        found = sampling["guidance"]
+        raise ValueError(f"{path}: its header is damaged (guidance {found}, must lie in 0 ... {MAX_GUIDANCE})")
+
+
+def load_with_guide(path: Path, device: str | torch.device = "cpu", guide: str = "tuned") -> TrainedModel:
+    """Return the model of a weights file as ``load_weights`` does, with a guide: the one that it was tuned with.
+
+    That lies beside the file, or among the shipped checkpoints. Another `guide` is a weights file, or "null" for none.
+    Raises FileNotFoundError where it is missing and ValueError where it is not the one of the tuning.
+    """
+    trained = load_weights(path, device)
+    tuned = trained.conditions.get("sampling", {}).get("guide") if guide == "tuned" else None
+    if tuned:
+        places = [folder / Path(tuned["file"]).name for folder in (path.parent, CHECKPOINTS)]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise FileNotFoundError(f"{places[0]}: is missing; {path.name} is drawn with it as its guide")
+        trained.guide = load_weights(found, device)
+        if trained.guide.sha256 != tuned["sha256"]:
+            wanted = tuned["sha256"][:12]
+            raise ValueError(f"{found}: is not the guide that {path.name} was tuned with, sha256 {wanted}")
+    elif guide not in ("tuned", "null"):
+        trained.guide = load_weights(Path(guide), device)
+    return trained

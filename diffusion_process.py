@@ -74,12 +74,6 @@ def eps_from_v(x_t: Tensor, v: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
     return noise * x_t + signal * v
 
 
-def eps_from_x0(x_t: Tensor, x0: Tensor, t: Tensor, alpha_bar: Tensor) -> Tensor:
-    """Return eps = (x_t - sqrt(alpha_bar) x0) / sqrt(1 - alpha_bar); alpha_bar < 1 always holds here."""
-    signal, noise = _at(alpha_bar, t, x_t)
-    return (x_t - signal * x0) / noise
-
-
 def sample_timesteps(shape: tuple[int, ...], num_timesteps: int, generator: torch.Generator) -> Tensor:
     """Return random training times, int64 of `shape`, logit-normal in (t + 1/2) / T.
 

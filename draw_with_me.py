@@ -10,35 +10,33 @@ machine can open the page.
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import re
-import socket
 import sys
 import threading
 import webbrowser
-from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from socketserver import TCPServer
+from socketserver import ThreadingTCPServer
 from typing import Any
-from urllib.parse import quote, unquote
 
-from plumbing.command_line import check_folder, run_script, script_parser
+from page.export import build_site
+from plumbing.command_line import run_script, script_parser
 
 SITE = Path(__file__).resolve().parent / "site"
 HOST, PORTS = "127.0.0.1", range(8000, 8100)  # the first of them that is free, where none is asked for
-TIMEOUT = 30.0  # seconds for which a client may be silent
-MAX_BODY = 64 * 1024  # bytes that a request may announce; no body is used
 LASTING = re.compile(r"\.[0-9a-f]{12}\.\w+$")  # a name that carries a hash: what it names never changes
 TYPES = {
-    ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".txt": "text/plain; charset=utf-8",
-    ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json",
-    ".webmanifest": "application/manifest+json", ".png": "image/png", ".svg": "image/svg+xml",
+    ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript",
+    ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json", ".onnx": "application/octet-stream",
 }  # fmt: skip
-"""By this table alone, for machines differ in what they say of an ending; all others are bytes."""
-SAFETY = {
+"""Machines differ in what they say of an ending, and a browser refuses a module that is called plain text."""
+HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -46,17 +44,15 @@ SAFETY = {
 }
 
 
-class PageServer(ThreadingHTTPServer):
+class PageServer(ThreadingTCPServer):
     """A server of this machine only, with a thread for each client."""
 
-    request_queue_size = 128  # clients that come at once
+    allow_reuse_address, daemon_threads, request_queue_size = True, True, 128
 
-    def server_bind(self) -> None:
-        """Take the port, without looking up the machine's name as HTTPServer does: that may take seconds."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = HOST, int(self.server_address[1])
-        hosts = [f"{name}:{self.server_port}" for name in (HOST, "localhost", "[::1]")]
-        self.hosts = {*hosts, *(host.removesuffix(":80") for host in hosts)}
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that has gone, and show every other error."""
@@ -65,72 +61,31 @@ class PageServer(ThreadingHTTPServer):
 
 
 class PageHandler(SimpleHTTPRequestHandler):
-    """Answers one request: a file of the folder, or an error."""
+    """Gives the files of a folder to whoever asks for them by the page's own address."""
 
     server: PageServer
-    timeout = TIMEOUT
+    timeout = 30.0  # seconds for which a client may be silent
+    extensions_map = TYPES
 
-    def parse_request(self) -> bool:
-        """Read the head of a request; tell whether it may be answered, having refused it otherwise."""
-        if not super().parse_request():
-            return False
-        if fault := self._fault():
-            self.send_error(*fault)
-            self._hear_out()
-        return fault is None
+    def send_head(self) -> Any:
+        """Begin the answer to GET and HEAD; another site that was made to lead here, or whose page asks, gets none."""
+        own = {f"{name}:{self.server.port}".removesuffix(":80") for name in (HOST, "localhost")}
+        asked = [*self.headers.get_all("Host", [""]), *self.headers.get_all("Origin", [])]
+        if any(address.strip().lower().removeprefix("http://") not in own for address in asked):
+            self.send_error(HTTPStatus.BAD_REQUEST, "This page answers to its own address only")
+            return None
+        return super().send_head()
 
-    def _fault(self) -> tuple[HTTPStatus, str] | None:
-        """Return what is wrong with a request, or None: the first line of defence is whom it says it asks."""
-        hosts, origins = self.headers.get_all("Host", []), self.headers.get_all("Origin", [])
-        if len(hosts) != 1 or hosts[0].strip().lower() not in self.server.hosts:
-            # the name of another site that was made to lead here, or none
-            return HTTPStatus.BAD_REQUEST, "This page is asked for by its own address only"
-        if any(origin.strip().lower().removeprefix("http://") not in self.server.hosts for origin in origins):
-            return HTTPStatus.BAD_REQUEST, "This page answers no other one"
-        lengths = self.headers.get_all("Content-Length", [])
-        if len(lengths) > 1 or not all(re.fullmatch("[0-9]+", length.strip()) for length in lengths):
-            return HTTPStatus.BAD_REQUEST, "Bad Content-Length"
-        if "Transfer-Encoding" in self.headers or any(len(length) > 9 or int(length) > MAX_BODY for length in lengths):
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request may have {MAX_BODY} bytes"
-        if self.command not in ("GET", "HEAD"):
-            return HTTPStatus.METHOD_NOT_ALLOWED, "This server only gives"
-        return None
-
-    def _hear_out(self) -> None:
-        """Read a little of what a refused client still sends: a connection closed before loses it the answer."""
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(1)
-            for _ in range(16):
-                if not self.rfile.read1(MAX_BODY // 16):
-                    break
-
-    def translate_path(self, path: str) -> str:
-        """Return the file of a URL, "" where there is none.
-
-        A file has one URL, that of its own path in the folder: whatever leads there or elsewhere by "..", links or odd
-        spelling is no file.
-        """
-        url = re.split("[?#]", path)[0]
-        url = "/index.html" if url == "/" else url
-        file = Path(self.directory, unquote(url[1:]))
-        with suppress(OSError, ValueError):  # elsewhere, with a NUL, too long
-            if file.is_file() and url == "/" + quote(file.resolve().relative_to(self.directory).as_posix()):
-                return str(file)
-        return ""
-
-    def guess_type(self, path: Any) -> str:
-        """Return the type of a file by its ending."""
-        return TYPES.get(Path(path).suffix, "application/octet-stream")
+    def list_directory(self, path: Any) -> None:
+        """Show no folder."""
+        self.send_error(HTTPStatus.NOT_FOUND)
 
     def send_response(self, code: int, message: str | None = None) -> None:
-        """Begin an answer, with the headers that all have."""
+        """Begin an answer with the headers that all have."""
         super().send_response(code, message)
         lasts = code in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED) and LASTING.search(self.path)
         self.send_header("Cache-Control", "public, max-age=31536000, immutable" if lasts else "no-cache")
-        if code == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        for name, value in SAFETY.items():
+        for name, value in HEADERS.items():
             self.send_header(name, value)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -153,14 +108,7 @@ def open_server(site: Path, port: int | None) -> PageServer:
 
 def prepare(site: Path) -> None:
     """Put the page together in a folder unless it is there as it should be, and say so."""
-    from page.folder import SITE_FILE, build_site, is_current
-
-    made = not is_current(site)
-    if made:
-        check_folder(site, "--site")
-        if any(site.iterdir()) and not (site / SITE_FILE).is_file():  # all that is in it would be removed
-            raise ValueError(f"{site}: holds other files than a page; choose another --site, or empty it")
-        build_site(site, print)
+    made = build_site(site)
     sizes = [path.stat().st_size for path in site.rglob("*") if path.is_file()]
     print(f"{'wrote' if made else 'current:'} {site}, {len(sizes)} files of {sum(sizes) / 1e6:.1f} MB in all")
 
@@ -187,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     with open_server(arguments.site, arguments.port) as server:
         prepare(arguments.site)
-        url = f"http://{HOST}:{server.server_port}/"
+        url = f"http://{HOST}:{server.port}/"
         print(f"{url} is open, Ctrl-C ends it", flush=True)
         if not arguments.no_browser:
             # a browser in the terminal would wait for the page while the page waits for it

@@ -1,68 +1,287 @@
-"""Score generated drawings against real ones, each figure beside the floor that real drawings reach.
+"""Score generated drawings against real ones: FID, KID, density, coverage and copies, each beside its baselines.
 
     python metrics.py score --generated drawings.ndjson                       # against the shipped reference
     python metrics.py score --generated drawings.ndjson --real real.ndjson --out scores.json
-    torchrun --nproc-per-node 2 metrics.py score --generated drawings.ndjson  # the same figures, by two processes
     python metrics.py official --real real.ndjson --generated drawings.ndjson # clean-fid's Inception FID and KID
     python metrics.py pictures --drawings drawings.ndjson --out folder        # PNGs in the official rendering
 
 `score` compares features of this project's own sketch network, all drawings rendered in one way, and the strokes
 themselves. Its figures compare with each other, not with figures of other renderings, networks or numbers of drawings.
+Features are (N, d) arrays, one row per drawing; every distance is computed in float64.
 """
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from config import NETWORK_PATH, REFERENCE_PATH, resolve_category
 from dataset_utils import read_ndjson, word_of
-from distances import (
-    MINIMUM_EXTRAPOLATION,
-    MINIMUM_FLOOR,
-    NEIGHBOURS,
-    density_and_coverage,
-    frechet_distance,
-    frechet_distance_at_infinity,
-    kernel_distance,
-    nearest_distances,
-    with_floor,
-)
-from plumbing.command_line import check_file, is_first_process, run_script, script_parser
-from plumbing.files import write_atomically
+from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
+from plumbing.files import refuse_overwriting, write_atomically
 from rendering import FEATURE_RENDERING
-from scoring import official as official_metrics
-from scoring.stroke_statistics import describe_strokes, stroke_distances
-from weights_header import network_categories, reference_categories
+from scoring import official
+from scoring.copies import stroke_copies
+from scoring.feature_network import LoadedNetwork, load_feature_network
+from scoring.reference import Reference, describe_drawings, load_reference, recognised, recognised_after, reference_of
+from scoring.stroke_statistics import DrawingStatistics, describe_strokes, statistic_distances, statistic_means
 
-if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
-    from plumbing.processes import Group
-    from scoring.feature_network import LoadedNetwork
-    from scoring.reference import Reference
-
+Array = NDArray[np.float64]
 Drawing = Sequence[NDArray[Any]]
-SUBSETS, FLOOR_SUBSETS = 100, 10
+SUBSETS, SPLIT_SUBSETS = 100, 10
 SUBSET_SIZE = 1000
-NUM_FEATURES = 256
-"""Numbers that the feature network makes of a drawing."""
+NUM_SPLITS = 10
+"""Random splits of the real drawings behind every real-vs-real baseline."""
+NEIGHBOURS = 5
+"""k of density and coverage, as Naeem et al. chose it."""
+EXTRAPOLATION_SIZES = 15
+MINIMUM_FLOOR = 8  # drawings a side
+MINIMUM_EXTRAPOLATION = 16
+ROW_CHUNK = 1024  # rows of a distance matrix at once: memory stays linear in the larger set
+
+
+def check_features(features_a: ArrayLike, features_b: ArrayLike) -> tuple[Array, Array]:
+    """Return two sets of features (N, d) and (M, d) as float64.
+
+    Raises ValueError unless both have at least 2 rows, the same d of at least 1, and finite numbers only.
+    """
+    a, b = np.asarray(features_a, np.float64), np.asarray(features_b, np.float64)
+    for features in (a, b):
+        if features.ndim != 2 or features.shape[1] < 1:
+            raise ValueError(f"features must be (N, d), got shape {features.shape}")
+        if len(features) < 2:
+            raise ValueError(f"{len(features)} drawings on one side, a distance needs at least 2")
+        if not np.isfinite(features).all():
+            raise ValueError("features hold NaN or infinity")
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"features of {a.shape[1]} and of {b.shape[1]} numbers cannot be compared")
+    if not np.ptp(np.concatenate([a, b]), axis=0).any():
+        raise ValueError("all features are the same: a network that sees no difference measures none")
+    return a, b
+
+
+# ------------------------------------------------------------------ Fréchet distance
+
+
+def frechet_distance(features_a: ArrayLike, features_b: ArrayLike) -> float:
+    """Return the Fréchet distance of Gaussians fitted to features (N, d) and (M, d), 0 or more.
+
+    |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))   (Heusel et al. 2017, eq. 6), covariances over N - 1.
+    With C_a = A'A and C_b = B'B the last trace is the sum of the singular values of A B'. No covariance is
+    squared and no matrix root taken, so that singular covariances (N <= d) need no special case.
+    """
+    a, b = check_features(features_a, features_b)
+    mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
+    root_a, root_b = ((x - x.mean(axis=0)) / np.sqrt(len(x) - 1) for x in (a, b))
+    # QR keeps A'A and makes A at most d x d
+    small_a, small_b = (np.asarray(np.linalg.qr(r, mode="r")) if len(r) > r.shape[1] else r for r in (root_a, root_b))
+    cross = np.linalg.svd(small_a @ small_b.T, full_matrices=False, compute_uv=False).sum()
+    spread = (root_a**2).sum() + (root_b**2).sum() - 2 * cross
+    return max(0.0, float(((mean_a - mean_b) ** 2).sum() + spread))
+
+
+def frechet_distance_at_infinity(features_a: ArrayLike, features_b: ArrayLike, seed: int = 0) -> float:
+    """Return the Fréchet distance extrapolated to infinitely many drawings on both sides; it may be negative.
+
+    The expected distance of n against n drawings is FID_inf + c / n + O(1 / n^2): a line through 15 sizes n, from
+    N / 4 to N = min(N, M) and even in 1 / n, is extrapolated to 1 / n = 0 (Chong and Forsyth 2020, sec. 3, who let only
+    one side grow). Below some 4 d drawings the curve still bends at N / 4, and the result is an upper bound at best;
+    its real-vs-real baseline says how far off it is. Raises ValueError below 16 drawings a side.
+    """
+    a, b = check_features(features_a, features_b)
+    largest = min(len(a), len(b))
+    if largest < MINIMUM_EXTRAPOLATION:
+        raise ValueError(f"{largest} drawings on one side, an extrapolation needs at least {MINIMUM_EXTRAPOLATION}")
+    rng = np.random.default_rng(seed)
+    sizes = np.unique(np.rint(1 / np.linspace(1 / largest, 4 / largest, EXTRAPOLATION_SIZES)).astype(int))
+    values = []
+    for n in sizes:
+        rows_a, rows_b = (rng.choice(len(x), n, replace=False) for x in (a, b))
+        values.append(frechet_distance(a[rows_a], b[rows_b]))
+    slope_and_limit = np.polyfit(1 / sizes, values, 1)
+    return float(slope_and_limit[1])
+
+
+# ------------------------------------------------------------------ kernel distance
+
+
+def polynomial_kernel(scaled_products: Array) -> Array:
+    """Return the kernel (x.y / d + 1)^3 of products x.y / d, of any shape (Bińkowski et al. 2018)."""
+    k: Array = scaled_products + 1
+    return k * k * k
+
+
+def squared_mmd(x: Array, y: Array) -> float:
+    """Return the unbiased squared MMD of features (N, d) and (M, d) under the kernel (x.y / d + 1)^3.
+
+    It may be negative. Source: Gretton et al. 2012, eq. 3; the kernel of Bińkowski et al. 2018.
+    """
+    return float(squared_mmd_of_subsets(x, y, np.ones((len(x), 1)), np.ones((len(y), 1)))[0])
+
+
+def squared_mmd_of_subsets(x: Array, y: Array, in_x: Array, in_y: Array) -> Array:
+    """Return ``squared_mmd`` of S pairs of subsets, (S,), which ones in `in_x` (N, S) and `in_y` (M, S) mark.
+
+    All subsets share the values of the kernel: computed once, and a sum over a subset is a product with its marks.
+    """
+    n, m = in_x.sum(axis=0), in_y.sum(axis=0)
+    within_x, within_y = (
+        _kernel_sums(a, a, chosen, chosen) - polynomial_kernel((a * a).sum(axis=1) / a.shape[1]) @ chosen
+        for a, chosen in ((x, in_x), (y, in_y))
+    )
+    across = _kernel_sums(x, y, in_x, in_y)
+    result: Array = within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * across / (n * m)
+    return result
+
+
+def _kernel_sums(x: Array, y: Array, in_x: Array, in_y: Array) -> Array:
+    """Return, of every subset (column of in_x and in_y), the sum of the kernel of all its rows of x with all of y."""
+    total = np.zeros(in_x.shape[1])
+    for start in range(0, len(x), ROW_CHUNK):
+        rows = slice(start, start + ROW_CHUNK)
+        total += (in_x[rows] * (polynomial_kernel(x[rows] @ y.T / x.shape[1]) @ in_y)).sum(axis=0)
+    return total
+
+
+def kernel_distance(
+    features_a: ArrayLike,
+    features_b: ArrayLike,
+    num_subsets: int = SUBSETS,
+    subset_size: int = SUBSET_SIZE,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return KID (mean, standard deviation over subsets) of features (N, d) and (M, d), unscaled.
+
+    Each subset holds min(subset_size, N, M) drawings of each side without repetition. Where that is all of
+    both sides, every subset is the same one: it is computed once and the deviation is 0.
+    """
+    a, b = check_features(features_a, features_b)
+    size = min(subset_size, len(a), len(b))
+    if size < 2 or num_subsets < 1:
+        raise ValueError(f"KID needs subsets of at least 2, and at least 1, got {subset_size} and {num_subsets}")
+    if size == len(a) == len(b):
+        return squared_mmd(a, b), 0.0
+    rng = np.random.default_rng(seed)
+    chosen = [[rng.choice(len(side), size, replace=False) for side in (a, b)] for _ in range(num_subsets)]
+    if _is_cheaper_whole(len(a), len(b), size, num_subsets, a.shape[1]):
+        in_a, in_b = np.zeros((len(a), num_subsets)), np.zeros((len(b), num_subsets))
+        for subset, (rows_a, rows_b) in enumerate(chosen):
+            in_a[rows_a, subset] = in_b[rows_b, subset] = 1
+        values = squared_mmd_of_subsets(a, b, in_a, in_b)
+    else:
+        values = np.array([squared_mmd(a[rows_a], b[rows_b]) for rows_a, rows_b in chosen])
+    return float(np.mean(values)), float(np.std(values))
+
+
+def _is_cheaper_whole(n: int, m: int, size: int, num_subsets: int, dim: int) -> bool:
+    """Tell whether one kernel of all drawings, read once a subset, takes fewer operations than one for each subset."""
+    return (n * n + n * m + m * m) * (dim + num_subsets) < 3 * num_subsets * size * size * dim
+
+
+# ------------------------------------------------------------------ neighbours
+
+
+def _squared_distances(a: Array, b: Array) -> Array:
+    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    return np.maximum(squares, 0.0)  # rounding can leave -1e-12
+
+
+def nearest_distances(features_a: ArrayLike, features_b: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
+    """Return, of every row of features_a (N, d), the distance to the nearest row of features_b, and its index, (N,)."""
+    a, b = check_features(features_a, features_b)
+    shift = b.mean(axis=0)  # near the origin the squares lose no digits
+    a, b = a - shift, b - shift
+    nearest = np.concatenate(
+        [_squared_distances(a[i : i + ROW_CHUNK], b).argmin(axis=1) for i in range(0, len(a), ROW_CHUNK)]
+    )
+    return np.linalg.norm(a - b[nearest], axis=1), nearest
+
+
+def density_and_coverage(
+    features_generated: ArrayLike, features_real: ArrayLike, k: int = NEIGHBOURS
+) -> tuple[float, float]:
+    """Return density and coverage of generated (M, d) by real features (N, d) (Naeem et al. 2020, eqs. 6 and 7).
+
+    Around each real drawing lies a ball that reaches to its k-th nearest real neighbour. Density is the number of
+    balls a generated drawing lies in, over k, on average: 1 where the sets are alike, 0 far from all real ones, and it
+    may pass 1. Coverage is the share of balls with a generated drawing in it: variety; alike
+    sets reach 1 - (N - 1) ... (N - k) / ((M + N - 1) ... (M + N - k)). Raises ValueError for N <= k.
+    """
+    generated, real = check_features(features_generated, features_real)
+    if not 1 <= k < len(real):
+        raise ValueError(f"k is {k}, must lie in 1 ... {len(real) - 1} for {len(real)} real drawings")
+    shift = real.mean(axis=0)
+    generated, real = generated - shift, real - shift
+    balls, covered = 0, 0
+    for start in range(0, len(real), ROW_CHUNK):
+        rows = slice(start, start + ROW_CHUNK)
+        among_real = _squared_distances(real[rows], real)
+        among_real[np.arange(len(among_real)), np.arange(start, start + len(among_real))] = np.inf  # not its own
+        radius = np.partition(among_real, k - 1, axis=1)[:, k - 1 : k]
+        inside = _squared_distances(real[rows], generated) < radius
+        balls += int(inside.sum())
+        covered += int(inside.any(axis=1).sum())
+    return balls / (k * len(generated)), covered / len(real)
+
+
+# ------------------------------------------------------------------ baselines
+
+
+def with_floor(
+    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None
+) -> dict[str, dict[str, Any]]:
+    """Return every figure of `measure(generated, real)` beside its baselines: real against real, shuffled strokes.
+
+    The sets are features or statistics, of which an array of indices takes rows.
+    `value` is at full size. `floor`, the real-vs-real baseline, is the figure of two disjoint random parts of the real
+    set, `at_floor_n` that of as many generated against as many real drawings, `floor_n` a side; both with `_std` over
+    NUM_SPLITS random splits. Compare these two: most figures change with N. KID does not, being unbiased: its baseline
+    is 0 but for chance, so that its deviation is what counts. With fewer than 8 drawings a side the baseline is None,
+    and so it is for a figure that `measure` leaves out at n. `independent_strokes`, where these are given, is the
+    shuffled-stroke baseline at full size.
+    """
+    n = min(len(generated), len(real) // 2)
+    values = measure(generated, real)
+    shuffled = measure(independent, real) if independent is not None else {}
+    result: dict[str, dict[str, Any]] = {
+        name: {"value": value, "floor_n": n}
+        | dict.fromkeys(("at_floor_n", "at_floor_n_std", "floor", "floor_std"))
+        | ({"independent_strokes": shuffled[name]} if shuffled else {})
+        for name, value in values.items()
+    }
+    if n < MINIMUM_FLOOR:
+        return result
+    rng = np.random.default_rng(seed)
+    floors, scores = [], []
+    for _ in range(NUM_SPLITS):
+        order = rng.permutation(len(real))
+        floors.append(measure(real[order[:n]], real[order[n : 2 * n]]))
+        scores.append(measure(generated[rng.permutation(len(generated))[:n]], real[order[:n]]))
+    for name, figures in result.items():
+        for key, found in (("at_floor_n", scores), ("floor", floors)):
+            if numbers := [figure[name] for figure in found if name in figure]:
+                figures |= {key: float(np.mean(numbers)), f"{key}_std": float(np.std(numbers))}
+    return result
+
+
+# ------------------------------------------------------------------ pictures and copies
 
 
 def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]:
     """Return FID, KID, FID at infinity, density and coverage of features (N, d) and (M, d), where N and M allow."""
     a, b = np.asarray(generated), np.asarray(real)
-    figures = {
-        "fid": frechet_distance(a, b),
-        "kid": kernel_distance(a, b, num_subsets=FLOOR_SUBSETS, subset_size=SUBSET_SIZE)[0],
-    }
+    figures = {"fid": frechet_distance(a, b), "kid": kernel_distance(a, b, SPLIT_SUBSETS)[0]}
     if min(len(a), len(b)) >= MINIMUM_EXTRAPOLATION:
         figures["fid_infinity"] = frechet_distance_at_infinity(a, b)
     if len(b) > NEIGHBOURS:
@@ -73,37 +292,31 @@ def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]
 def picture_scores(
     generated: NDArray[Any], real: NDArray[Any], independent: NDArray[Any], seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures of ``feature_distances`` with floors and ceilings; KID over 100 subsets, and as a share.
+    """Return the figures of ``feature_distances`` with their baselines; KID over 100 subsets, and normalised (`share`).
 
-    The share is KID over the KID of independent strokes: unlike KID it can be carried from one feature network to
-    another. It is None where independent strokes are not farther than real drawings.
+    Normalised KID is KID over the KID of the shuffled-stroke baseline: unlike KID it can be carried from one feature
+    network to another. It is None where shuffled strokes are no farther than real drawings.
     """
-    scores: dict[str, dict[str, Any]] = {
-        name: dict(figures)
-        for name, figures in with_floor(feature_distances, generated, real, seed, independent).items()
-    }
-    value, std = kernel_distance(generated, real, SUBSETS, SUBSET_SIZE, seed)
-    ceiling, _ = kernel_distance(independent, real, SUBSETS, SUBSET_SIZE, seed)
+    scores = with_floor(feature_distances, generated, real, seed, independent)
+    value, std = kernel_distance(generated, real, seed=seed)
+    shuffled, _ = kernel_distance(independent, real, seed=seed)
     size = min(SUBSET_SIZE, len(generated), len(real))
     scores["kid"] |= {"value": value, "std": std, "num_subsets": SUBSETS, "subset_size": size}
-    scores["kid"] |= {"independent_strokes": ceiling, "share": value / ceiling if ceiling > 0 else None}
+    scores["kid"] |= {"independent_strokes": shuffled, "share": value / shuffled if shuffled > 0 else None}
     return scores
 
 
 def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
     """Return the shares of drawings, logits (N, C), whose best or best five classes hold `category`."""
-    from scoring.reference import recognised
-
-    shares = {f"top{k}": recognised(np.asarray(logits), classes, category, k).mean() for k in (1, 5)}
-    return {name: float(share) for name, share in shares.items()}
+    return {f"top{k}": float(recognised(np.asarray(logits), classes, category, k).mean()) for k in (1, 5)}
 
 
 def memorisation(generated: ArrayLike, real: ArrayLike, training: ArrayLike) -> dict[str, float | int | None]:
     """Return how near generated drawings come to training drawings, beside real drawings; features (N, d) each.
 
     Medians of the distance to the nearest training drawing, and their `ratio`: far below 1 means copies. A model may
-    copy now and then and keep its median, so `nearer_than_real` is the share of generated drawings that are nearer
-    than the nearest hundredth of real ones: 0.01 where nothing is copied.
+    copy now and then and keep its median, so `nearer_than_real` is the share of generated drawings that are nearer than
+    the nearest hundredth of real ones: 0.01 where no picture is copied. Copied strokes can pass: see `stroke_copies`.
     """
     ours, _ = nearest_distances(generated, training)
     theirs, _ = nearest_distances(real, training)
@@ -127,6 +340,9 @@ def closest_pairs(generated: ArrayLike, training: ArrayLike, count: int) -> list
     return [(int(i), int(nearest[i]), float(distances[i])) for i in order]
 
 
+# ------------------------------------------------------------------ whole scores
+
+
 def score_drawings(
     generated: Sequence[Drawing],
     real: Sequence[Drawing] | None,
@@ -135,52 +351,29 @@ def score_drawings(
     training: Sequence[Drawing] | None = None,
     source: str = "real drawings as strokes",
     seed: int = 0,
-    network_path: Path = NETWORK_PATH,
-    reference_path: Path = REFERENCE_PATH,
-    group: Group | None = None,
 ) -> dict[str, Any]:
-    """Return every figure of generated drawings, with its floor and conditions, as a plain dict for JSON.
+    """Return every figure of generated drawings, with its baselines and conditions, as a plain dict for JSON.
 
     `real` are real drawings, which `source` describes, or None for the shipped reference; `training` are drawings that
-    the model learned from, beside `real`. The processes of `group` share the drawings; the first of them has the
-    figures, the others an empty dict. Raises ValueError with fewer than 2 drawings on a side.
+    the model learned from. Raises ValueError with fewer than 2 drawings on a side.
     """
-    from plumbing.processes import ALONE
-    from scoring.feature_network import load_feature_network
-    from scoring.reference import load_reference, reference_of
-
     if len(generated) < 2 or (real is not None and len(real) < 2):
         raise ValueError(f"{len(generated)} generated drawings, at least 2 of each side are needed")
-    loaded = load_feature_network(network_path)
+    loaded = load_feature_network(NETWORK_PATH)
     category = resolve_category(category, loaded.classes)
     if real is None:
-        reference = load_reference(reference_path, category, loaded)
+        reference = replace(load_reference(REFERENCE_PATH, category, loaded), training_drawings=training)
     else:
-        reference = reference_of(
-            real, category, loaded, training=training, source=source, seed=seed, group=group or ALONE
-        )
-    return scores_against(reference, generated, category, loaded, seed, group)
+        reference = reference_of(real, category, loaded, training=training, source=source, seed=seed)
+    return scores_against(reference, generated, category, loaded, seed)
 
 
 def scores_against(
-    reference: Reference,
-    generated: Sequence[Drawing],
-    category: str,
-    loaded: LoadedNetwork,
-    seed: int = 0,
-    group: Group | None = None,
+    reference: Reference, generated: Sequence[Drawing], category: str, loaded: LoadedNetwork, seed: int = 0
 ) -> dict[str, Any]:
     """Return what ``score_drawings`` does, against a reference at hand: it serves many sets of drawings."""
-    from plumbing.processes import ALONE
-    from scoring.reference import describe_drawings, recognised_after
-
-    group = group or ALONE
-    ours = describe_drawings(generated, loaded, group)
+    ours = describe_drawings(generated, loaded)
     sides = {"generated": ours, "real": reference.real, "independent_strokes": reference.independent}
-    after = recognised_after(generated, loaded, category, group)
-    if group.rank > 0:
-        return {}
-    strokes = stroke_distances(describe_strokes(generated), reference.statistics, seed)
     return {
         "category": category,
         "n_generated": len(generated),
@@ -194,7 +387,7 @@ def scores_against(
             name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()
         },
         "recognised_after": {
-            "generated": after.mean(axis=0).tolist(),
+            "generated": recognised_after(generated, loaded, category).mean(axis=0).tolist(),
             "real": reference.recognised.mean(axis=0).tolist(),
             "n_real": len(reference.recognised),
             "reference": reference.strokes_source,
@@ -202,7 +395,7 @@ def scores_against(
         "strokes": {
             "n_real": len(reference.statistics),
             "reference": reference.strokes_source,
-            "distances": strokes,
+            "distances": stroke_distances(describe_strokes(generated), reference.statistics, seed),
         },
         "memorisation": None
         if reference.training is None
@@ -210,136 +403,193 @@ def scores_against(
             "n_learned_from": reference.num_learned_from,
             **memorisation(ours.features, reference.real.features, reference.training),
         },
+        "stroke_copies": None
+        if reference.training_drawings is None
+        else {
+            "generated": stroke_copies(generated, reference.training_drawings),
+            "real": stroke_copies(reference.real_drawings, reference.training_drawings),
+        },
     }
 
 
-def over_seeds(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return figures of several sampling seeds as one dict of the same form: means, with a deviation beside each.
+def stroke_distances(generated: DrawingStatistics, real: DrawingStatistics, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Return every distance of ``statistic_distances`` with its baselines, and `mean_generated` and `mean_real`."""
+    scores = with_floor(statistic_distances, generated, real, seed)
+    for side, statistics in (("generated", generated), ("real", real)):
+        for name, mean in statistic_means(statistics).items():
+            scores[name][f"mean_{side}"] = mean
+    return scores
 
-    The deviation over seeds of a figure `x` (over N - 1) stands beside it as `x_over_seeds`; what is the same for all
-    seeds has none. A figure that one of them lacks is None. Raises ValueError when scores are not of one form.
+
+# ------------------------------------------------------------------ the official protocol
+
+
+def official_kernel_distance(real: ArrayLike, generated: ArrayLike, seed: int = 0) -> tuple[float, float]:
+    """Return KID of features (N, d) and (M, d), unscaled, as clean-fid does: mean and deviation over its 100 subsets.
+
+    Only the arithmetic differs: float64 throughout. Source: Bińkowski et al. 2018.
     """
-    if not scores:
-        raise ValueError("no scores to average")
-    result: dict[str, Any] = {}
-    for key in dict.fromkeys(key for score in scores for key in score):
-        if any(key not in score for score in scores):
-            raise ValueError(f"scores of different forms: '{key}' is not in all of them")
-        column = [score[key] for score in scores]
-        if all(item == column[0] for item in column):
-            result[key] = column[0]
-        elif all(isinstance(item, Mapping) for item in column):
-            result[key] = over_seeds(column)
-        elif any(item is None for item in column):
-            result[key] = None
-        elif all(isinstance(item, int | float | list) for item in column):
-            result[key] = np.mean(column, axis=0).tolist()
-            result[f"{key}_over_seeds"] = np.std(column, axis=0, ddof=1).tolist()
-        else:
-            raise ValueError(f"scores of different forms: '{key}' is {column[0]!r} and {column[-1]!r}")
-    return result
+    a, b = check_features(real, generated)
+    values = squared_mmd_of_subsets(a, b, *official.subset_marks(len(a), len(b), seed))
+    return float(values.mean()), float(values.std())
+
+
+def official_scores(
+    real: official.Pictures, generated: official.Pictures, network: official.Network, seed: int = 0,
+    batch_size: int = official.BATCH_SIZE,
+) -> dict[str, Any]:  # fmt: skip
+    """Return clean-fid's FID and KID of generated against real pictures, with baselines and conditions, for JSON."""
+    theirs = official.describe(real, network, batch_size, "real")
+    ours = official.describe(generated, network, batch_size, "generated")
+    kid, std = official_kernel_distance(theirs.features, ours.features, seed)
+
+    def both(a: Array, b: Array) -> dict[str, float]:
+        return {"fid": frechet_distance(a, b), "kid": squared_mmd(a, b)}
+
+    scores = with_floor(both, ours.features, theirs.features, seed)
+    size = min(official.SUBSET_SIZE, real.count, generated.count)
+    scores["kid"] |= {"value": kid, "std": std, "num_subsets": official.NUM_SUBSETS, "subset_size": size}
+    return {
+        **scores,
+        "n_real": real.count,
+        "n_generated": generated.count,
+        "unique_real": theirs.num_unique,
+        "unique_generated": ours.num_unique,
+        "seed": seed,
+        "protocol": official.protocol(network, seed),
+        "note": official.limits_note(real.count, generated.count, network) or None,
+    }
 
 
 # ------------------------------------------------------------------ the command line
 
 
-def _read_drawings(path: Path) -> list[Drawing]:
+def _read_drawings(path: Path, at_least: int = 2) -> list[Drawing]:
     packed, counts = read_ndjson(path)
-    if (losses := counts.describe_losses()) and is_first_process():
+    if losses := counts.describe_losses():
         print(f"{path}: {losses}", file=sys.stderr)
-    if len(packed) < 2:
-        raise ValueError(f"{path}: {len(packed)} drawings, scoring needs at least 2")
+    if len(packed) < at_least:
+        raise ValueError(f"{path}: {len(packed)} drawings, scoring needs at least {at_least}")
     return list(packed)
 
 
+def _read_pictures(path: Path) -> official.Pictures:
+    return official.pictures_in_folder(path) if path.is_dir() else official.pictures_of_drawings(_read_drawings(path))
+
+
 def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Score the drawings of the files that the command line names, and return the figures.
-
-    Of several processes that torchrun has started the first returns them, and the others an empty dict.
-    """
-    if arguments.training and not arguments.real:
-        raise ValueError("--training is given without --real: the shipped reference brings its own")
-    generated = _read_drawings(arguments.generated)
-    real, training = (_read_drawings(path) if path else None for path in (arguments.real, arguments.training))
-    category = resolve_category(arguments.category or word_of(arguments.generated), network_categories(NETWORK_PATH))
-    if real is None and category not in (held := reference_categories(REFERENCE_PATH)):
-        raise ValueError(f"{REFERENCE_PATH}: holds {', '.join(held) or 'nothing'}, not '{category}'; give --real")
+    """Score the drawings of the files that the command line names, and return the figures."""
     files = {name: getattr(arguments, name) for name in ("real", "generated", "training")}
-
-    import torch
-
-    from plumbing.processes import joined_processes
-
-    with joined_processes(torch.device("cpu")) as group:
-        if group.size > 1:
-            group.require_same(_digest_of([*files.values(), NETWORK_PATH], [category, arguments.seed]))
-        scores = score_drawings(generated, real, category, training=training, seed=arguments.seed, group=group)
-    return scores and {
+    real, generated, training = (_read_drawings(path) if path else None for path in files.values())
+    category = arguments.category or word_of(arguments.generated)
+    scores = score_drawings(generated or [], real, category, training=training, seed=arguments.seed)
+    return {
         **{f"{name}_file": str(path) if path else None for name, path in files.items()},
         **scores,
-        "note": _note(scores["n_generated"], scores["n_real"]) or None,
+        "note": _note(scores["n_generated"], scores["n_real"], training is not None),
     }
 
 
-def _digest_of(files: Sequence[Path | None], settings: Sequence[Any]) -> bytes:
-    """Return a hash of the content of files and of settings."""
-    from checkpoint import sha256_of
-
-    content = [sha256_of(path) if path else None for path in files]
-    return hashlib.sha256(json.dumps([content, *settings]).encode()).digest()
-
-
-def _note(n_generated: int, n_real: int) -> str:
-    """Return in words what the numbers of drawings keep the figures from meaning."""
-    notes, few = [], min(n_generated, n_real)
-    if few <= NUM_FEATURES:
+def _note(n_generated: int, n_real: int, counts_copies: bool) -> str:
+    """Return in words what keeps the figures from meaning what they seem to."""
+    notes, num_features = [], 256
+    if min(n_generated, n_real) <= num_features:
         notes.append(
-            f"{n_generated} generated and {n_real} real drawings for {NUM_FEATURES} features: a covariance of no more "
-            "drawings than features is singular and FID too high; compare it at floor_n with its floor, or take KID"
+            f"FID of {n_generated} generated and {n_real} real drawings for {num_features} features is too high: "
+            "compare at_floor_n with its real-vs-real baseline, floor, or take KID"
         )
     if min(n_generated, n_real // 2) < MINIMUM_FLOOR:
-        notes.append(f"too few for floors, which take {MINIMUM_FLOOR} generated and {2 * MINIMUM_FLOOR} real drawings")
+        notes.append(f"real-vs-real baselines need {MINIMUM_FLOOR} generated and {2 * MINIMUM_FLOOR} real drawings")
+    counted_by = "stroke_copies counts" if counts_copies else "--training FILE counts"
+    notes.append(f"features of whole pictures do not see redrawn strokes of training drawings, which {counted_by}")
     return "; ".join(notes)
+
+
+def run_official(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the official scores of two files or folders."""
+    real, generated = (_read_pictures(path) for path in (arguments.real, arguments.generated))
+    network = official.open_network(arguments.inception_weights, arguments.device)
+    files = {"real_file": str(arguments.real), "generated_file": str(arguments.generated)}
+    files["weights_file"] = arguments.inception_weights and arguments.inception_weights.name
+    return files | official_scores(real, generated, network, arguments.seed, arguments.batch_size)
+
+
+def run_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Write drawings as pictures in the official rendering, and return folder, number and rendering."""
+    drawings = _read_drawings(arguments.drawings, 1)
+    if arguments.n is not None and not 1 <= arguments.n <= len(drawings):
+        raise ValueError(f"--n is {arguments.n}, must lie in 1 ... {len(drawings)}: {arguments.drawings} holds no more")
+    paths = official.write_pictures(drawings[: arguments.n], arguments.out)
+    return {"folder": str(arguments.out), "n": len(paths), "rendering": official.RENDERING}
+
+
+COMMANDS = {
+    "score": (run_score, "Score drawings by this project's own metrics",
+              "FID, KID, density and coverage of the sketch network's features, recognisability, statistics of strokes "
+              "and copies. Beside the figures stand what real drawings score against each other (floor: the "
+              "real-vs-real baseline) and what shuffled strokes score (independent_strokes)."),
+    "official": (run_official, "FID and KID exactly as clean-fid computes them",
+                 "All defaults of clean-fid 0.1.35, on 256x256 pictures in the official rendering, beside their "
+                 "real-vs-real baselines."),
+    "pictures": (run_pictures, "Write PNGs in the official rendering",
+                 "256x256 pictures, for any other tool. Other pictures in the folder are never replaced."),
+}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="score | official | pictures")
-    score = commands.add_parser("score", help="score drawings by this project's own metrics", allow_abbrev=False)
-    score.add_argument("--generated", type=Path, required=True, help="generated drawings, ndjson")
-    score.add_argument("--real", type=Path,
-                       help="real drawings, ndjson (default: the shipped reference, if it has it)")  # fmt: skip
-    score.add_argument("--training", type=Path, help="drawings the model learned from, ndjson: are any copied?")
-    score.add_argument("--category", help="what they should show (default: the word in the generated file)")
-    score.add_argument("--seed", type=int, default=0, help="seed of subsets, halves and independent strokes")
-    score.add_argument("--out", type=Path, help="write the JSON here as well")
-    official = commands.add_parser("official", help="FID and KID exactly as clean-fid does", allow_abbrev=False)
-    official_metrics.add_official_arguments(official)
-    pictures = commands.add_parser("pictures", help="write PNGs in the official rendering", allow_abbrev=False)
-    official_metrics.add_pictures_arguments(pictures)
-    for command in (score, official, pictures):
-        command.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar=" | ".join(COMMANDS))
+    parsers = {
+        name: commands.add_parser(name, help=short, description=f"{short}. {more}", allow_abbrev=False)
+        for name, (_, short, more) in COMMANDS.items()
+    }
+
+    def add(command: str, flag: str, metavar: str, help: str, **settings: Any) -> None:
+        kind = Path if metavar in ("FILE", "FOLDER") else str if metavar == "NAME" else int
+        parsers[command].add_argument(flag, metavar=metavar, type=kind, help=help, **settings)
+
+    add("score", "--generated", "FILE", "generated drawings, ndjson", required=True)
+    add("score", "--real", "FILE", "real drawings, ndjson (default: the shipped reference, if it has the category)")
+    add("score", "--training", "FILE", "drawings that the model learned from, ndjson: are any copied?")
+    add("score", "--category", "NAME", "what they should show (default: the word in the generated file)")
+    for side in ("real", "generated"):
+        add("official", f"--{side}", "FILE", f"{side} drawings, ndjson, or a folder of official PNG", required=True)
+    add("official", "--inception-weights", "FILE", ".pth or .safetensors (default: clean-fid's own)")
+    size = official.BATCH_SIZE
+    add("official", "--batch-size", "N", f"pictures at once; changes speed and memory (default {size})", default=size)
+    add_device_argument(parsers["official"])
+    for command in ("score", "official"):
+        add(command, "--seed", "N", "seed of subsets and random splits (default 0)", default=0)
+        add(command, "--out", "FILE", "write the JSON here as well")
+    add("pictures", "--drawings", "FILE", "drawings, ndjson", required=True)
+    add("pictures", "--out", "FOLDER", "folder for 00000.png, 00001.png ...", required=True)
+    add("pictures", "--n", "N", "only the first N drawings (default: all)")
+    for each in parsers.values():
+        each.add_argument("--debug", action="store_true", help="show the full traceback of an error")
     return parser
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise ValueError for values out of range, and for an --out that is one of the files to read."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(f"{arguments.command} is done by one process: start it without torchrun")
+    if not 0 <= (seed := getattr(arguments, "seed", 0)) < 2**32:
+        raise ValueError(f"--seed is {seed}, must lie in 0 ... {2**32 - 1}")
+    if not 1 <= (size := getattr(arguments, "batch_size", 1)) <= 10_000:
+        raise ValueError(f"--batch-size is {size}, must lie in 1 ... 10000")
+    if arguments.command != "pictures" and arguments.out:
+        named = [path for path in vars(arguments).values() if isinstance(path, Path) and path is not arguments.out]
+        given = [each for path in named for each in (official.picture_paths(path) if path.is_dir() else [path])]
+        refuse_overwriting([*given, NETWORK_PATH, REFERENCE_PATH], [arguments.out])
+        check_file(arguments.out)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Do what the command line says, print the figures as JSON, and return them."""
     arguments = build_parser().parse_args(argv)
-    if getattr(arguments, "seed", 0) < 0:
-        raise ValueError(f"--seed is {arguments.seed}, must be 0 or more")
-    if arguments.command != "pictures" and arguments.out:
-        check_file(arguments.out)
-    if arguments.command != "score" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(f"{arguments.command} is for one process: start it without torchrun")
-    commands = {
-        "score": run_score,
-        "official": official_metrics.run_official,
-        "pictures": official_metrics.run_pictures,
-    }
-    result = commands[arguments.command](arguments)
-    if not is_first_process():
-        return result
+    _check(arguments)
+    result = COMMANDS[arguments.command][0](arguments)
     text = json.dumps(result, indent=2) + "\n"
     if arguments.command != "pictures" and arguments.out:
         write_atomically(arguments.out, text)

@@ -51,6 +51,8 @@ INK, ACCENT, HISTORY, RULE, CAPTION = "#1a1c21", "#e84d29", "#a8adb5", "#e6e8eb"
 PEN_SPEED = 0.045  # cells per frame
 PEN_LIFT = 2.0  # frames between two strokes
 FRAME_MS = 40
+STATE_MS = 80  # of one state of a stroke that emerges from noise
+HOLD_MS = 1500  # of a finished drawing
 MAX_FRAMES = 500  # of one drawing (20 s), and 3,000 of one GIF
 MAX_SECONDS = 12.0  # of one cycle of an animated SVG
 PATH_CHUNK = 5000  # vertices; Agg refuses a path that covers too many pixels at once
@@ -85,15 +87,16 @@ def _draw_lines(canvas: ImageDraw.ImageDraw, points: Points, lengths: list[int],
         start = stop
 
 
-def _draw_boxed(canvas: ImageDraw.ImageDraw, drawing: Drawing) -> None:
+def _boxed(drawing: Drawing) -> Image.Image:
+    image = Image.new("L", (CANVAS, CANVAS), 255)
     points, lengths = _points(drawing)
-    if not lengths:
-        return
-    points = points - points.min(axis=0)
-    extent = points.max()
-    if extent > 0:
-        points = points * BOX_SIDE / extent
-    _draw_lines(canvas, points + BOX_CORNER, lengths, width=3)
+    if lengths:
+        points = points - points.min(axis=0)
+        extent = points.max()
+        if extent > 0:
+            points = points * BOX_SIDE / extent
+        _draw_lines(ImageDraw.Draw(image), points + BOX_CORNER, lengths, width=3)
+    return image
 
 
 def official_raster(drawing: Drawing) -> Picture:
@@ -114,9 +117,7 @@ def boxed_raster(drawing: Drawing) -> Picture:
     Its bounding box is moved to (10, 10) and scaled to a longest side of 236 px; lines are 3 px wide, not
     antialiased. A drawing without extent is one dot there. Errors as in ``official_raster``.
     """
-    image = Image.new("L", (CANVAS, CANVAS), 255)
-    _draw_boxed(ImageDraw.Draw(image), drawing)
-    return np.array(image)
+    return np.array(_boxed(drawing))
 
 
 def pool_raster(raster: Picture) -> Picture:
@@ -132,18 +133,14 @@ def pool_raster(raster: Picture) -> Picture:
 
 def feature_raster(drawing: Drawing) -> Picture:
     """Return the (64, 64) uint8 input of the feature network: ``boxed_raster``, then ``pool_raster``."""
-    return pool_raster(boxed_raster(drawing))
+    return np.array(_boxed(drawing).reduce(CANVAS // FEATURE_SIDE))  # what pool_raster does, at twice its speed
 
 
 def feature_rasters(drawings: Sequence[Drawing]) -> Picture:
     """Return the feature rasters of many drawings, (N, 64, 64) uint8."""
     rasters = np.empty((len(drawings), FEATURE_SIDE, FEATURE_SIDE), dtype=np.uint8)
-    image = Image.new("L", (CANVAS, CANVAS))
-    canvas = ImageDraw.Draw(image)
     for raster, drawing in zip(rasters, drawings, strict=True):
-        image.paste(255, (0, 0, CANVAS, CANVAS))
-        _draw_boxed(canvas, drawing)
-        raster[:] = np.asarray(image.reduce(CANVAS // FEATURE_SIDE))  # what pool_raster does, at twice its speed
+        raster[:] = feature_raster(drawing)
     return rasters
 
 
@@ -286,17 +283,11 @@ def grid_image(
 
 
 def comparison_image(
-    real: Sequence[Drawing],
-    generated: Sequence[Drawing],
-    columns: int = 4,
-    cell: int = 128,
-    *,
-    titles: tuple[str, str] = ("real", "generated"),
-    color_by_order: bool = False,
+    real: Sequence[Drawing], generated: Sequence[Drawing], columns: int, cell: int, titles: tuple[str, str]
 ) -> Picture:
     """Return two titled grids side by side, each `columns` wide, as one (H, W, 3) uint8 picture."""
-    left = grid_image(real, columns, cell, title=titles[0], color_by_order=color_by_order)
-    right = grid_image(generated, columns, cell, title=titles[1], color_by_order=color_by_order)
+    left = grid_image(real, columns, cell, title=titles[0])
+    right = grid_image(generated, columns, cell, title=titles[1])
     gutter = cell // 3
     shape = (max(len(left), len(right)), left.shape[1] + gutter + right.shape[1], 3)
     picture = np.full(shape, 255, dtype=np.uint8)
@@ -451,11 +442,11 @@ def _write_gif(path: AnyPath, frames: Iterable[tuple[Pixels, int]]) -> None:
     write_atomically(path, b"".join([*parts, b";"]))
 
 
-def drawings_animation(drawings: Sequence[Drawing], path: AnyPath, size: int = 256, *, hold_ms: int = 1500) -> None:
+def drawings_animation(drawings: Sequence[Drawing], path: AnyPath, size: int = 256) -> None:
     """Write a size x size px GIF in which drawings draw themselves in turn, point by point, for ever.
 
     The pen follows the strokes in their order, at one speed; the stroke being drawn is red, finished ones
-    are dark. Each finished drawing stays for `hold_ms`. Long ones are sped up to 20 s, all to 2 minutes.
+    are dark. Each finished drawing stays for 1.5 s. Long ones are sped up to 20 s, all to 2 minutes.
     """
     _Layout(len(drawings), 1, size)
 
@@ -463,19 +454,13 @@ def drawings_animation(drawings: Sequence[Drawing], path: AnyPath, size: int = 2
         for drawing in drawings:
             track = _Track(_fit(drawing, size), size)
             num_frames = max(1, min(int(np.ceil(track.total)), 6 * MAX_FRAMES // max(6, len(drawings))))
-            yield from zip(_replay(track, size, num_frames), [FRAME_MS] * (num_frames - 1) + [hold_ms], strict=True)
+            yield from zip(_replay(track, size, num_frames), [FRAME_MS] * (num_frames - 1) + [HOLD_MS], strict=True)
 
     _write_gif(path, frames())
 
 
 def denoising_animation(
-    strokes: Sequence[Sequence[NDArray[Any]]],
-    path: AnyPath,
-    history: Drawing = (),
-    size: int = 256,
-    *,
-    frame_ms: int = 80,
-    hold_ms: int = 1500,
+    strokes: Sequence[Sequence[NDArray[Any]]], path: AnyPath, history: Drawing = (), size: int = 256
 ) -> None:
     """Write a size x size px GIF of strokes that emerge from noise in turn, each through its (n, 2) states.
 
@@ -502,7 +487,7 @@ def denoising_animation(
             paper.paint([states[-1] * scale + offset], HISTORY, width)
 
     total = sum(map(len, strokes))
-    _write_gif(path, zip(pictures(), [frame_ms] * (total - 1) + [hold_ms], strict=True))
+    _write_gif(path, zip(pictures(), [STATE_MS] * (total - 1) + [HOLD_MS], strict=True))
 
 
 # ------------------------------------------------------------------ SVG
@@ -535,6 +520,14 @@ def _svg_strokes(strokes: list[Points], colors: Sequence[str], cell: float, seco
     return "".join(paths)
 
 
+def _svg_document(width: int, height: int, paper: str, cell: float, lines: list[str]) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+        f'{paper}<g fill="none" stroke-width="{_pen_width(cell):g}" stroke-linecap="round" stroke-linejoin="round">'
+        f"{''.join(lines)}</g></svg>"
+    )
+
+
 def svg_sheet(
     drawings: Sequence[Drawing],
     columns: int = 8,
@@ -555,20 +548,15 @@ def svg_sheet(
     for strokes in placed:
         colors = _order_colors(len(strokes)) if color_by_order else [INK] * len(strokes)
         groups.append(_svg_strokes(strokes, colors, cell, min(seconds, MAX_SECONDS)))
-    size = f'width="{layout.width}" height="{layout.height}"'
-    rules = "".join(_svg_line(rule) for rule in layout.rules)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {layout.width} {layout.height}">'
-        f'<rect {size} fill="#fff"/>'
-        + (f'<g stroke="{RULE}"><path d="{rules}"/></g>' if rules else "")
-        + f'<g fill="none" stroke-width="{_pen_width(cell):g}" '
-        'stroke-linecap="round" stroke-linejoin="round">' + "".join(groups) + "</g></svg>"
-    )
+    paper = f'<rect width="{layout.width}" height="{layout.height}" fill="#fff"/>'
+    if rules := "".join(_svg_line(rule) for rule in layout.rules):
+        paper += f'<g stroke="{RULE}"><path d="{rules}"/></g>'
+    return _svg_document(layout.width, layout.height, paper, cell, groups)
 
 
-def drawing_svg(drawing: Drawing, size: int = 256, *, animated: bool = False, color_by_order: bool = False) -> str:
+def drawing_svg(drawing: Drawing, size: int = 256) -> str:
     """Return one drawing as a size x size px SVG document: ``svg_sheet`` of one."""
-    return svg_sheet([drawing], 1, size, animated=animated, color_by_order=color_by_order)
+    return svg_sheet([drawing], 1, size)
 
 
 def replay_svg(drawing: Drawing, size: int = 256) -> str:
@@ -586,11 +574,7 @@ def replay_svg(drawing: Drawing, size: int = 256) -> str:
         turn = f"animation-delay:{start * frame:.2f}s;animation-duration:{(end - start) * frame:.2f}s"
         kind = ' class="dot"' if is_dot else ' pathLength="1"'
         paths.append(f'<path d="{_svg_line(stroke)}" stroke="{color}"{kind} style="{turn}"/>')
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" viewBox="0 0 {size} {size}">'
-        f'<g fill="none" stroke-width="{_pen_width(size):g}" stroke-linecap="round" stroke-linejoin="round">'
-        f"{''.join(paths)}</g></svg>"
-    )
+    return _svg_document(size, size, "", size, paths)
 
 
 REPLAY_CSS = """

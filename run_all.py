@@ -10,6 +10,8 @@ an earlier call has trained is used again; --retrain starts anew. Data: Quick, D
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before torch
+
 import argparse
 import json
 import os
@@ -25,7 +27,6 @@ import torch
 
 import sample_diffusion
 import train_diffusion
-from checkpoint import TrainedModel, sha256_of
 from config import (
     ATTRIBUTION,
     CATEGORIES,
@@ -33,23 +34,23 @@ from config import (
     NETWORK_PATH,
     PRESETS,
     REFERENCE_PATH,
-    SETTINGS_FILE,
     SampleConfig,
     resolve_category,
 )
 from dataset_utils import DATA_FOLDER, CategoryData, available_categories, load_category
+from diffusion_model import TrainedModel
 from metrics import scores_against
 from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
-from plumbing.devices import best_device
-from plumbing.files import locked_folder, write_atomically
+from plumbing.files import locked_folder, sha256_of, write_atomically
+from plumbing.processes import best_device
+from plumbing.run_folder import LOG_FILE, STATE_FILE
 from reports import gallery
 from reports.model_card import write_model_card
 from reports.report import CategoryResult, logged_losses, write_report
 from reports.tables import publish_tables
 from scoring.feature_network import LoadedNetwork, load_feature_network
-from scoring.reference import Reference, describe_drawings, load_reference, reference_of
+from scoring.reference import Reference, describe_drawings, load_reference, reference_categories, reference_of
 from studies import tune_sampling
-from weights_header import reference_categories
 
 ROOT = Path(__file__).resolve().parent
 OWN_FILES = {"conditions.json", "training"}
@@ -168,8 +169,8 @@ def refuse_files_of_others(out: Path, name: str, categories: list[str]) -> None:
 def train(category: str, profile: Profile, run: Path, arguments: argparse.Namespace) -> Path:
     """Return the weights of a category, of an earlier run, or trained and tuned now in the folder `run`."""
     if arguments.retrain and run.exists():
-        if not (run / SETTINGS_FILE).is_file():
-            raise ValueError(f"{run}: is no training ({SETTINGS_FILE} is missing), so --retrain does not remove it")
+        if not any((run / name).is_file() for name in (STATE_FILE, LOG_FILE)):
+            raise ValueError(f"{run}: is no training (it has no {STATE_FILE}), so --retrain does not remove it")
         shutil.rmtree(run)
     data_dir = arguments.data_dir or profile.data_dir
     common = ["--category", category, "--split", profile.split, *(["--data-dir", data_dir] if data_dir else [])]

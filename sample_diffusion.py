@@ -5,23 +5,39 @@
     torchrun --nproc-per-node 2 -- sample_diffusion.py --category cat --n 1000     # the same drawings, by two processes
 
 Writes into the folder: drawings.ndjson (the official Quick, Draw! form), grid.png, sheet.svg and the first drawings
-as .svg, animation.gif (drawn point by point), denoising.gif (strokes emerging from noise), conditions.json.
+as .svg, animation.gif (drawn point by point), denoising.gif (strokes emerging from noise), and conditions.json: the
+settings, the model, what was counted, and the files. Files there that no earlier run wrote are not replaced.
 """
 
 from __future__ import annotations
+
+import plumbing.threads  # noqa: F401 - before torch
 
 import argparse
 import dataclasses
 import hashlib
 import json
-import math
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
 
 from config import AS_TUNED, ATTRIBUTION, CATEGORIES, CHECKPOINTS, RunFailed, SampleConfig, resolve_category
+from dataset_utils import read_ndjson, write_ndjson
+from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_with_guide
+from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
+from drawings.packed import PackedDrawings
+from drawings.simplify import official_form
 from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
@@ -31,113 +47,256 @@ from plumbing.command_line import (
     run_script,
     script_parser,
 )
-from plumbing.files import locked_folder, write_atomically
-from weights_header import WeightsHeader, check_guide, guide_path, read_weights_header, sampling_of
+from plumbing.files import locked_folder, refuse_overwriting, write_atomically
+from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
+from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
+from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
 
-if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from checkpoint import TrainedModel
-    from generation import Drawing, Generated
-    from plumbing.processes import Group
+Drawing = list[np.ndarray]
+Watcher = Callable[[int, np.ndarray], object]
+"""(stroke number, points of x_t (B, num_points, 2) in pixels) after every denoising step."""
 
 NOT_CATEGORIES = ("base", "sketch_features", "reference_features")
 SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
 EMERGING_STATES = 24
-COUNTED = ("cut_at_longest", "ended_not_finite", "clipped_points")
-"""What is counted of drawings on the way; see ``generation.Generated`` and ``generation.official_form``."""
+ODD = {
+    "ended_not_finite": "ended before a stroke that was not finite",
+    "empty": "were left out, having no stroke",
+    "cut_at_longest": "were cut at the longest length",
+}
+"""What is told of drawings where it was counted; see ``Generated``."""
+TOKEN_TOLERANCE = 0.01
+"""How far the tokens of model and guide may differ, in deviations: another CPU rounds a whitening otherwise."""
+PATIENCE = timedelta(days=7)
+"""How long a process waits for a slower one that is alive: they meet only when all have drawn."""
 
 
-def tell(text: str) -> None:
-    """Print a line; of several processes that torchrun has started the first alone prints it."""
-    if is_first_process():
-        print(text)
+# ------------------------------------------------------------------ drawing, stroke after stroke
 
 
-def shipped_checkpoint(category: str) -> Path:
-    """Return the path of the shipped weights of `category`, raising FileNotFoundError with the command to train."""
-    path = CHECKPOINTS / f"{category}.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no shipped weights; train with `python train_diffusion.py --category {category}` "
-            "and name them by --checkpoint"
-        )
-    return path
+@dataclasses.dataclass
+class Generated:
+    """Drawings as smooth strokes (num_points, 2) in pixels, before simplification, and what happened on the way.
 
-
-def read_prefixes(path: Path, keep_strokes: int | None, count: int | None) -> list[Drawing]:
-    """Return the unfinished drawings of an ndjson file, cut to their first `keep_strokes` strokes.
-
-    Drawings with fewer strokes than that are left out, and their number is printed, as is what reading left out or
-    cut. `count` repeats or cuts the list to that many, so that one drawing can be continued in many ways. Raises
-    ValueError for a file in which nothing is left, or of raw drawings, which would not come back as they were given.
+    `unfinished` drawings were cut at the model's longest length; those with a stroke, or a decision to go on, that is
+    not finite were ended before it and are counted in `not_finite`.
     """
-    from dataset_utils import read_ndjson
 
-    packed, counts = read_ndjson(path)
-    if counts.raw_drawings:
-        raise ValueError(f"{path}: holds {counts.raw_drawings} raw drawings, a prefix must be in the simplified form")
-    if losses := counts.describe_losses():
-        tell(f"{path}: {losses}")
-    drawings = list(packed)
-    if keep_strokes is not None:
-        kept = [drawing[:keep_strokes] for drawing in drawings if len(drawing) >= keep_strokes]
-        if len(kept) < len(drawings):
-            tell(f"{path}: left out {len(drawings) - len(kept)} drawings of fewer than {keep_strokes} strokes")
-        drawings = kept
-    if not drawings:
-        raise ValueError(f"{path}: holds no drawing to continue ({counts.describe()})")
-    return [drawings[i % len(drawings)] for i in range(count or len(drawings))]
+    drawings: list[Drawing]
+    unfinished: int = 0
+    not_finite: int = 0
 
 
-def as_tuned(config: SampleConfig, trained: TrainedModel) -> SampleConfig:
-    """Return the settings with the strength of guidance that the model was tuned for, where none is asked for."""
-    return dataclasses.replace(config, guidance=trained.guidance) if config.guidance == AS_TUNED else config
+def draw_batch(
+    trained: TrainedModel,
+    category: str,
+    indices: Sequence[int],
+    prefixes: Sequence[Drawing],
+    config: SampleConfig,
+    watch: Watcher | None = None,
+) -> Generated:
+    """Return one drawing per index: stop? denoise the next stroke, remember it, until every drawing has ended.
 
-
-def guide_name(trained: TrainedModel) -> str:
-    """Return what guidance compares with, in words."""
-    return "the model without a category" if trained.guide is None else trained.guide.file
-
-
-def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> TrainedModel:
-    """Return the model of a weights file, with its guide: the one it was tuned with, none for "null", or a file."""
-    from checkpoint import load_weights, load_with_guide
-    from plumbing.devices import best_device
-
-    place = best_device(device)
-    if guide == "tuned":
-        return load_with_guide(path, place)
-    trained = load_weights(path, place)
-    if guide != "null":
-        trained.guide = load_weights(Path(guide), place)
-    return trained
-
-
-def check_model(
-    path: Path, name: str, config: SampleConfig, read: Callable[[Path], WeightsHeader] = read_weights_header
-) -> tuple[WeightsHeader, str]:
-    """Refuse, without torch, weights and a guide that cannot draw what `name` calls as `config` says.
-
-    Returns what the weights file declares and the category. Who checks several models that share a guide lets `read`
-    remember it: reading hashes the whole file. Raises FileNotFoundError or ValueError naming the file.
+    `prefixes` are the strokes that the drawings begin with, equally many in each, maybe none.
     """
-    header = read(path)
-    try:
-        category = resolve_category(name, header.categories)
-        header.category_id(category)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    used = (sampling_of(header)["guidance"] if config.guidance == AS_TUNED else config.guidance) != 1.0
-    guide = guide_path(header) if config.guide == "tuned" else None if config.guide == "null" else Path(config.guide)
-    if guide is not None:
-        weaker = read(guide)
-        if used:
-            check_guide(header, weaker, category)
-    return header, category
+    model, device, longest = trained.model, trained.model.position.device, trained.model.config.max_strokes
+    alpha_bar = cosine_alpha_bar(len(model.time_table))
+    tokens = encode_prefixes(trained, prefixes)
+    predictor = Predictor.begin(model, trained.category_id(category), tokens)
+    weaker = None if config.guidance == 1.0 else Predictor.begin(*weaker_network(trained, category), tokens)
+    predictors = [predictor, *([weaker] if weaker else [])]
+    denoise = guided_denoiser(predictor, weaker, config.guidance)
+    result = Generated([list(prefix) for prefix in prefixes])
+    growing = np.arange(len(indices))  # rows of those that have not ended
+
+    def keep(rows: NDArray[np.bool_]) -> None:
+        nonlocal growing
+        if not rows.all():
+            growing = growing[rows]
+            for each in predictors:
+                each.keep(torch.from_numpy(np.flatnonzero(rows)).to(device))
+
+    for k in range(len(prefixes[0]), longest + 1):
+        random = StrokeRandomness(config.seed, [indices[row] for row in growing.tolist()], k, model.token_dim, device)
+        # stop?
+        if k > 0:
+            ends = torch.sigmoid(model.stop_logits(predictor.state.last).float()).cpu().numpy()
+            result.not_finite += int(np.isnan(ends).sum())  # they end here, for NaN compares as false
+            goes_on = random.uniform >= ends
+            random.keep(goes_on)
+            keep(goes_on)
+        if k == longest or len(growing) == 0:
+            break
+        # denoise the next stroke
+        for x_t, _ in sampler_steps(config.sampler, denoise, random.normal, alpha_bar, config.steps, config.eta):
+            if watch is not None:
+                watch(k, vectors_to_points(trained.whitening.decode(x_t)))
+        points = vectors_to_points(trained.whitening.decode(x_t))
+        finite = np.isfinite(points).all((1, 2))
+        result.not_finite += int((~finite).sum())
+        keep(finite)
+        # remember it
+        for row, own in zip(growing, points[finite], strict=True):
+            result.drawings[row].append(own)
+        for each in predictors:
+            each.remember(x_t[torch.from_numpy(finite).to(device)])
+    result.unfinished = len(growing)
+    return result
+
+
+def guided_denoiser(predictor: Predictor, weaker: Predictor | None, guidance: float) -> Denoiser:
+    """Return the denoiser of the next stroke, guided away from what a weaker one would draw.
+
+    v = v_weaker + guidance * (v - v_weaker): classifier-free guidance where the weaker one is the same network that
+    was not told the category (Ho and Salimans 2022, eq. 6, with w = guidance - 1), autoguidance where it is a smaller
+    or less trained network (Karras et al. 2024, arXiv:2406.02507, eq. 3).
+    """
+
+    def denoise(x_t: Tensor, t: int) -> Tensor:
+        v = predictor.v(x_t, t)
+        if weaker is not None:
+            v_weaker = weaker.v(x_t, t)
+            v = v_weaker + guidance * (v - v_weaker)
+        return v.float()
+
+    return denoise
+
+
+@dataclasses.dataclass
+class Predictor:
+    """A network at work on a batch of drawings: what it makes of the strokes so far, as drawings of `kind` (B,)."""
+
+    model: StrokeDiffusionModel
+    kind: Tensor
+    state: HistoryState
+    time_modulations: dict[int, Tensor] = dataclasses.field(default_factory=dict)
+    """By time, each computed when it is first needed: they serve all strokes of the batch."""
+
+    @staticmethod
+    def begin(model: StrokeDiffusionModel, category_id: int, prefix: Tensor) -> Predictor:
+        """Return the network after the strokes `prefix` (B, k, D), all drawings of one category."""
+        kind = torch.full((len(prefix),), category_id, device=prefix.device)
+        return Predictor(model, kind, model.start(kind, prefix))
+
+    def v(self, x_t: Tensor, t: int) -> Tensor:
+        """Return v_hat (B, D) of the next stroke."""
+        if t not in self.time_modulations:
+            self.time_modulations[t] = self.model.time_modulation_at(t)
+        return self.model.denoise(x_t, self.time_modulations[t], self.state)
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all but the drawings `rows`, indices."""
+        self.kind, self.state = self.kind[rows], self.state.select(rows)
+
+    def remember(self, token: Tensor) -> None:
+        """Add the stroke `token` (B, D) to what has been drawn."""
+        self.state = self.model.append(self.state, token, self.kind)
+
+
+class StrokeRandomness:
+    """The random numbers of the k-th stroke of some drawings: one generator each, seeded by (seed, drawing, stroke).
+
+    So neither the batch nor the order of drawings changes what a drawing is given.
+    """
+
+    def __init__(
+        self, seed: int, indices: Sequence[int], stroke: int, dim: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.dim, self.device = dim, device
+        sequences = [np.random.SeedSequence([seed, index, stroke]) for index in indices]
+        self.generators = [np.random.Generator(np.random.Philox(sequence)) for sequence in sequences]
+        self.uniform = np.array([generator.random() for generator in self.generators])
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Forget all but the drawings `rows`, a mask."""
+        self.uniform = self.uniform[rows]
+        self.generators = [g for g, kept in zip(self.generators, rows, strict=True) if kept]
+
+    def normal(self) -> Tensor:
+        """Return the next standard normal numbers, float32 (B, D)."""
+        rows = [generator.standard_normal(self.dim, dtype=np.float32) for generator in self.generators]
+        return torch.from_numpy(np.stack(rows)).to(self.device)
+
+
+def weaker_network(trained: TrainedModel, category: str) -> tuple[StrokeDiffusionModel, int]:
+    """Return the network that guidance compares with, and the category it is asked for.
+
+    Raises ValueError for a guide that was not trained on the category, or that has other stroke tokens.
+    """
+    guide = trained.guide
+    if guide is None:
+        return trained.model, trained.model.null_category
+    own, theirs = trained.whitening, guide.whitening
+    same = own.basis.shape == theirs.basis.shape
+    if same:  # the mean stroke, and those that are away from it by one deviation of one component
+        tokens = torch.cat([own.mean[None] * 0, torch.eye(len(own.mean), device=own.mean.device)])
+        same = torch.allclose(theirs.encode(own.decode(tokens)), tokens, rtol=0, atol=TOKEN_TOLERANCE)
+    if not same:
+        raise ValueError(f"{guide.file or 'the guide'}: was trained on other stroke tokens than "
+                         f"{trained.file or 'the model'}; take a guide that began from the same weights")  # fmt: skip
+    return guide.model, guide.category_id(category)
+
+
+def encode_prefixes(trained: TrainedModel, prefixes: Sequence[Drawing]) -> Tensor:
+    """Return the tokens (B, k, D) of the strokes of equally long prefixes."""
+    model, count, length = trained.model, len(prefixes), len(prefixes[0])
+    if length == 0:
+        return model.position.new_zeros(count, 0, model.token_dim)
+    strokes = [np.asarray(stroke, dtype=np.float64) for prefix in prefixes for stroke in prefix]
+    offsets = np.concatenate([[0], np.cumsum([len(stroke) for stroke in strokes])])
+    vectors = points_to_vectors(resample_strokes(np.concatenate(strokes), offsets, model.config.num_points))
+    return trained.whitening.encode(vectors.to(model.position.device)).unflatten(0, (count, length))
+
+
+@torch.inference_mode()
+def generate_drawings(
+    trained: TrainedModel,
+    category: str,
+    indices: Sequence[int],
+    *,
+    seed: int,
+    sampler: str = "dpm-solver++",
+    steps: int = 20,
+    eta: float = 0.0,
+    guidance: float = 1.0,
+    prefix: Sequence[Drawing] | None = None,
+    batch_size: int = 256,
+    progress: Callable[[int], object] = lambda finished: None,
+    watch: Watcher | None = None,
+) -> Generated:
+    """Return one drawing per index, each (seed, index)'s own, as strokes float32 (num_points, 2) in pixels.
+
+    `prefix` gives the first strokes of every drawing (in pixels of the 255 box); they come back as they were given.
+    `guidance` other than 1 compares with the model's guide, or where it has none with its null category. `progress` is
+    told how many drawings each batch has finished, `watch` every x_t on the way. Raises ValueError for a category
+    that a model does not know, a guide of other tokens, or a prefix that is as long as the longest drawing.
+    """
+    config = SampleConfig(seed=seed, sampler=sampler, steps=steps, eta=eta, guidance=guidance)
+    longest = trained.model.config.max_strokes
+    if prefix is not None and len(prefix) != len(indices):
+        raise ValueError(f"{len(prefix)} prefixes for {len(indices)} drawings: one each, or none")
+    for drawing in prefix or ():
+        if len(drawing) >= longest:
+            raise ValueError(f"a prefix has {len(drawing)} strokes, must have fewer than {longest}")
+    result = Generated([[] for _ in indices])
+    for first in range(0, len(indices), batch_size):
+        rows = range(len(indices))[first : first + batch_size]
+        lengths = [len(prefix[row]) if prefix else 0 for row in rows]
+        for length in sorted(set(lengths)):  # equally long prefixes go together: the cache is not ragged
+            chosen = [row for row, own in zip(rows, lengths, strict=True) if own == length]
+            given = [prefix[row] if prefix else [] for row in chosen]
+            batch = draw_batch(trained, category, [indices[row] for row in chosen], given, config, watch)
+            for row, drawing in zip(chosen, batch.drawings, strict=True):
+                result.drawings[row] = drawing
+            result.unfinished += batch.unfinished
+            result.not_finite += batch.not_finite
+        progress(len(rows))
+    return result
+
+
+# ------------------------------------------------------------------ a run
 
 
 @dataclasses.dataclass
@@ -153,38 +312,49 @@ def sample(
     category: str,
     config: SampleConfig,
     prefix: list[Drawing] | None = None,
-    group: Group | None = None,
+    group: Group = ALONE,
 ) -> Sampled:
     """Return `config.n` drawings of `category` (as many as `prefix`, where given), with a progress bar.
 
     The processes of `group` share the drawings, and each of them has them all in the end. Raises RunFailed where no
     drawing has a stroke, and ValueError where the processes have other weights, settings or prefixes.
     """
-    from plumbing.processes import ALONE
-
-    group = group or ALONE
     config = as_tuned(config, trained)
-    if group.size > 1:
-        group.require_same(digest_of(trained, category, config, prefix))
     count = len(prefix) if prefix else config.n
-    turns = own_turns(count, config.batch_size, group)
+    if group.size > 1:
+        given = [[stroke.tolist() for stroke in drawing] for drawing in prefix or []]
+        weights = [trained.sha256, trained.guide and trained.guide.sha256]
+        group.require_same(hashlib.sha256(repr([category, config, weights, given]).encode()).digest())
+    own = range(count)[group.own_slice(count, config.batch_size)]
     began = time.perf_counter()
-    made = draw_together(trained, category, config, prefix, group, turns)
+    with (
+        tqdm(total=len(own), unit="drawing", desc=category, disable=None if group.rank == 0 else True) as bar,
+        autocast_for(config.precision, trained.model.position.device)(),
+    ):
+        made = generate_drawings(
+            trained, category, own, seed=config.seed, sampler=config.sampler, steps=config.steps, eta=config.eta,
+            guidance=config.guidance, prefix=prefix[own.start : own.stop] if prefix else None,
+            batch_size=config.batch_size, progress=bar.update,
+        )  # fmt: skip
+    kept = [len(prefix[i]) if prefix else 0 for i in own]
+    finished = [official_form(drawing, k) for drawing, k in zip(made.drawings, kept, strict=True) if drawing]
+    drawings = everyones_drawings([drawing for drawing, _ in finished], group)
+    counts = np.array([[made.unfinished, made.not_finite, sum(clipped for _, clipped in finished)]])
+    counted = group.concatenated(counts).sum(axis=0).tolist()
     seconds = time.perf_counter() - began
-    drawings, counted = finish_together(made, prefix, group, turns)
     if not drawings:
         raise RunFailed(f"none of {count} drawings has a finite stroke; is the checkpoint of a training that diverged?")
-    ancestral = config.sampler == "ancestral"
-    steps = len(trained.model.time_table) if ancestral else config.steps
+    steps = len(trained.model.time_table) if config.sampler == "ancestral" else config.steps
+    guided = config.guidance != 1.0
     conditions = dataclasses.asdict(config) | {
         "n": len(drawings),
         "steps": steps,
         "category": category,
-        "guide": guide_name(trained) if config.guidance != 1.0 else None,
-        "evaluations_per_stroke": steps * (1 if config.guidance == 1.0 else 2),
+        "guide": (trained.guide.file if trained.guide else "the model without a category") if guided else None,
+        "evaluations_per_stroke": steps * (2 if guided else 1),
         "continued": prefix is not None,
         "empty": count - len(drawings),
-        **dict(zip(COUNTED, counted.tolist(), strict=True)),
+        **dict(zip(("cut_at_longest", "ended_not_finite", "clipped_points"), counted, strict=True)),
         "processes": group.size,
         "drawings_per_second": round(count / seconds, 1),
         "model": trained.conditions,
@@ -193,107 +363,83 @@ def sample(
     return Sampled(drawings, conditions)
 
 
-def own_turns(count: int, batch_size: int, group: Group) -> list[range]:
-    """Return which of `count` drawings this process draws in each turn: in a turn every process draws a batch.
-
-    Where there are no more batches than processes some draw nothing.
-    """
-    turns = [
-        range(count)[first : first + group.size * batch_size] for first in range(0, count, group.size * batch_size)
-    ]
-    return [turn[group.own_slice(len(turn), batch_size)] for turn in turns]
-
-
-def draw_together(
-    trained: TrainedModel,
-    category: str,
-    config: SampleConfig,
-    prefix: list[Drawing] | None,
-    group: Group,
-    turns: list[range],
-) -> list[Generated]:
-    """Return what this process draws in its `turns`.
-
-    After each turn all wait for each other: so none has to be patient for longer than a batch takes, and the bar, which
-    the first process shows, counts the drawings of all.
-    """
-    import numpy as np
-    from tqdm import tqdm
-
-    from generation import generate_drawings
-    from plumbing.devices import autocast_for
-
-    made = []
-    title = category if group.size == 1 else f"{category}, by {group.size} processes"
-    silent = None if group.rank == 0 else True  # None: where there is no terminal
-    total = len(prefix) if prefix else config.n
-    autocast = autocast_for(config.precision, trained.model.position.device)
-    with tqdm(total=total, unit="drawing", desc=title, disable=silent) as bar, autocast():
-        for own in turns:
-            generated = generate_drawings(
-                trained, category, own, seed=config.seed, sampler=config.sampler, steps=config.steps, eta=config.eta,
-                guidance=config.guidance, prefix=prefix[own.start : own.stop] if prefix else None,
-                batch_size=config.batch_size, progress=bar.update,
-            )  # fmt: skip
-            made.append(generated)
-            bar.update(int(group.concatenated(np.array([len(own)])).sum()) - len(own))
-    return made
-
-
-def finish_together(
-    made: list[Generated], prefix: list[Drawing] | None, group: Group, turns: list[range]
-) -> tuple[list[Drawing], NDArray[np.int64]]:
-    """Return the drawings of all processes in order, in the official form, and what was COUNTED of them, int64 (3,).
-
-    `made` is what this process drew in its `turns`. Drawings without a stroke are left out.
-    """
-    import numpy as np
-
-    from generation import official_form
-
-    drawings: list[Drawing] = []
-    counted = np.zeros(len(COUNTED), np.int64)
-    for own, generated in zip(turns, made, strict=True):
-        kept = [len(prefix[i]) if prefix else 0 for i in own]
-        finished = [official_form(drawing, k) for drawing, k in zip(generated.drawings, kept, strict=True) if drawing]
-        drawings += everyones_drawings([drawing for drawing, _ in finished], group)
-        counted += [generated.unfinished, generated.not_finite, sum(clipped for _, clipped in finished)]
-    return drawings, group.concatenated(counted[None]).sum(axis=0)
+def as_tuned(config: SampleConfig, trained: TrainedModel) -> SampleConfig:
+    """Return the settings with the strength of guidance that the model was tuned for, where none is asked for."""
+    return dataclasses.replace(config, guidance=trained.guidance) if config.guidance == AS_TUNED else config
 
 
 def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
     """Return the drawings of all processes, in the official form, in the order of the processes."""
-    import numpy as np
-
-    from drawings.packed import PackedDrawings
-
     if group.size == 1:
         return own
     packed = PackedDrawings.from_drawings(own)
-    points_of_strokes = group.concatenated(np.diff(packed.stroke_offsets))
-    strokes_of_drawings = group.concatenated(packed.num_strokes)
-    return list(
-        PackedDrawings(
-            group.concatenated(packed.points),
-            np.cumsum([0, *points_of_strokes]),
-            np.cumsum([0, *strokes_of_drawings]),
-            np.arange(len(strokes_of_drawings)),
-        )
+    points, strokes, lengths = (
+        group.concatenated(part) for part in (packed.points, np.diff(packed.stroke_offsets), packed.num_strokes)
     )
+    of_strokes, of_drawings = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in (strokes, lengths))
+    return list(PackedDrawings(points, of_strokes, of_drawings, np.arange(len(lengths))))
 
 
-def digest_of(trained: TrainedModel, category: str, config: SampleConfig, prefix: list[Drawing] | None) -> bytes:
-    """Return a hash of all that drawings depend on: of weights, guide, category, settings and prefixes."""
-    import numpy as np
+# ------------------------------------------------------------------ files
 
-    from scoring.feature_network import tensor_hash
 
-    weights = [tensor_hash(each.model.state_dict()) for each in (trained, trained.guide) if each]
-    digest = hashlib.sha256(json.dumps([category, dataclasses.asdict(config), weights]).encode())
-    for drawing in prefix or ():
-        for stroke in drawing:
-            digest.update(f"{len(drawing)} {len(stroke)} ".encode() + np.ascontiguousarray(stroke).tobytes())
-    return digest.digest()
+def result_files(count: int) -> list[str]:
+    """Return the names of the files that a run of `count` drawings writes; what the run says of itself is first."""
+    svgs = [f"drawing_{i:03d}.svg" for i in range(min(count, SVG_FILES))]
+    return ["conditions.json", "drawings.ndjson", *svgs, "sheet.svg", "grid.png", "animation.gif", "denoising.gif"]
+
+
+def files_of_earlier_run(out: Path) -> list[str]:
+    """Return the names of the files in a folder that an earlier run says it wrote there."""
+    try:
+        found = json.loads((out / "conditions.json").read_text(encoding="utf-8"))
+        if found["attribution"] != ATTRIBUTION:
+            return []
+        listed = found.get("files") or result_files(found["n"])  # earlier versions kept no list
+        return [name for name in result_files(SVG_FILES) if name in listed]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+
+
+def refuse_losing_files(out: Path, count: int, inputs: Sequence[Path] = ()) -> None:
+    """Raise ValueError where a run of `count` drawings would replace one of `inputs`, or what no run wrote."""
+    refuse_overwriting(inputs, [out / name for name in result_files(count)])
+    earlier = files_of_earlier_run(out)
+    for name in result_files(count):
+        if name not in earlier and os.path.lexists(out / name):
+            raise ValueError(f"{out / name}: is there and was not written by this script; choose another --out")
+
+
+def write_results(
+    sampled: Sampled,
+    trained: TrainedModel,
+    category: str,
+    config: SampleConfig,
+    out: Path,
+    prefix: list[Drawing] | None = None,
+) -> None:
+    """Write drawings, pictures and conditions into the folder `out`, in the place of what an earlier run wrote.
+
+    Raises ValueError, before anything is written, for a folder that holds other files of these names.
+    """
+    drawings, history = sampled.drawings, prefix[0] if prefix else None
+    refuse_losing_files(out, len(drawings))
+    states = emerging_strokes(trained, category, config, history)
+    files = [name for name in result_files(len(drawings)) if states or name != "denoising.gif"]
+    out.mkdir(parents=True, exist_ok=True)
+    for name in set(files_of_earlier_run(out)) - set(files):
+        (out / name).unlink(missing_ok=True)
+    # first, so that a run that is killed leaves nothing that the next one takes for somebody's
+    write_atomically(out / "conditions.json", json.dumps(sampled.conditions | {"files": files}, indent=2) + "\n")
+    write_ndjson(out / "drawings.ndjson", drawings, word=category)
+    for i, drawing in enumerate(drawings[:SVG_FILES]):
+        write_atomically(out / f"drawing_{i:03d}.svg", drawing_svg(drawing))
+    shown = drawings[:SHEET_DRAWINGS]
+    write_atomically(out / "sheet.svg", svg_sheet(shown, columns=8))
+    save_image(out / "grid.png", grid_image(shown, columns=8))
+    drawings_animation(drawings[:ANIMATED_DRAWINGS], out / "animation.gif")
+    if states:
+        denoising_animation(states, out / "denoising.gif", history or [])
 
 
 def emerging_strokes(
@@ -303,11 +449,6 @@ def emerging_strokes(
 
     Of many steps EMERGING_STATES are kept, evenly spaced. An empty list says that nothing was added to the prefix.
     """
-    import numpy as np
-
-    from generation import generate_drawings
-    from plumbing.devices import autocast_for
-
     config = as_tuned(config, trained)
     strokes: dict[int, list[Any]] = {}
     with autocast_for(config.precision, trained.model.position.device)():
@@ -324,48 +465,82 @@ def emerging_strokes(
     return chosen
 
 
-def write_results(
-    sampled: Sampled,
-    trained: TrainedModel,
-    category: str,
-    config: SampleConfig,
-    out: Path,
-    prefix: list[Drawing] | None = None,
-) -> None:
-    """Write drawings, pictures and conditions into the folder `out`."""
-    from dataset_utils import write_ndjson
-    from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
+def read_prefixes(path: Path, keep_strokes: int | None, count: int | None, most: int = sys.maxsize) -> list[Drawing]:
+    """Return the unfinished drawings of an ndjson file, cut to their first `keep_strokes` strokes.
 
-    drawings = sampled.drawings
-    shown = drawings[:SHEET_DRAWINGS]
-    out.mkdir(parents=True, exist_ok=True)
-    for stale in out.glob("drawing_*.svg"):  # of a larger earlier run
-        stale.unlink()
-    write_ndjson(out / "drawings.ndjson", drawings, word=category)
-    for i, drawing in enumerate(drawings[:SVG_FILES]):
-        write_atomically(out / f"drawing_{i:03d}.svg", drawing_svg(drawing))
-    write_atomically(out / "sheet.svg", svg_sheet(shown, columns=8))
-    write_atomically(out / "conditions.json", json.dumps(sampled.conditions, indent=2) + "\n")
-    save_image(out / "grid.png", grid_image(shown, columns=8))
-    drawings_animation(drawings[:ANIMATED_DRAWINGS], out / "animation.gif")
-    history = prefix[0] if prefix else None
-    states = emerging_strokes(trained, category, config, history)
-    if states:
-        denoising_animation(states, out / "denoising.gif", history or [])
-    else:
-        (out / "denoising.gif").unlink(missing_ok=True)
+    Drawings with fewer strokes than that are left out, those with more than `most` cut, and their numbers are printed,
+    as is what reading left out or cut. `count` repeats or cuts the list to that many, so that one drawing can be
+    continued in many ways. Raises ValueError for a file in which nothing is left, or of raw drawings, which would not
+    come back as they were given.
+    """
+    packed, counts = read_ndjson(path)
+    if counts.raw_drawings:
+        raise ValueError(f"{path}: holds {counts.raw_drawings} raw drawings, a prefix must be in the simplified form")
+    if losses := counts.describe_losses():
+        tell(f"{path}: {losses}")
+    if most == 0:
+        raise ValueError(f"{path}: the model draws single strokes, it cannot continue a drawing")
+    drawings = [drawing[:keep_strokes] for drawing in packed if len(drawing) >= (keep_strokes or 0)]
+    if too_short := len(packed) - len(drawings):
+        tell(f"{path}: left out {too_short} drawings of fewer than {keep_strokes} strokes")
+    if too_long := sum(len(drawing) > most for drawing in drawings):
+        tell(f"{path}: cut {too_long} prefixes to {most} strokes, the most that the model can continue")
+    if not drawings:
+        raise ValueError(f"{path}: holds no drawing to continue ({counts.describe()})")
+    return [drawings[i % len(drawings)][:most] for i in range(count or len(drawings))]
+
+
+def shipped_checkpoint(category: str) -> Path:
+    """Return the path of the shipped weights of `category`, raising FileNotFoundError where there are none."""
+    path = CHECKPOINTS / f"{category}.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no shipped weights; train some (train_diffusion.py), give --checkpoint FILE")
+    return path
+
+
+def known_categories() -> list[str]:
+    """Return the categories with shipped weights, and the three of the assignment in any case."""
+    shipped = sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
+    return list(dict.fromkeys((*CATEGORIES, *(name for name in shipped if name not in NOT_CATEGORIES))))
+
+
+def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> TrainedModel:
+    """Return the model of a weights file, with its guide: the one it was tuned with, none for "null", or a file."""
+    return load_with_guide(path, best_device(device), guide)
+
+
+# ------------------------------------------------------------------ command line
+
+
+def tell(text: str) -> None:
+    """Print a line; of several processes that torchrun has started the first alone prints it."""
+    if is_first_process():
+        print(text)
+
+
+def strength(text: str) -> float:
+    """Return the strength of guidance that --guidance says."""
+    return AS_TUNED if text == "auto" else float(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of SampleConfig is a flag."""
     parser = script_parser(__doc__)
-    parser.add_argument("--category", required=True, help="cat, bus, rabbit or car (kedi, otobüs, tavşan, araba)")
-    add_config_arguments(parser, SampleConfig)
-    parser.add_argument("--checkpoint", help="weights to draw with (default checkpoints/<category>.safetensors)")
-    parser.add_argument("--out", help="folder for the results (default samples/<category>)")
-    parser.add_argument("--prefix", help="ndjson of unfinished drawings to continue; --n repeats or cuts them")
-    parser.add_argument("--keep-strokes", type=int, help="continue from the first K strokes of each prefix")
-    add_device_argument(parser)
+    what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
+    what.add_argument("--category", required=True, help="cat, bus, rabbit or car (kedi, otobüs, tavşan, araba)")
+    add_config_arguments(what, SampleConfig, only=("n", "seed"))
+    what.add_argument("--prefix", metavar="FILE", help="ndjson of drawings to continue, repeated or cut to --n")
+    what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
+    add_config_arguments(how, SampleConfig, only=("sampler", "steps", "eta"))
+    how.add_argument("--guidance", type=strength, metavar="X", default=argparse.SUPPRESS,
+                     help="strength of guidance, 0 to 20, 1 is off (default auto: what the checkpoint was tuned "
+                     "for)")  # fmt: skip
+    add_config_arguments(how, SampleConfig, only=("guide",))
+    where.add_argument("--checkpoint", metavar="FILE",
+                       help="weights to draw with (default checkpoints/CATEGORY.safetensors)")  # fmt: skip
+    where.add_argument("--out", metavar="FOLDER", help="folder for the results (default samples/CATEGORY)")
+    add_config_arguments(where, SampleConfig, only=("batch_size", "precision"))
+    add_device_argument(where)
     return parser
 
 
@@ -373,69 +548,47 @@ def main(argv: list[str] | None = None) -> Sampled:
     """Sample as the command line says, write the results, and return them."""
     arguments = build_parser().parse_args(argv)
     config = config_from_arguments(SampleConfig, arguments)
-    path, category, prefix = checked_input(arguments, config)
-    out = Path(arguments.out or f"samples/{category}")
-    check_folder(out)
-
-    from checkpoint import sha256_of
-    from plumbing.devices import best_device
-    from plumbing.processes import joined_processes
-
-    device = best_device(arguments.device)
-    with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():
-        trained = load_model(path, config.guide, arguments.device)
-        batches = math.ceil((len(prefix) if prefix else config.n) / config.batch_size)
-        if batches < group.size:
-            tell(f"{batches} of {group.size} processes have a batch to draw; a smaller --batch-size gives more of them")
-        sampled = sample(trained, category, config, prefix, group)
-        sampled.conditions |= {"checkpoint": path.name, "checkpoint_sha256": sha256_of(path)}
-        if group.rank == 0:
-            write_results(sampled, trained, category, config, out, prefix)
-    tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
-    if odd := what_was_odd(sampled.conditions):
-        tell(f"of {sampled.conditions['n'] + sampled.conditions['empty']} drawings {odd}")
-    return sampled
-
-
-def checked_input(arguments: argparse.Namespace, config: SampleConfig) -> tuple[Path, str, list[Drawing] | None]:
-    """Return weights, category and prefixes of a command line, refusing all that is wrong with it without torch."""
     if arguments.keep_strokes is not None and (arguments.keep_strokes < 1 or not arguments.prefix):
         raise ValueError(f"--keep-strokes is {arguments.keep_strokes}, must be at least 1 and come with --prefix")
     if config.eta and config.sampler != "ddim":
         raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
     if AS_TUNED != config.guidance < 0:
-        raise ValueError(f"--guidance is {config.guidance:g}, must lie in 0 ... 20, or be {AS_TUNED:g}")
-    if arguments.checkpoint:
-        path = Path(arguments.checkpoint)
-    else:
-        path = shipped_checkpoint(resolve_category(arguments.category, known_categories()))
-    header, category = check_model(path, arguments.category, config)
-    if not arguments.prefix:
-        return path, category, None
-    prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, getattr(arguments, "n", None))
-    most = header.config.max_strokes - 1
-    too_long = sum(len(drawing) > most for drawing in prefix)
-    if too_long and not most:
-        raise ValueError(f"{path}: draws single strokes, it cannot continue {arguments.prefix}")
-    if too_long:
-        tell(f"{arguments.prefix}: cut {too_long} prefixes to {most} strokes, the most that {path.name} can continue")
-    return path, category, [drawing[:most] for drawing in prefix]
+        raise ValueError(f"--guidance is {config.guidance:g}, must lie in 0 ... 20, or be auto")
+    with joined_processes(best_device(arguments.device), PATIENCE) as group:
+        trained, category = chosen_model(arguments, config)
+        prefix = None
+        if arguments.prefix:
+            asked, most = getattr(arguments, "n", None), trained.model.config.max_strokes - 1
+            prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, asked, most)
+        count = len(prefix) if prefix else config.n
+        out = Path(arguments.out or f"samples/{category}")
+        files = [arguments.prefix, trained.path, trained.guide and trained.guide.path]
+        refuse_losing_files(out, count, [Path(file) for file in files if file])
+        check_folder(out)
+        with locked_folder(out) if group.rank == 0 else nullcontext():
+            sampled = sample(trained, category, config, prefix, group)
+            sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
+            if group.rank == 0:
+                write_results(sampled, trained, category, config, out, prefix)
+    tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
+    if odd := [f"{sampled.conditions[key]} {words}" for key, words in ODD.items() if sampled.conditions[key]]:
+        tell(f"of {count} drawings {', '.join(odd)}")
+    return sampled
 
 
-def what_was_odd(conditions: dict[str, Any]) -> str:
-    """Return in words what is not as usual with the drawings of a run, from its conditions; nothing where all is."""
-    said = {
-        "ended_not_finite": "ended before a stroke that was not finite",
-        "empty": "were left out, having no stroke",
-        "cut_at_longest": "were cut at the longest length",
-    }
-    return ", ".join(f"{conditions[key]} {words}" for key, words in said.items() if conditions[key])
-
-
-def known_categories() -> list[str]:
-    """Return the categories with shipped weights, and the three of the assignment in any case."""
-    shipped = sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
-    return list(dict.fromkeys((*CATEGORIES, *(name for name in shipped if name not in NOT_CATEGORIES))))
+def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[TrainedModel, str]:
+    """Return the model to draw with and the name that it knows --category by; refuse a guide that cannot guide it."""
+    name = arguments.category
+    path = Path(arguments.checkpoint or shipped_checkpoint(resolve_category(name, known_categories())))
+    trained = load_model(path, config.guide, arguments.device)
+    try:
+        category = resolve_category(name, trained.categories)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    trained.category_id(category)
+    if as_tuned(config, trained).guidance != 1.0:
+        weaker_network(trained, category)
+    return trained, category
 
 
 if __name__ == "__main__":

@@ -13,24 +13,26 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 NOISE_FLOOR = 0.02
 """Standard deviation, in units of half the canvas (2.5 px), below which a component counts as noise of the hand."""
+BY_ANGLE = 0.5
+"""Share of a token's points that goes by turning angle, so that corners keep theirs; the rest goes by arc length."""
 FIT_SAMPLES = 4
 """Points of a stroke, per segment of its token, that the token's polyline is fitted to."""
 BLOCK_STROKES = 1 << 12
 """Strokes resampled at once: so many that numpy's calls cost little, so few that they stay in the cache."""
 
 
-def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int, spacing: str = "fitted") -> np.ndarray:
+def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int) -> np.ndarray:
     """Return every stroke resampled to float32 (S, num_points, 2), in the units of `points`.
 
     `points` (P, 2) holds all strokes end to end and `offsets` (S + 1,) where each begins; the whole ragged array is
-    resampled at once. The first and last point are kept, and a dot is repeated. `spacing` is "even" in arc length,
-    "curved", half by arc length and half by turning angle, or "fitted": spaced like curved, but where points on the
-    stroke would cut its corners they are put where the polyline through them comes nearest to the stroke, by least
-    squares. Raises ValueError for a stroke without points.
+    resampled at once. The first and last point are kept, and a dot is repeated. Points are dense where the stroke
+    turns, and where points on the stroke would cut its corners they are put where the polyline through them comes
+    nearest to the stroke, by least squares. Raises ValueError for a stroke without points.
     """
     offsets = np.asarray(offsets, dtype=np.int64)
     if len(offsets) > 1 and np.diff(offsets).min() < 1:
@@ -39,20 +41,19 @@ def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int, s
     for start in range(0, len(resampled), BLOCK_STROKES):
         block = offsets[start : start + BLOCK_STROKES + 1]
         own = np.asarray(points[block[0] : block[-1]], dtype=np.float64).T
-        _resample_block(own[0], own[1], block - block[0], spacing, resampled[start : start + BLOCK_STROKES])
+        _resample_block(own[0], own[1], block - block[0], resampled[start : start + BLOCK_STROKES])
     return resampled
 
 
 @functools.cache
-def _running_sums(num_points: int, spacing: str) -> np.ndarray:
+def _running_sums(num_points: int) -> np.ndarray:
     """Return what the samples before the j-th make of constant and of linear strokes, (2 (K + 1), num_points).
 
-    A resampled stroke is M s, with K samples s of the stroke: M is the identity, or the fit. Where the samples
-    m ... n - 1 lie on one straight segment, s_j = a + b j, they add a (S_n - S_m) + b (T_n - T_m) to it. S_j, the sum
-    of M's columns before j, is row 2 j, and T_j, that of the columns times their numbers, is row 2 j + 1.
+    A resampled stroke is M s, with K samples s of the stroke and M the fit. Where the samples m ... n - 1 lie on one
+    straight segment, s_j = a + b j, they add a (S_n - S_m) + b (T_n - T_m) to it. S_j, the sum of M's columns before
+    j, is row 2 j, and T_j, that of the columns times their numbers, is row 2 j + 1.
     """
-    matrix = polyline_fit(num_points) if spacing == "fitted" and num_points > 2 else np.eye(num_points)
-    columns = matrix.T
+    columns = polyline_fit(num_points).T
     sums = np.zeros((len(columns) + 1, 2, num_points))
     sums[1:, 0] = np.cumsum(columns, axis=0)
     sums[1:, 1] = np.cumsum(columns * np.arange(len(columns))[:, None], axis=0)
@@ -74,20 +75,18 @@ def polyline_fit(num_points: int) -> np.ndarray:
     return fit
 
 
-def _resample_block(x: np.ndarray, y: np.ndarray, offsets: np.ndarray, spacing: str, out: np.ndarray) -> None:
+def _resample_block(x: np.ndarray, y: np.ndarray, offsets: np.ndarray, out: np.ndarray) -> None:
     """Put strokes with points x and y (P,) resampled into `out` (S, num_points, 2).
 
     The K samples of a stroke are never made. Between two of its points they lie on a straight line, so what they add is
     known in closed form (``_running_sums``), and the stroke is a sparse product with one entry pair a point.
     """
-    from scipy.sparse import csr_matrix  # 0.2 s to import, and drawing from nothing resamples nothing
-
     first, last = offsets[:-1], offsets[1:] - 1
-    sums = _running_sums(out.shape[1], spacing)
+    sums = _running_sums(out.shape[1])
     num_samples = len(sums) // 2 - 1
     dx, dy = (np.diff(part, append=0.0) for part in (x, y))
     dx[last] = dy[last] = 0.0  # the pen is up between strokes
-    mass = _segment_mass(dx, dy, offsets, 0.0 if spacing == "even" else 0.5)
+    mass = _segment_mass(dx, dy, offsets)
 
     # in samples from the stroke's begin: where each point is, and the first sample that is not before it
     mass *= num_samples - 1
@@ -115,10 +114,10 @@ def _resample_block(x: np.ndarray, y: np.ndarray, offsets: np.ndarray, spacing: 
         out[:, 0, axis], out[:, -1, axis] = place[first], place[last]  # without rounding
 
 
-def _segment_mass(dx: np.ndarray, dy: np.ndarray, offsets: np.ndarray, by_angle: float) -> np.ndarray:
+def _segment_mass(dx: np.ndarray, dy: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Return the share of its stroke that each segment (dx, dy) carries, (P,): 0 behind a stroke's last point.
 
-    The share `by_angle` of it goes by turning angle, the rest by length; all of it where a stroke does not turn.
+    The share BY_ANGLE of it goes by turning angle, the rest by length; all of it where a stroke does not turn.
     """
     length = np.sqrt(dx * dx + dy * dy)
     turn = np.zeros_like(length)
@@ -129,7 +128,7 @@ def _segment_mass(dx: np.ndarray, dy: np.ndarray, offsets: np.ndarray, by_angle:
     angle = turn.copy()
     angle[:-1] += turn[1:]
     lengths, angles = (np.add.reduceat(part, offsets[:-1]) for part in (length, angle))
-    share = np.where(angles > 0, by_angle, 0.0)
+    share = np.where(angles > 0, BY_ANGLE, 0.0)
     per_length = np.divide(1.0 - share, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     per_angle = np.divide(share, angles, out=np.zeros_like(angles), where=angles > 0)
     counts = np.diff(offsets)
@@ -156,19 +155,14 @@ class Whitening:
     scale: Tensor
 
     @staticmethod
-    def fit(vectors: Tensor, *, components: bool = True) -> Whitening:
+    def fit(vectors: Tensor) -> Whitening:
         """Return the whitening of `vectors` (S, D): components by falling variance, scale sqrt(var + NOISE_FLOOR^2).
 
-        Without `components` the numbers stay as they are and share one mean and one scale, to compare with. Raises
-        ValueError for fewer than two strokes or numbers that are not finite.
+        Raises ValueError for fewer than two strokes or numbers that are not finite.
         """
         if len(vectors) < 2 or not torch.isfinite(vectors).all():
             raise ValueError(f"whitening needs at least 2 finite strokes, got {len(vectors)}")
         exact = vectors.double()
-        if not components:
-            dim = vectors.shape[1]
-            whole = torch.ones(dim)
-            return Whitening(whole * float(exact.mean()), torch.eye(dim), whole * float(exact.std()))
         mean = exact.mean(0)
         variance, basis = torch.linalg.eigh(torch.cov(exact.T))
         variance, basis = variance.flip(0).clamp(min=0), basis.flip(1)

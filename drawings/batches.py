@@ -15,11 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from config import ModelConfig, TrainConfig
-from dataset_utils import PackedDrawings, category_list, load_category
-from drawings.packed import ranges, running_sums
+from drawings.packed import PackedDrawings, ranges, running_sums
 from stroke_tokens import points_to_vectors, resample_strokes
 
 ROUND_DRAWINGS = 16_384
@@ -43,7 +40,6 @@ class StrokeSet:
     rows: tuple[np.ndarray, ...]  # int32
     category: np.ndarray  # int64 (C,)
     num_points: int
-    spacing: str
     too_long: int
 
     def __len__(self) -> int:
@@ -109,7 +105,7 @@ class StrokeSet:
         return torch.cat(blocks)
 
     def _vectors(self, points: np.ndarray, offsets: np.ndarray) -> Tensor:
-        return points_to_vectors(resample_strokes(points, offsets, self.num_points, self.spacing))
+        return points_to_vectors(resample_strokes(points, offsets, self.num_points))
 
 
 @dataclass
@@ -142,11 +138,7 @@ class Batch:
 
 
 def stroke_set(
-    drawings: Sequence[PackedDrawings],
-    category_ids: Sequence[int],
-    num_points: int,
-    max_strokes: int,
-    spacing: str = "fitted",
+    drawings: Sequence[PackedDrawings], category_ids: Sequence[int], num_points: int, max_strokes: int
 ) -> StrokeSet:
     """Return packed drawings, one entry per category, as what batches are made from; longer ones are left out, counted.
 
@@ -156,7 +148,7 @@ def stroke_set(
     if not any(map(len, rows)):
         raise ValueError(f"no drawing of at most {max_strokes} strokes is left to train on")
     too_long = sum(map(len, drawings)) - sum(map(len, rows))
-    return StrokeSet(tuple(drawings), rows, np.array(category_ids, dtype=np.int64), num_points, spacing, too_long)
+    return StrokeSet(tuple(drawings), rows, np.array(category_ids, dtype=np.int64), num_points, too_long)
 
 
 @dataclass
@@ -169,50 +161,6 @@ class TrainingData:
     targets: list[int]
     source: dict[str, Any]
     description: str
-
-
-@dataclass(frozen=True)
-class DataChoice:
-    """Which drawings: the folder (None: where they are found), the split, and whether only recognized ones."""
-
-    data_dir: str | None = None
-    split: str = "auto"
-    recognized_only: bool = False
-
-
-def load_training_data(
-    config: TrainConfig, model_config: ModelConfig, choice: DataChoice, known: tuple[str, ...]
-) -> TrainingData:
-    """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
-    targets = category_list(config.category, choice.data_dir)
-    companions = [name for name in category_list(config.companions, choice.data_dir) if name not in targets]
-    categories = known + tuple(name for name in targets + companions if name not in known)
-    if known and len(categories) > len(known):
-        raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
-    loaded = []
-    for name in tqdm(targets + companions, desc="data", unit="category", disable=len(targets + companions) < 20):
-        loaded.append(
-            load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
-        )
-    ids = [categories.index(name) for name in targets + companions]
-    form = (model_config.num_points, model_config.max_strokes, model_config.spacing)
-    train = stroke_set([data.train for data in loaded], ids, *form)
-    own = slice(0, len(targets))
-    held_out = stroke_set([data.test for data in loaded[own]], ids[own], *form)
-    source = {
-        "data": sorted({data.source for data in loaded}),
-        "split": sorted({data.split for data in loaded}),
-        "recognized_only": choice.recognized_only,
-        "train_drawings": {name: len(data.train) for name, data in zip(targets, loaded, strict=False)},
-        "companion_drawings": sum(len(data.train) for data in loaded[len(targets) :]),
-        "held_out_drawings": len(held_out),
-        "left_out_over_max_strokes": train.too_long,
-        "trained_on": targets,
-    }
-    cut = sum(data.counts.cut_drawings for data in loaded[1:])
-    others = f"; {len(loaded)} categories in all" + (f", {cut} drawings cut in the others" if cut else "")
-    description = loaded[0].describe() + (others if len(loaded) > 1 else "")
-    return TrainingData(train, held_out, categories, ids[own], source, description)
 
 
 def category_weights(data: StrokeSet, targets: Sequence[int], companion_share: float, balance: float) -> np.ndarray:
@@ -262,6 +210,13 @@ def training_batches(
         yield from batches[skip:]
         skip = max(0, skip - len(batches))
         round_number += 1
+
+
+def evenly_spread(data: StrokeSet, count: int) -> list[Batch]:
+    """Return `count` drawings, or all where there are fewer, spread evenly over `data`, as batches of like length."""
+    chosen = np.unique(np.linspace(0, len(data) - 1, min(len(data), count)).round()).astype(np.int64)
+    chosen = chosen[np.argsort(data.num_strokes(chosen), kind="stable")]
+    return [data.batch(part) for part in np.array_split(chosen, max(1, len(chosen) // 64))]
 
 
 def random_affine(batch: Batch, size: float, generator: torch.Generator) -> Batch:

@@ -1,14 +1,15 @@
 """Cats, buses and rabbits drawn stroke by stroke by a small procedural artist.
 
-With these drawings, training, sampling, the tests and the notebook run without a network and without a
-single file. They are a stand-in for the Quick, Draw! drawings, in the same form and of like size, and
-nothing more: a figure measured on them says nothing about people's drawings.
+With these drawings, training, sampling, the tests and the notebook run without a network and without a single file.
+They stand in for the Quick, Draw! drawings, in the same form and of like size: a figure measured on them says nothing
+about people's drawings.
 
-An artist (`cat_face`, `bus_side`, ...) yields ideal curves in the order in which people draw the parts;
-`hand` makes them look drawn by hand; `official_form` gives them the form of the dataset. A curve is a
-complex array, x + iy with y down, so that to place, scale or turn it is one addition or multiplication.
+An artist (`cat_face`, `bus_side`, ...) yields ideal curves in the order in which people draw the parts; `hand` makes
+them look drawn by hand; `official_form` gives them the form of the dataset. A curve is a complex array, x + iy with y
+down, so that to place, scale or turn it is one addition or multiplication.
+Who changes what is drawn raises ``packed.PACKED_VERSION``, so that no cache keeps the old drawings.
 
-    python -c "from embedded_drawings import embedded_drawings as draw; print(draw('cat', 1))"
+    python -c "from drawings.embedded import embedded_drawings as draw; print(draw('cat', 1))"
 """
 
 from __future__ import annotations
@@ -21,15 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from simplification.cutil import simplify_coords
 
-__all__ = ["embedded_drawings"]
-
 Curve = NDArray[np.complex128]
 Rng = np.random.Generator
 Artist = Callable[[Rng], Iterator[Curve]]
 
 MAX_STROKES = 20
 LONGEST_SIDE = 255
-RDP_EPSILON = 2.0
 
 UNIT = np.linspace(0.0, 1.0, 25)
 STEP = np.linspace(0.0, 1.0, 6, endpoint=False)
@@ -42,27 +40,19 @@ SPLINE = np.stack([STEP**0, STEP, STEP**2, STEP**3], axis=1) @ np.array(
 def embedded_drawings(category: str, count: int, seed: int = 0) -> list[list[NDArray[np.uint8]]]:
     """Return `count` drawings of 1 to 20 strokes, (n, 2) uint8 pixels each, in the official simplified form.
 
-    Drawing i depends on (category, seed, i) alone, so a longer list begins with the shorter one.
-
-    Raises:
-        ValueError: the category is not one the artist knows, or `count` or `seed` is negative.
+    Drawing i depends on (category, seed, i) alone, so a longer list begins with the shorter one. Raises ValueError for
+    a category that the artist does not know.
     """
     if category not in ARTISTS:
         raise ValueError(f"embedded drawings: no category {category!r}; available: {', '.join(ARTISTS)}")
-    for name, value in (("count", count), ("seed", seed)):
-        if value < 0:
-            raise ValueError(f"embedded drawings: {name} is {value}, it must be 0 or more")
-    return [draw(category, seed, index) for index in range(count)]
-
-
-def draw(category: str, seed: int, index: int) -> list[NDArray[np.uint8]]:
-    """Return one drawing of the category, as a list of (n, 2) uint8 strokes."""
-    # The bytes of the name, not hash(name), which changes from one process to the next.
-    name = int.from_bytes(category.encode(), "big")
-    rng = np.random.default_rng(np.random.SeedSequence([name, seed, index]))
     artists, weights = zip(*ARTISTS[category], strict=True)
-    artist: Artist = artists[rng.choice(len(artists), p=weights)]
-    return official_form(hand(rng, list(islice(artist(rng), MAX_STROKES))))
+    name = int.from_bytes(category.encode(), "big")  # hash(category) changes from one process to the next
+    drawings = []
+    for index in range(count):
+        rng = np.random.default_rng(np.random.SeedSequence([name, seed, index]))
+        artist: Artist = artists[rng.choice(len(artists), p=weights)]
+        drawings.append(official_form(hand(rng, list(islice(artist(rng), MAX_STROKES)))))
+    return drawings
 
 
 # ---- from ideal curves to a drawing -----------------------------------------------------------------
@@ -71,7 +61,7 @@ def draw(category: str, seed: int, index: int) -> list[NDArray[np.uint8]]:
 def hand(rng: Rng, curves: Sequence[Curve]) -> list[NDArray[np.float64]]:
     """Return the curves as (n, 2) float strokes of an unsteady hand, the longest side about 255 pixels."""
     lengths = [len(curve) for curve in curves]
-    stroke = np.repeat(np.arange(len(curves)), lengths)
+    stroke = np.repeat(np.arange(len(curves)), lengths)  # that each point belongs to
     z = np.concatenate(curves)
     z = z * LONGEST_SIDE / max(np.ptp(z.real), np.ptp(z.imag))
     shake = rng.lognormal(0.15, 0.33)
@@ -83,13 +73,12 @@ def hand(rng: Rng, curves: Sequence[Curve]) -> list[NDArray[np.float64]]:
     # Each part is a little misplaced, and turned and scaled about its own middle.
     middle = np.array([part.mean() for part in np.split(z, np.cumsum(lengths)[:-1])])[stroke]
     arm = z - middle
-    extent = np.abs(arm)
     z = middle + arm * (1 + noise(0.035)) + noise(1.4)
     # A slow wobble along the stroke, wider where the stroke is longer.
-    along = np.concatenate([UNIT if n == len(UNIT) else np.linspace(0, 1, n) for n in lengths])
+    along = np.concatenate([np.linspace(0, 1, n) for n in lengths])
     for waves in (0.7, 1.7, 3.1):
         phase = 2 * math.pi * (waves * along + rng.random(len(curves))[stroke])
-        z = z + noise(0.022) * (extent + 12) * np.sin(phase) / waves
+        z = z + noise(0.022) * (np.abs(arm) + 12) * np.sin(phase) / waves
     # The whole sheet leans, and is wider or narrower than meant.
     z = z * np.exp(1j * rng.normal(0, 0.05))
     points = np.stack([z.real * rng.lognormal(0, 0.08), z.imag], axis=1)
@@ -106,7 +95,7 @@ def official_form(strokes: Sequence[NDArray[np.float64]]) -> list[NDArray[np.uin
         low = points.min(axis=0)
         scale = LONGEST_SIDE / (points.max(axis=0) - low).max()
         scaled = [np.rint((stroke - low) * scale) for stroke in current]
-        current = [simplify_coords(stroke, RDP_EPSILON) for stroke in scaled]
+        current = [simplify_coords(stroke, 2.0) for stroke in scaled]
         # Simplifying can take the outermost point away, so the box is fitted again until nothing changes.
         if sum(map(len, current)) == len(points):
             return [stroke.astype(np.uint8) for stroke in scaled]
@@ -130,9 +119,8 @@ def oval(rng: Rng, center: complex, rx: float, ry: float) -> Curve:
 
 def polyline(*corners: complex) -> Curve:
     """Return straight segments between the corners."""
-    index = np.arange(len(corners))
-    z = np.array(corners, dtype=np.complex128)
-    points: Curve = np.interp(np.linspace(0, index[-1], 8 * index[-1] + 1), index, z)
+    last = len(corners) - 1
+    points: Curve = np.interp(np.linspace(0, last, 8 * last + 1), np.arange(last + 1), np.array(corners, complex))
     return points
 
 

@@ -1,24 +1,26 @@
-"""Packed drawings: thousands of drawings as four flat numpy arrays, in memory and in a file.
+"""Packed drawings: thousands of drawings as four flat numpy arrays, in memory and in a folder of .npy files.
 
-A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whole numbers 0..255. A file of them is read
-into memory, or mapped: then the system brings in what is looked at, and takes it back where memory is short.
+A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whole numbers 0..255. A folder of them is
+not read but mapped: the system brings in what is looked at, and takes it back where memory is short.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import math
-import re
-import struct
-import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from plumbing.files import atomic_folder
 
 Points = npt.NDArray[np.uint8]
 Drawing = list[Points]
@@ -26,19 +28,10 @@ Offsets = npt.NDArray[np.int64]
 
 MAX_COORDINATE = 255
 LOCAL_TEST_PERCENT = 15
-BLOCK_DRAWINGS = 1 << 13
-"""Drawings copied or hashed at once: so many that numpy's calls cost little, so few that indices take little memory."""
-BLOCK_OFFSETS = 1 << 20
-"""Offsets of a file that are checked at once."""
-HEADER_BYTES = 256
-"""More than the header of any array that is written here takes."""
-ARRAYS = ("points", "stroke_offsets", "drawing_offsets", "lines")
-# type and number of dimensions of what a file holds
-FORMS = {**dict.fromkeys(ARRAYS, ("<i8", 1)), "points": ("|u1", 2), "conditions": ("<U", 0)}
-# what numpy writes before an array; read by hand, because only these few forms are ever written here
-NPY_HEADER = re.compile(
-    rb"\{'descr': '(\|u1|<i8|<U[1-9]\d{0,7})', 'fortran_order': False, 'shape': \(((?:\d{1,15},? ?){0,2})\), \} *\n"
-)
+PACKED_VERSION = 1
+"""Raised whenever the same ndjson file would come out as other arrays: older caches and folders are then made again."""
+POINTS_FILE, OFFSETS_FILE, METADATA_FILE = PACKED_FILES = "points.npy", "offsets.npy", "metadata.json"
+MAX_METADATA_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -69,27 +62,14 @@ class PackedDrawings:
         ends = self.stroke_offsets[self.drawing_offsets[index] : self.drawing_offsets[index + 1] + 1]
         return [self.points[start:end] for start, end in pairwise(ends.tolist())]
 
-    def part(self, start: int, stop: int) -> PackedDrawings:
-        """Return the drawings `start` ... `stop` - 1; of the points it is a view."""
-        strokes = self.drawing_offsets[start : stop + 1]
-        points = self.stroke_offsets[strokes[0] : strokes[-1] + 1]
-        return PackedDrawings(
-            self.points[points[0] : points[-1]], points - points[0], strokes - strokes[0], self.lines[start:stop]
-        )
-
     def select(self, indices: npt.ArrayLike) -> PackedDrawings:
         """Return copies of the drawings at `indices` (k,) as k packed drawings, in that order and with repetitions."""
         chosen = np.asarray(indices, dtype=np.int64)
-        starts = range(0, max(len(chosen), 1), BLOCK_DRAWINGS)
-        return joined([self._copied(chosen[start : start + BLOCK_DRAWINGS]) for start in starts])
-
-    def _copied(self, chosen: Offsets) -> PackedDrawings:
-        """Return a selection, by indices that take 8 bytes a point."""
         strokes = ranges(self.drawing_offsets, chosen)
         return PackedDrawings(
             self.points[ranges(self.stroke_offsets, strokes)],
             running_sums(self.stroke_offsets[strokes + 1] - self.stroke_offsets[strokes]),
-            running_sums(self.drawing_offsets[chosen + 1] - self.drawing_offsets[chosen]),
+            running_sums(self.num_strokes[chosen]),
             self.lines[chosen],
         )
 
@@ -153,145 +133,180 @@ def local_test_mask(packed: PackedDrawings) -> npt.NDArray[np.bool_]:
     drawings. Two equal drawings are never on two sides.
     """
     digests = bytearray()
-    for start in range(0, len(packed), BLOCK_DRAWINGS):
-        for content in _contents(packed.part(start, min(start + BLOCK_DRAWINGS, len(packed)))):
-            digests += hashlib.sha256(content).digest()[:8]
+    for drawing in packed:
+        content = b"".join([len(stroke).to_bytes(4, "little") + stroke.tobytes() for stroke in drawing])
+        digests += hashlib.sha256(content).digest()[:8]
     return np.frombuffer(digests, dtype="<u8") % 100 < LOCAL_TEST_PERCENT
-
-
-def _contents(packed: PackedDrawings) -> Iterator[memoryview]:
-    """Yield what of each drawing is hashed: of every stroke the number of its points, 4 bytes, and the points."""
-    starts = 4 * np.arange(len(packed.stroke_offsets), dtype=np.int64) + 2 * packed.stroke_offsets  # in bytes
-    content: Any = np.empty(starts[-1], dtype=np.uint8)
-    is_point = np.ones(len(content), dtype=np.bool_)
-    number = starts[:-1, None] + np.arange(4)
-    content[number] = np.diff(packed.stroke_offsets).astype("<u4")[:, None].view(np.uint8)
-    is_point[number] = False
-    content[is_point] = packed.points.ravel()
-    view = memoryview(content)
-    return (view[start:end] for start, end in pairwise(starts[packed.drawing_offsets].tolist()))
 
 
 def local_sides(packed: PackedDrawings) -> tuple[PackedDrawings, PackedDrawings]:
     """Return the training and the test drawings of the local split, each in their order."""
     on_test = local_test_mask(packed)
-    return packed.select(np.flatnonzero(~on_test)), packed.select(np.flatnonzero(on_test))
+    return _where(packed, ~on_test), _where(packed, on_test)
 
 
-def save_packed(file: IO[bytes], sides: Sequence[PackedDrawings], conditions: str) -> None:
-    """Write packed drawings, one or two sides of a split end to end, and a line of text with their conditions, as .npz.
+def _where(packed: PackedDrawings, chosen: npt.NDArray[np.bool_]) -> PackedDrawings:
+    """Return the drawings for which `chosen` (N,) is true, by masks, which take a byte a point and indices eight."""
+    strokes, lengths = np.repeat(chosen, packed.num_strokes), np.diff(packed.stroke_offsets)
+    return PackedDrawings(
+        packed.points[np.repeat(strokes, lengths)],
+        running_sums(lengths[strokes]),
+        running_sums(packed.num_strokes[chosen]),
+        packed.lines[chosen],
+    )
 
-    The offsets of each side begin with 0, and are nowhere else 0: so the sides are found again, and without a copy.
+
+@dataclass(frozen=True)
+class LoadCounts:
+    """Counts what a reader kept, left out and cut; every line it was asked for is a drawing or in one of these."""
+
+    drawings: int = 0
+    raw_drawings: int = 0  # of the drawings kept, how many were simplified on the way in
+    blank_lines: int = 0
+    empty_drawings: int = 0
+    empty_strokes: int = 0
+    unrecognized: int = 0
+    unknown_recognition: int = 0
+    cut_drawings: int = 0
+    cut_strokes: int = 0
+    cut_points: int = 0
+
+    def describe(self) -> str:
+        """Return the counts that are not zero, in words."""
+        named = [(name.replace("_", " "), count) for name, count in dataclasses.asdict(self).items()]
+        return ", ".join(f"{count} {name}" for name, count in named if count or name == "drawings")
+
+    def describe_losses(self) -> str:
+        """Return what was left out or cut, in words; empty if every line is a drawing as it was given."""
+        losses = dataclasses.replace(self, drawings=0, raw_drawings=0).describe()
+        return losses.removeprefix("0 drawings").removeprefix(", ")
+
+
+@dataclass(frozen=True)
+class PackedCategory:
+    """Holds all drawings of one ndjson file and what has to be known of that file.
+
+    Its sides are those of the local split; the official split finds its lines in both.
     """
-    arrays: dict[str, Any] = {name: np.concatenate([getattr(side, name) for side in sides]) for name in ARRAYS}
-    np.savez(file, conditions=np.array(conditions), **arrays)
+
+    train: PackedDrawings
+    test: PackedDrawings
+    counts: LoadCounts
+    source: str  # git blob id of the file
+    num_lines: int
+    recognized_only: bool
 
 
-def load_packed(path: Path, *, mapped: bool = False) -> tuple[list[PackedDrawings], str]:
-    """Return the sides and the conditions that `save_packed` wrote.
+def drawings_at(packed: PackedCategory, lines: Sequence[int]) -> PackedDrawings:
+    """Return copies of the drawings at some lines of the file, in that order and with repetitions.
 
-    Raises ValueError, one line with the file, for anything damaged or not from there: it is checked before it is
-    allocated (no compression, so nothing can be larger than the file), by zip's CRC, and for consistent offsets. What
-    is `mapped` is not read, so that a coordinate or a line number that was changed is not noticed; offsets are.
+    A line that no side has holds no drawing to use, and is left out.
+    """
+    wanted = np.asarray(lines, dtype=np.int64)
+    copies, places = [], []
+    for side in (packed.train, packed.test):
+        row = np.searchsorted(side.lines, wanted)  # a side has its drawings in the file's order
+        is_there = row < len(side)
+        is_there[is_there] = side.lines[row[is_there]] == wanted[is_there]
+        copies.append(side.select(row[is_there]))
+        places.append(np.flatnonzero(is_there))
+    return joined(copies).select(np.argsort(np.concatenate(places), kind="stable"))
+
+
+def save_packed(folder: Path, packed: PackedCategory) -> None:
+    """Write a category into a folder, whole, in place of what an earlier call wrote there.
+
+    `points.npy` holds the points of both sides, `offsets.npy` of each side stroke_offsets, drawing_offsets and lines,
+    end to end, and `metadata.json` how many there are of each, and all else. Two arrays, since each that is mapped
+    keeps a file open, and the 345 categories of the dataset are mapped at once.
+
+    Raises ValueError where the folder holds anything else, and OSError as `atomic_folder` does.
+    """
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= set(PACKED_FILES)):
+        raise ValueError(f"{folder}: is there already and holds other things than packed drawings; move it away first")
+    sides = (packed.train, packed.test)
+    points = np.concatenate([side.points for side in sides])
+    offsets = np.concatenate([part for side in sides for part in _offsets_of(side)])
+    facts = {
+        "version": PACKED_VERSION,
+        "source": packed.source,
+        "num_lines": packed.num_lines,
+        "recognized_only": packed.recognized_only,
+        "counts": dataclasses.asdict(packed.counts),
+        "sizes": [[len(part) for part in (side.points, *_offsets_of(side))] for side in sides],
+        "crc32": [zlib.crc32(array.data) for array in (points, offsets)],
+    }
+    with atomic_folder(folder) as place:
+        np.save(place / POINTS_FILE, points)
+        np.save(place / OFFSETS_FILE, offsets)
+        (place / METADATA_FILE).write_text(json.dumps([facts, _checksum(facts)], indent=1) + "\n", encoding="utf-8")
+
+
+def load_packed(folder: Path, *, whole: bool = False) -> PackedCategory:
+    """Return what `save_packed` wrote, the drawings mapped into memory.
+
+    Raises ValueError, one line with the folder, for anything damaged, of another version or not from there: the
+    metadata's checksum and the arrays' types, shapes, sizes and offsets are checked. A changed coordinate or line
+    number is noticed only where the `whole` of it is read, which takes half a second a gigabyte.
     """
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            members = {name: _stored_member(archive, f"{name}.npy", path.stat().st_size) for name in FORMS}
-            if mapped:
-                whole = np.memmap(file, dtype=np.uint8, mode="r")  # once: it holds a file descriptor
-                arrays = {name: _mapped_array(file, archive, member, whole) for name, member in members.items()}
-            else:
-                arrays = {name: _array_in(name, archive.read(member)).copy() for name, member in members.items()}
-        conditions = str(arrays.pop("conditions"))
-        sides = _sides_of(**arrays)
-        for side in sides:
+        if (size := (folder / METADATA_FILE).stat().st_size) > MAX_METADATA_BYTES:
+            raise ValueError(f"{METADATA_FILE} has {size:,} bytes, must have at most {MAX_METADATA_BYTES:,}")
+        facts, checksum = json.loads((folder / METADATA_FILE).read_bytes())
+        if checksum != _checksum(facts):
+            raise ValueError(f"{METADATA_FILE} was changed")
+        if facts["version"] != PACKED_VERSION:
+            raise ValueError(f"version {facts['version']}, this program has {PACKED_VERSION}")
+        sizes = np.array(facts["sizes"])
+        points = _mapped(folder / POINTS_FILE, np.uint8, (sizes[:, 0].sum(), 2))
+        offsets = _mapped(folder / OFFSETS_FILE, np.int64, (sizes[:, 1:].sum(),))
+        if whole and facts["crc32"] != [zlib.crc32(array.data) for array in (points, offsets)]:
+            raise ValueError("its content was changed")
+        parts = np.split(offsets, np.cumsum(sizes[:, 1:])[:-1])
+        train = PackedDrawings(points[: sizes[0, 0]], *parts[:3])
+        test = PackedDrawings(points[sizes[0, 0] :], *parts[3:])
+        for side in (train, test):
             _require_consistent(side)
-    # RuntimeError: zip's answer to encryption and to methods it does not know; OSError: to offsets out of the file
-    except (ValueError, KeyError, EOFError, MemoryError, OverflowError, RuntimeError, OSError, struct.error,
-            zipfile.BadZipFile) as error:  # fmt: skip
-        raise ValueError(f"{path}: damaged ({' '.join(str(error).split()):.200})") from None
-    return sides, conditions
+        counts = LoadCounts(**facts["counts"])
+        return PackedCategory(train, test, counts, facts["source"], facts["num_lines"], facts["recognized_only"])
+    except Exception as error:  # numpy and json raise a dozen kinds for what they did not write
+        reason = " ".join((str(error) or type(error).__name__).split())
+        raise ValueError(f"{folder}: no packed drawings that can be used ({reason:.200})") from None
 
 
-def _stored_member(archive: zipfile.ZipFile, name: str, limit: int) -> zipfile.ZipInfo:
-    """Return what an archive of `limit` bytes says of a member, which lies there as it is and no larger than that."""
-    info = archive.getinfo(name)
-    if info.compress_type != zipfile.ZIP_STORED:
-        raise ValueError("holds compressed arrays")
-    if (size := max(info.file_size, info.compress_size)) > limit:
-        raise ValueError(f"{name} declares {size:,} bytes in a file of {limit:,}")
-    return info
+def _offsets_of(side: PackedDrawings) -> tuple[Offsets, Offsets, Offsets]:
+    return side.stroke_offsets, side.drawing_offsets, side.lines
 
 
-def _mapped_array(
-    file: IO[bytes], archive: zipfile.ZipFile, member: zipfile.ZipInfo, whole: npt.NDArray[np.uint8]
-) -> npt.NDArray[Any]:
-    """Return an array of an archive as a view of the mapped file."""
-    archive.open(member).close()  # compares what zip says in two places, and refuses encryption
-    file.seek(member.header_offset + 26)
-    start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
-    return _array_in(member.filename.removesuffix(".npy"), whole[start : start + member.file_size])
+def _checksum(facts: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(facts, sort_keys=True).encode())
 
 
-def _array_in(name: str, content: bytes | npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Return the array that `content` holds; what its header declares is held against its size first."""
-    head = bytes(content[:HEADER_BYTES])
-    if head[:8] != b"\x93NUMPY\x01\x00" or not (header := NPY_HEADER.fullmatch(head, 10, _header_end(head))):
-        raise ValueError(f"{name}.npy is no array of drawings")
-    kind, shape = header[1].decode(), tuple(int(size) for size in re.findall(rb"\d+", header[2]))
-    form, dimensions = FORMS[name]
-    if not kind.startswith(form) or len(shape) != dimensions:
-        raise ValueError(f"{name}.npy is {kind} {shape}, must be {form} in {dimensions} dimensions")
-    declared, there = math.prod(shape) * np.dtype(kind).itemsize, len(content) - header.end()
-    if declared != there:
-        raise ValueError(f"{name}.npy declares {declared:,} bytes and has {there:,}")
-    return np.frombuffer(content, dtype=kind, offset=header.end()).reshape(shape)
-
-
-def _header_end(content: bytes) -> int:
-    return 10 + int.from_bytes(content[8:10], "little")
-
-
-def _sides_of(
-    points: Points, stroke_offsets: Offsets, drawing_offsets: Offsets, lines: Offsets
-) -> list[PackedDrawings]:
-    """Return the sides that lie end to end in four arrays, as views; how many there are the zeros among offsets say."""
-    sides = []
-    strokes, drawings = _pieces_from_zero(stroke_offsets), _pieces_from_zero(drawing_offsets)
-    for in_strokes, in_drawings in zip(strokes, drawings, strict=True):
-        num_points, num_drawings = int(in_strokes[-1]), len(in_drawings) - 1
-        sides.append(PackedDrawings(points[:num_points], in_strokes, in_drawings, lines[:num_drawings]))
-        points, lines = points[num_points:], lines[num_drawings:]
-    if len(points) or len(lines):
-        raise ValueError(f"{len(points)} points and {len(lines)} lines more than in drawings")
-    return sides
-
-
-def _pieces_from_zero(offsets: Offsets) -> list[Offsets]:
-    """Return one or two arrays that begin with 0, which lie end to end in one."""
-    blocks = range(0, len(offsets), BLOCK_OFFSETS)
-    starts = np.concatenate([at + np.flatnonzero(offsets[at : at + BLOCK_OFFSETS] == 0) for at in blocks])
-    if not 1 <= len(starts) <= 2 or starts[0]:
-        raise ValueError(f"offsets begin {len(starts)} times")
-    return np.split(offsets, starts[1:])
+def _mapped(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return the array of a .npy file as a view of the mapped file; it has this form and the file no byte more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a size that overflows numpy only warns
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if type(array) is not np.memmap or array.dtype != kind or array.shape != shape or not array.flags.c_contiguous:
+        raise ValueError(f"{path.name} holds no {np.dtype(kind)} {shape}")
+    if (size := path.stat().st_size) != array.offset + array.nbytes:
+        raise ValueError(f"{path.name} has {size:,} bytes, must have {array.offset + array.nbytes:,}")
+    return np.asarray(array)
 
 
 def _require_consistent(packed: PackedDrawings) -> None:
     """Raise ValueError unless every drawing has strokes, every stroke points, and the lines are in a file's order."""
-    points, strokes, drawings, lines = (getattr(packed, name) for name in ARRAYS)
-    if points.shape[1] != 2 or len(lines) != len(drawings) - 1:
-        raise ValueError(f"points {points.shape}, {len(lines)} lines")
-    for offsets, total in ((strokes, len(points)), (drawings, len(strokes) - 1)):
-        if offsets[-1] != total:
-            raise ValueError(f"offsets do not end at {total}")
+    for offsets, total in (
+        (packed.stroke_offsets, len(packed.points)),
+        (packed.drawing_offsets, len(packed.stroke_offsets) - 1),
+    ):
+        if offsets[0] != 0 or offsets[-1] != total:
+            raise ValueError(f"offsets go from {offsets[0]} to {offsets[-1]}, must go from 0 to {total}")
         if not _rises(offsets):
             raise ValueError("offsets do not rise")
-    if (lines[:1] < 0).any() or not _rises(lines):
+    if (packed.lines[:1] < 0).any() or not _rises(packed.lines):
         raise ValueError("lines do not rise")
 
 
 def _rises(values: Offsets) -> bool:
-    """Tell whether every value is above the one before it, in blocks: a file's values may be more than fit memory."""
-    starts = range(0, len(values), BLOCK_OFFSETS)
-    blocks = (values[start : start + BLOCK_OFFSETS + 1] for start in starts)
-    return all((block[1:] > block[:-1]).all() for block in blocks)
+    return bool((values[1:] > values[:-1]).all())

@@ -12,12 +12,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from drawings.packed import Offsets, running_sums
+
 Stroke = npt.NDArray[np.float64]
-Offsets = npt.NDArray[np.int64]
 
 LONGEST_SIDE = 255
 EPSILON = 2.0
@@ -37,7 +39,6 @@ def simplify_drawing(drawing: Sequence[npt.ArrayLike], epsilon: float = EPSILON)
     corner = points.min(axis=0)
     with np.errstate(over="ignore"):
         side = (points - corner).max()
-    with np.errstate(over="ignore"):
         scale = LONGEST_SIDE / side if side > 0 else 1.0
     if not (np.isfinite(side) and np.isfinite(scale)):
         raise ValueError(f"a drawing's longest side is {side}, out of the range of numbers")
@@ -52,6 +53,23 @@ def simplify_stroke(stroke: npt.ArrayLike, epsilon: float = EPSILON) -> Stroke:
     return _simplify([_checked(stroke)], epsilon)[0]
 
 
+def official_form(drawing: Sequence[npt.NDArray[Any]], kept_strokes: int = 0) -> tuple[list[npt.NDArray[Any]], int]:
+    """Return a generated drawing in the official simplified form, strokes uint8 (n, 2), and how many points it clipped.
+
+    A whole drawing is aligned to the top left, scaled so that its longest side is 255 and simplified (RDP, epsilon
+    2), as the dataset's own were. Where the first `kept_strokes` strokes were given they stay as they are: the new
+    ones are simplified in place and points outside 0 ... 255 clipped.
+    """
+    if kept_strokes == 0:
+        return simplify_drawing(drawing), 0
+    new, clipped = [], 0
+    for stroke in drawing[kept_strokes:]:
+        rounded = np.rint(simplify_stroke(stroke))
+        clipped += int(((rounded < 0) | (rounded > 255)).any(-1).sum())
+        new.append(np.clip(rounded, 0, 255).astype(np.uint8))
+    return [np.asarray(stroke) for stroke in drawing[:kept_strokes]] + new, clipped
+
+
 def _checked(stroke: npt.ArrayLike) -> Stroke:
     points = np.asarray(stroke, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
@@ -62,13 +80,9 @@ def _checked(stroke: npt.ArrayLike) -> Stroke:
 
 
 def _simplify(strokes: list[Stroke], epsilon: float) -> list[Stroke]:
-    points, offsets = _resample(np.concatenate(strokes), _offsets([len(stroke) for stroke in strokes]))
+    points, offsets = _resample(np.concatenate(strokes), running_sums([len(stroke) for stroke in strokes]))
     kept = _rdp_mask(points, offsets, epsilon)
     return [points[start:end][kept[start:end]] for start, end in pairwise(offsets.tolist())]
-
-
-def _offsets(lengths: npt.ArrayLike) -> Offsets:
-    return np.concatenate(([0], np.cumsum(np.asarray(lengths, dtype=np.int64))))
 
 
 def _resample(points: Stroke, offsets: Offsets) -> tuple[Stroke, Offsets]:
@@ -87,7 +101,7 @@ def _resample(points: Stroke, offsets: Offsets) -> tuple[Stroke, Offsets]:
     begin = along[offsets[:-1]]
     ink = along[offsets[1:] - 1] - begin
     counts = np.maximum(np.ceil(ink / spacing).astype(np.int64), 1) + 1
-    resampled = _offsets(counts)
+    resampled = running_sums(counts)
     ordinal = np.arange(resampled[-1]) - np.repeat(resampled[:-1], counts)
     at = np.repeat(begin, counts) + np.minimum(ordinal * spacing, np.repeat(ink, counts))
     return np.stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)], axis=1), resampled

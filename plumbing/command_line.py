@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import os
 import re
 import signal
@@ -11,7 +12,8 @@ import sys
 import tempfile
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,7 @@ def script_parser(docstring: str | None) -> argparse.ArgumentParser:
 
 
 def add_device_argument(parser: argparse._ActionsContainer) -> None:
-    """Add --device, which ``devices.best_device`` understands, to `parser`."""
+    """Add --device, which ``processes.best_device`` understands, to `parser`."""
     parser.add_argument("--device", default="auto", choices=DEVICES, help="where to compute (default auto: a GPU "
                         "where there is one)")  # fmt: skip
 
@@ -103,6 +105,33 @@ def _terminate(signum: int, frame: object) -> typing.NoReturn:
     raise Terminated
 
 
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Give a list that fills when SIGINT or SIGTERM arrives, so that the loop can save before it ends.
+
+    A second one does not wait: it raises KeyboardInterrupt where it arrives, and what was saved before counts.
+    """
+    arrived: list[int] = []
+
+    def remember(signum: int, frame: object) -> None:
+        arrived.append(signum)
+        if len(arrived) > 1:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = {n: signal.signal(n, remember) for n in numbers}
+    except ValueError:  # not in the main thread (a notebook's helper thread): no handlers there
+        yield arrived
+        return
+    try:
+        yield arrived
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is remember:  # not what a lost process has left to ignore
+                signal.signal(number, handler)
+
+
 def run_script(main: Callable[[], Any], less_memory: str = "") -> typing.NoReturn:
     """Run a script's `main` and exit: 0 done, 1 the run failed, 2 bad input, 130 interrupted, 143 terminated.
 
@@ -112,6 +141,8 @@ def run_script(main: Callable[[], Any], less_memory: str = "") -> typing.NoRetur
     name = Path(sys.argv[0]).name
     warnings.formatwarning = lambda message, *rest: f"warning: {' '.join(str(message).split())}\n"
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a console may know other letters than a folder's name has
     try:
         try:
             main()

@@ -6,34 +6,33 @@ And folders that one process at a time writes into.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows, where folders are not locked
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str], size: int | None = None) -> Iterator[IO[bytes]]:
     """Give a binary file that replaces `path`, with mode 0644, only when the block ends without an error.
 
-    Its folder is made where it is missing. A symbolic link stays one: what it points to is replaced. Raises OSError
-    that names the file, the reason, and the MB (`size` bytes, where known) needed and free, when it can't be written.
+    It can be read back within the block. Its folder is made where it is missing. A symbolic link stays one: what it
+    points to is replaced. Raises OSError that names the file, the reason, and the MB (`size` bytes, where known) needed
+    and free, when it can't be written.
     """
     target = Path(os.path.realpath(path))
     with _told_where(target, size):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with os.fdopen(handle, "w+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -42,12 +41,43 @@ def atomic_file(path: str | os.PathLike[str], size: int | None = None) -> Iterat
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        with contextlib.suppress(OSError):  # a folder cannot be synced on every system
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        _sync_folder(target.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `path`, files and all, only when the block ends without an error.
+
+    A folder cannot be replaced in one step: a kill at the wrong moment leaves nothing at `path`, but never half.
+    Raises OSError as `atomic_file` does.
+    """
+    target = Path(os.path.realpath(path))
+    with _told_where(target, None):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        try:
+            new, old = place / "new", place / "old"
+            new.mkdir(mode=0o755)
+            yield new
+            for part in new.iterdir():
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())
+                part.chmod(0o644)
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(target, old)
+            os.replace(new, target)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # a folder cannot be synced on every system
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager
@@ -78,6 +108,15 @@ def append_line(path: Path, text: str) -> None:
         file.write(text + "\n")
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content as 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
     """Remove what writers into a folder left behind when they were killed.
 
@@ -86,45 +125,46 @@ def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
     for temporary in folder.glob(".*.tmp"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - temporary.stat().st_mtime >= older_than:
-                temporary.unlink()
+                shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Hold a folder, made where it is missing, for this process alone until the block ends, however it ends.
 
-    The lock is the system's (flock), so that even kill -9 frees it; what killed writers left behind is removed. Raises
+    The lock is the system's, so that even kill -9 frees it; what killed writers left behind is removed. Raises
     BlockingIOError that names the process which holds the folder.
     """
     with _told_where(folder, None):
         folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        yield
-        return
     path = folder / ".lock"
-    with _locked_file(path) as file:
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0.2)  # its holder may just be giving it back
+    except Timeout:
+        holder = ""
+        with contextlib.suppress(OSError):  # on Windows a locked file cannot be read
+            holder = path.read_text(encoding="utf-8").strip()
+        text = f"{folder}: in use by pid {holder or 'unknown'}; wait for it, or choose another --out"
+        raise BlockingIOError(text) from None
+    try:
+        path.write_text(f"{os.getpid()}\n", encoding="utf-8")
         remove_leftovers(folder)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # nor removed
+            path.unlink()  # before it is given back: who has opened it by then sees that it is gone, and tries again
+        lock.release()
 
 
-def _locked_file(path: Path) -> TextIO:
-    """Return the open file that a folder is locked by."""
-    while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it is held as long as the folder
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    return file
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            text = f"{path.parent}: in use by pid {holder}; wait for it, or choose another --out"
-            raise BlockingIOError(text) from None
-        file.close()  # its holder removed it in the meantime: another one is there, or none
+def refuse_overwriting(inputs: Iterable[str | os.PathLike[str]], outputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise ValueError where one of `outputs` is a file of `inputs`, by whatever spelling or link it is named.
+
+    Scripts call it before they write anything, with every file that they were given to read.
+    """
+    given = list(inputs)
+    for output in outputs:
+        for path in given:
+            with contextlib.suppress(OSError):  # a file that is not there yet is nobody's
+                if os.path.samefile(path, output):
+                    raise ValueError(f"{output}: is what was given to read ({path}); choose another --out")

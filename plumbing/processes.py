@@ -2,9 +2,10 @@
 
 In training all of them hold the same weights and make the same updates. A batch is cut into parts
 (``TrainConfig.parts``) with random numbers of their own; each process computes the gradients of some parts, all
-exchange them and add them up in the order of the parts. In sampling and scoring each process takes whole batches of
-drawings, and all exchange what they made of them. So no result depends on how many processes there are: it is the
-same, bit for bit, where each has as many threads. What they exchange are numbers in tensors, never pickled objects.
+exchange them and add them up in the order of the parts. In sampling each process draws whole batches, and all exchange
+what they drew. So no result depends on how many processes there are: it is the same, bit for bit, where each has as
+many threads. What they exchange are numbers in tensors, never pickled objects. And where and in which arithmetic
+each computes: on the GPU where there is one, in bfloat16 where the hardware has it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import functools
 import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -106,10 +107,11 @@ ALONE = Group()
 
 
 @contextmanager
-def joined_processes(device: torch.device | None = None) -> Iterator[Group]:
+def joined_processes(device: torch.device | None = None, patience: timedelta = PATIENCE) -> Iterator[Group]:
     """Give the group of processes that torchrun has started, or a group of one, until the block ends.
 
-    On a GPU machine each process takes the GPU of its number, unless `device` is the CPU. Raises RunFailed where there
+    On a GPU machine each process takes the GPU of its number, unless `device` is the CPU. One that waits for the others
+    does so for `patience`, and no longer than it takes to notice that one has died. Raises RunFailed where there
     is no such GPU or they don't find each other, and ProcessLost where torchrun ends this process within the block.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -117,8 +119,11 @@ def joined_processes(device: torch.device | None = None) -> Iterator[Group]:
         yield ALONE
         return
     if torch.cuda.is_available() and (device is None or device.type == "cuda"):
-        _take_gpu(int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count())
-    _find_each_other(size)
+        number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= count:
+            raise RunFailed(f"process {number} of this machine finds {count} GPUs: start one process for each")
+        torch.cuda.set_device(number)
+    _find_each_other(size, patience)
     try:
         yield Group(dist.get_rank(), size)
     except Terminated as error:  # its launcher ends all when one has ended, in the middle of their work
@@ -127,19 +132,40 @@ def joined_processes(device: torch.device | None = None) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-def _find_each_other(size: int) -> None:
+def _find_each_other(size: int, patience: timedelta) -> None:
     # waits in C, where a handler of Python is not heard: so that torchrun can end it there, it has none
     handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         # named one by one: by default a GPU machine gets NCCL alone, which does not carry what lies on the CPU
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=patience)
     except (RuntimeError, ValueError) as error:
         raise RunFailed(f"the {size} processes did not find each other ({str(error).splitlines()[0]})") from error
     finally:
         signal.signal(signal.SIGTERM, handler)
 
 
-def _take_gpu(number: int, count: int) -> None:
-    if number >= count:
-        raise RunFailed(f"process {number} of this machine finds {count} GPUs: start one for each, --nproc-per-node")
-    torch.cuda.set_device(number)
+# ------------------------------------------------------------------ devices
+
+
+def best_device(wanted: str = "auto") -> torch.device:
+    """Return the device `wanted`, cpu or cuda; for auto the GPU where there is one, else the CPU.
+
+    Raises ValueError for a GPU that is not there.
+    """
+    seen = wanted != "cpu" and torch.cuda.is_available()
+    if wanted == "cuda" and not seen:
+        built = f"this PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "it is built without"
+        raise ValueError(f"--device is cuda, but PyTorch sees no CUDA GPU here ({built}); use --device cpu, or auto")
+    return torch.device("cuda" if seen else "cpu")
+
+
+def autocast_for(precision: str, device: torch.device | None = None) -> Callable[[], Any]:
+    """Return a factory of context managers: bfloat16 autocast for "bfloat16", and for "auto" where it is in hardware.
+
+    `device` is the one that computes, without it the best one.
+    """
+    device = device or best_device()
+    on_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else on_cpu()
+    enabled = precision == "bfloat16" or (precision == "auto" and fast)
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

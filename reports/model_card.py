@@ -15,10 +15,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from checkpoint import TrainedModel, load_weights, sha256_of
 from config import ATTRIBUTION, CHECKPOINTS
+from diffusion_model import TrainedModel, load_weights
 from plumbing.command_line import check_file, run_script, script_parser
-from plumbing.files import write_atomically
+from plumbing.files import sha256_of, write_atomically
 from reports.tables import PER_MILLE, figure, how_to_read, markdown_table, part, plain_text, read_run, results_table
 
 ROOT = Path(__file__).resolve().parent.parent

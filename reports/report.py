@@ -1,4 +1,4 @@
-"""Write report.html, one page that shows a whole run: drawings, how they were made, and their figures.
+"""Write report.html, one page that shows a whole run: drawings, how they were made, and their scores.
 
 The page is one file that opens anywhere and asks no server for anything: drawings are inline SVG, charts, GIFs and PNGs
 are data URIs. Its text and looks are in report.html beside this file; every value that is put into it is escaped.
@@ -28,10 +28,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from config import ATTRIBUTION
-from metrics import over_seeds
 from plumbing.files import write_atomically
 from rendering import ACCENT, REPLAY_CSS, RULE, replay_svg, svg_sheet
 from reports.tables import FULL, MISSING, count, how_to_read, metadata_of, part, summary_table, table_of
+from scoring.averages import over_seeds
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes
 
 Drawing = list[NDArray[Any]]
@@ -71,7 +71,7 @@ class CategoryResult:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """The figures, averaged over the sampling seeds."""
+        """The scores, averaged over the sampling seeds."""
         return over_seeds(list(self.seeds.values()))
 
     @property
@@ -88,7 +88,7 @@ def logged_losses(log: Path) -> list[dict[str, Any]]:
         try:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError, RecursionError):
-            warnings.warn(f"{log}:{number}: no row of figures, left out of the report", stacklevel=2)
+            warnings.warn(f"{log}:{number}: no row of numbers, left out of the report", stacklevel=2)
     return rows
 
 

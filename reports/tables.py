@@ -1,15 +1,17 @@
-"""Put the figures of a run into tables: ten rows for README and report, all of them for docs/RESULTS.md.
+"""Put the scores of a run into tables: ten rows for README and report, all of them for docs/RESULTS.md.
 
-    python -m reports.tables        # both READMEs and docs/RESULTS.md anew, from results/published.json
+    python -m reports.tables        # both READMEs and docs/RESULTS.md anew, from results/published.json and audit.json
 
-A table has a column for each category. A cell is "x ± y (real z)": y is the standard deviation over sampling seeds, z
-the real-vs-real baseline; x and z are of the same number of drawings, since most figures change with it.
+A table has a column for each category. A cell is "x ± y (z)": y is the standard deviation over sampling seeds, z what
+real drawings score. Where a score depends on the number of drawings, x and z are of the same number.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -32,7 +34,7 @@ PER_MILLE = 1000
 MOST_DECIMALS = 4
 
 
-# ------------------------------------------------------------------ one figure
+# ------------------------------------------------------------------ one score
 
 
 def part(values: Any, *names: str) -> Scores:
@@ -61,7 +63,7 @@ def _text(value: float, deviation: float, decimals: int) -> str:
 
 
 def figure(values: Scores, name: str, scale: float = 1) -> str:
-    """Return `name` of a dict of figures, times `scale`, as "x ± y", y over sampling seeds, or "not measured"."""
+    """Return `name` of a dict of scores, times `scale`, as "x ± y", y over sampling seeds, or "not measured"."""
     value, deviation = _number(values, name), (_number(values, f"{name}_over_seeds") or 0.0) * scale
     if value is None:
         return MISSING
@@ -69,7 +71,7 @@ def figure(values: Scores, name: str, scale: float = 1) -> str:
 
 
 def percent(values: Scores, name: str) -> str:
-    """Return the share `name` of a dict of figures in per cent, with its deviation over seeds, or "not measured"."""
+    """Return the share `name` of a dict of scores in per cent, with its deviation over seeds, or "not measured"."""
     share, deviation = _number(values, name), _number(values, f"{name}_over_seeds") or 0.0
     return MISSING if share is None else f"{_text(100 * share, 100 * deviation, 1)} %"
 
@@ -80,31 +82,43 @@ def count(values: Scores, name: str) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if isinstance(value, float) else str(value)
 
 
+def _beside(ours: str, real: str) -> str:
+    return ours if MISSING in (ours, real) else f"{ours} ({real})"
+
+
 def beside_floor(values: Scores) -> str:
-    """Return "x ± y (real z)", both of the baseline's n drawings; of all drawings, "x ± y", where it is missing."""
+    """Return "x ± y (z)", both of the baseline's n drawings; of all drawings, "x ± y", where it is missing."""
     value, floor = _number(values, "at_floor_n"), _number(values, "floor")
     if value is None or floor is None:
         return figure(values, "value")
     deviation = _number(values, "at_floor_n_over_seeds") or 0.0
     decimals = _decimals(value, deviation)
-    return f"{_text(value, deviation, decimals)} (real {_text(floor, 0.0, decimals)})"
+    return _beside(_text(value, deviation, decimals), _text(floor, 0.0, decimals))
 
 
-def _kernel_distance(kid: Scores) -> str:
-    whole, floor = figure(kid, "value", PER_MILLE), _number(kid, "floor_std")
-    return whole if floor is None else f"{whole} (real ± {_text(floor * PER_MILLE, 0.0, 1)})"
+def _kernel_distance_at_n(kid: Scores) -> str:
+    """Return KID × 10³ of n drawings beside its baseline, with that one's deviation over splits."""
+    floor = figure({"value": kid.get("floor"), "value_over_seeds": kid.get("floor_std")}, "value", PER_MILLE)
+    return _beside(figure(kid, "at_floor_n", PER_MILLE), floor)
+
+
+def _kernel_distance(scores: Scores) -> str:
+    real = _number(part(scores, "training_kid"), "value")
+    shown = MISSING if real is None else _text(real * PER_MILLE, 0.0, 1)
+    return _beside(figure(part(scores, "kid"), "value", PER_MILLE), shown)
 
 
 def _share(where: str, name: str) -> Callable[[Scores], str]:
-    def cell(scores: Scores) -> str:
-        ours, real = (percent(part(scores, where, side), name) for side in ("generated", "real"))
-        return ours if MISSING in (ours, real) else f"{ours} (real {real})"
+    return lambda scores: _beside(*(percent(part(scores, where, side), name) for side in ("generated", "real")))
 
-    return cell
+
+def _strokes_per_drawing(scores: Scores) -> str:
+    found = part(scores, "strokes", "distances", "strokes_per_drawing")
+    return _beside(figure(found, "mean_generated"), figure(found, "mean_real"))
 
 
 def _at(*path: str, show: Callable[..., str] = beside_floor, **how: Any) -> Callable[[Scores], str]:
-    """Return the function that shows the figures at the end of `path`."""
+    """Return the function that shows the scores at the end of `path`."""
     return lambda scores: show(part(scores, *path), **how)
 
 
@@ -130,17 +144,18 @@ def _n_of(scores: Scores) -> str:
 
 
 SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
-    ("N generated / real", "N, üretilen / gerçek", _n_of),
-    ("n for FID, density and coverage", "FID, yoğunluk ve kapsama için n", _at("fid", show=count, name="floor_n")),
-    ("KID × 10³", "KID × 10³", _at("kid", show=_kernel_distance)),
-    ("Normalised KID", "Normalize KID", _at("kid", show=figure, name="share")),
-    ("FID at n", "n çizimde FID", _at("fid")),
-    ("Density at n", "n çizimde yoğunluk", _at("density")),
-    ("Coverage at n", "n çizimde kapsama", _at("coverage")),
-    ("Top-1 accuracy", "Top-1 doğruluğu", _share("recognisability", "top1")),
-    ("Strokes per drawing, W₁", "Çizim başına çizgi sayısı, W₁", _at("strokes", "distances", "strokes_per_drawing")),
-    ("Distance to the nearest training drawing, generated / real",
-     "En yakın eğitim çizimine uzaklık, üretilen / gerçek", _at("memorisation", show=figure, name="ratio")),
+    ("Training drawings", "Eğitim çizimleri", _at("memorisation", show=count, name="n_learned_from")),
+    ("Generated / real pictures", "Üretilen / gerçek resim", _n_of),
+    ("KID × 10³ (real training drawings)", "KID × 10³ (gerçek eğitim çizimleri)", _kernel_distance),
+    ("Normalised KID (shuffled strokes: 1)", "Normalleştirilmiş KID (karışık çizgiler: 1)",
+     _at("kid", show=figure, name="share")),
+    ("n per side in the next two rows", "Sonraki iki satırda taraf başına n", _at("fid", show=count, name="floor_n")),
+    ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("fid")),
+    ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("coverage")),
+    ("Recognised, top-1 (real)", "Doğru adlandırılan, top-1 (gerçek)", _share("recognisability", "top1")),
+    ("Strokes per drawing (held-out)", "Çizim başına çizgi (eğitimde görülmemiş)", _strokes_per_drawing),
+    ("Redrawn training drawings (held-out)", "Yeniden çizilmiş eğitim çizimi (eğitimde görülmemiş)",
+     _share("stroke_copies", "share")),
 )  # fmt: skip
 """Label in English and in Turkish, and cell, of the rows of README and report."""
 
@@ -151,7 +166,8 @@ PICTURES: Lines = (
     ("FID at n", _at("fid")),
     ("FID∞, extrapolated to N → ∞", _at("fid_infinity", show=figure, name="value")),
     ("FID∞ at n", _at("fid_infinity")),
-    ("KID × 10³", _at("kid", show=_kernel_distance)),
+    ("KID × 10³", _at("kid", show=figure, name="value", scale=PER_MILLE)),
+    ("KID × 10³ at n", _at("kid", show=_kernel_distance_at_n)),
     ("Normalised KID", _at("kid", show=figure, name="share")),
     ("Density at n", _at("density")),
     ("Coverage at n", _at("coverage")),
@@ -188,7 +204,7 @@ FULL: Sequence[tuple[str, str, Lines]] = (
     ("Nearest training drawings", "Distances of whole drawings in feature space are blind to copies of single strokes.",
      COPIES),
 )  # fmt: skip
-"""Title, caption and rows of the tables that hold every figure."""
+"""Title, caption and rows of the tables that hold every score."""
 
 
 def table_of(lines: Lines, scores: Mapping[str, Scores]) -> Table:
@@ -205,19 +221,19 @@ def summary_table(scores: Mapping[str, Scores]) -> Table:
     return table_of([(label, cell) for label, _, cell in SUMMARY], scores)
 
 
-def over_seeds_note(seeds: Sequence[str]) -> str:
-    """Return one sentence that says what ± is."""
+def _over_seeds(seeds: Sequence[str]) -> str:
+    named = ", ".join(seeds)
     if len(seeds) < 2:
-        return f"One sampling seed ({', '.join(seeds)}), so no deviation."
-    return f"± is the standard deviation over {len(seeds)} sampling seeds ({', '.join(seeds)})."
+        return f"One sampling seed ({named}), so no deviation"
+    return f"Mean ± standard deviation over {len(seeds)} sampling seeds ({named})"
 
 
 def how_to_read(seeds: Sequence[str]) -> str:
     """Return what the cells of every table mean."""
     return (
-        f"{over_seeds_note(seeds)} In brackets: the real-vs-real baseline, what n real drawings score against n other "
-        "real ones (of KID its standard deviation, for its mean is 0; of top-1 that of all real drawings). Lower is "
-        "better for KID, FID and W₁, higher for coverage and top-1; density is about 1 for real drawings."
+        f"{_over_seeds(seeds)}. In brackets: what real drawings score; where a row says n, n of them against n others, "
+        "and of KID also the standard deviation over such splits. Lower is better for KID, FID and W₁, higher for "
+        "coverage and top-1; density is about 1 for real drawings."
     )
 
 
@@ -278,9 +294,10 @@ def results_table(scores: Mapping[str, Scores]) -> str:
 
 
 def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
-    """Return run, categories and sampling seeds of a file that run_all.py wrote.
+    """Return run, categories and sampling seeds of a file that run_all.py wrote, with what an audit has added.
 
-    Raises FileNotFoundError, or ValueError for anything else.
+    audit.json beside it has measured, once, what needs training drawings; it counts for the same weights only. Raises
+    FileNotFoundError, or ValueError for anything else.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; run_all.py makes it")
@@ -293,6 +310,17 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], lis
         lawful, entries = False, {}
     if not lawful or not entries:
         raise ValueError(f"{path}: damaged, or not results of this run_all.py, which makes it again")
+    audit = path.with_name("audit.json")
+    audited = json.loads(audit.read_text(encoding="utf-8"))["categories"] if audit.is_file() else {}
+    for name, entry in entries.items():
+        found = part(audited, name)
+        if found and found["checkpoint_sha256"] == part(entry, "conditions").get("checkpoint_sha256"):
+            copies = found["copies"]
+            added = {
+                "training_kid": found["training_kid"],
+                "stroke_copies": {"generated": copies, "real": {"share": copies["held_out"] / copies["n_held_out"]}},
+            }
+            entry["scores"] = added | {key: value for key, value in entry["scores"].items() if value is not None}
     return run, entries, seeds
 
 
@@ -302,34 +330,45 @@ def readme_table(results_json_path: Path, turkish: bool = False) -> str:
     Raises FileNotFoundError or ValueError as ``read_run`` does.
     """
     _, entries, seeds = read_run(results_json_path)
-    scores = {name: part(entry, "scores") for name, entry in entries.items()}
-    head, rows = summary_table(scores)
-    note = f"{how_to_read(seeds)} [All figures](docs/RESULTS.md), [what they mean](docs/METRICS.md).\n"
+    head, rows = summary_table({name: part(entry, "scores") for name, entry in entries.items()})
     if turkish:
         names = {"cat": "kedi", "bus": "otobüs", "rabbit": "tavşan", "car": "araba"}
         head = [names.get(name, name) for name in head]
-        rows = [[label, *(cell.replace("real", "gerçek").replace(MISSING, "ölçülmedi") for cell in cells)]
-                for (_, label, _), (_, *cells) in zip(SUMMARY, rows, strict=True)]  # fmt: skip
-        note = (
-            f"±, {len(seeds)} örnekleme tohumu ({', '.join(seeds)}) üzerinden standart sapmadır. Parantez içinde: n "
-            "gerçek çizimin başka n gerçek çizime göre aldığı puan (KID için bunun standart sapması, çünkü ortalaması "
-            "0'dır; top-1 için bütün gerçek çizimlerinki). KID, FID ve W₁ ne kadar düşükse, kapsama ve top-1 ne kadar "
-            "yüksekse o kadar iyidir; yoğunluk gerçek çizimlerde 1 dolayındadır. [Bütün sayılar](docs/RESULTS.md) ve "
-            "[anlamları](docs/METRICS.md) (İngilizce).\n"
-        )
-    return f"{markdown_table(head, rows)}\n{note}"
+        rows = [[label, *map(_in_turkish, cells)] for (_, label, _), (_, *cells) in zip(SUMMARY, rows, strict=True)]
+    note = textwrap.fill(_readme_note([part(entry, "conditions") for entry in entries.values()], seeds, turkish), 120)
+    return f"{markdown_table(head, rows)}\n{note}\n"
+
+
+def _readme_note(made: Sequence[Scores], seeds: Sequence[str], turkish: bool) -> str:
+    """Return how to read a README's table; steps and guidance where they are the same for all categories."""
+    settings = {(_number(conditions, "steps"), _number(conditions, "guidance")) for conditions in made}
+    steps, guidance = settings.pop() if len(settings) == 1 else (None, None)
+    known, named = steps is not None and guidance is not None, ", ".join(seeds)
+    if turkish:
+        over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
+        over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
+        over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
+        return f"{over}. Ayraç içinde: gerçek çizimlerin değeri. KID ve FID'de düşük, kapsamada yüksek olan iyidir."
+    over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
+    return f"{over}. In brackets: what real drawings score. Lower is better for KID and FID, higher for coverage."
+
+
+def _in_turkish(cell: str) -> str:
+    """Return a cell with decimal commas and the per cent sign in front."""
+    swapped = cell.replace(MISSING, "ölçülmedi").translate(str.maketrans(",.", ".,"))
+    return re.sub(r"([\d,]+(?: ± [\d,]+)?) %", r"% \1", swapped)
 
 
 def results_page(results_json_path: Path) -> str:
-    """Return docs/RESULTS.md: every figure of a run with its metadata."""
+    """Return docs/RESULTS.md: every score of a run with its metadata."""
     run, entries, seeds = read_run(results_json_path)
     scores = {name: part(entry, "scores") for name, entry in entries.items()}
     sections = "".join(
         f"## {title}\n\n{caption}\n\n{markdown_table(*table_of(lines, scores))}\n" for title, caption, lines in FULL
     )
     return (
-        "# Results\n\nEvery figure of the shipped models. `make table` writes this page from `results/published.json`; "
-        f"what each figure means is in [METRICS.md](METRICS.md).\n\n{how_to_read(seeds)}\nThe shuffled-stroke "
+        "# Results\n\nEvery score of the shipped models. `make table` writes this page from `results/published.json`; "
+        f"what each score means is in [METRICS.md](METRICS.md).\n\n{how_to_read(seeds)}\nThe shuffled-stroke "
         "baseline scores drawings whose strokes come from different real drawings; normalised KID is KID over that of "
         f"this baseline.\n\n{sections}## Metadata\n\n{_metadata_lines(run, entries)}"
     )
@@ -353,7 +392,7 @@ def replace_between(page: Path, markers: tuple[str, str], text: Callable[[], str
 
 
 def publish_tables(root: Path) -> None:
-    """Put the figures of results/published.json into README.md, README.tr.md and docs/RESULTS.md of a checkout."""
+    """Put the scores of results/published.json into README.md, README.tr.md and docs/RESULTS.md of a checkout."""
     published = root / "results" / "published.json"
     replace_between(root / "README.md", README_MARKERS, lambda: readme_table(published))
     replace_between(root / "README.tr.md", README_MARKERS, lambda: readme_table(published, turkish=True))
@@ -361,7 +400,7 @@ def publish_tables(root: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the tables of the published figures anew."""
+    """Write the tables of the published scores anew."""
     script_parser(__doc__).parse_args(argv)
     publish_tables(ROOT)
 

@@ -15,12 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from plumbing.files import write_atomically
-from plumbing.tensor_files import read_header, sealed
+from plumbing.tensor_files import read_header, write_tensors
 
 SIDE = 64
 """Width and height of the pictures, in pixels."""
@@ -133,12 +130,8 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to `path` in one step, with mode 0644.
-
-    A reader sees the old file or the new one, never half of one.
-    """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, sealed(safetensors_bytes(plain, dict(metadata))))
+    """Write tensors and metadata to `path` in one step, with mode 0644."""
+    write_tensors(path, tensors, metadata)
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -146,12 +139,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
 
     Raises FileNotFoundError when there is no such file and ValueError when it is damaged.
     """
-    words = read_header(Path(path)).words
-    tensors = load_file(path)
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity")
-    return tensors, dict(words)
+    header = read_header(Path(path))
+    return header.tensors(), dict(header.words)
 
 
 def save_feature_network(
@@ -207,15 +196,15 @@ def load_feature_network(path: str | Path) -> LoadedNetwork:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # of JSON, settings, shapes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path}: not a sketch feature network ({reason:.150})") from None
-    declared = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(declared.keys() | found.keys()):
-        if declared.get(name) != found.get(name):
-            raise ValueError(f"{path}: {name} has shape {found.get(name)}, its config declares {declared.get(name)}")
     if len(header["classes"]) != config.num_classes:
         raise ValueError(f"{path}: {len(header['classes'])} class names for {config.num_classes} classes")
     if tensor_hash(tensors) != header["sha256"]:
         raise ValueError(f"{path}: the tensors do not match the sha256 written beside them")
     whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    network.load_state_dict(whole, assign=True)
+    try:
+        network.load_state_dict(whole, assign=True)
+    except RuntimeError as error:  # one line a tensor
+        raise ValueError(
+            f"{path}: its tensors are not those of its config ({str(error).splitlines()[1].strip()})"
+        ) from None
     return LoadedNetwork(network.eval(), header["classes"], header["conditions"], header["sha256"], Path(path).name)

@@ -11,6 +11,7 @@ The names of all parameters are those of the public weights. No weights come wit
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plumbing.tensor_files import INCEPTION_WEIGHTS, check_tensor_file
+from plumbing.tensor_files import check_is_file, read_header
 
+INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+"""The file of torch-fidelity; pytorch-fid's pt_inception-2015-12-05-6726825d.pth holds the same tensors."""
 SIDE = 299
 """Width and height of the pictures, in pixels."""
 NUM_FEATURES = 2048
@@ -160,6 +163,38 @@ class InceptionV3(nn.Module):
         return x.mean(dim=(2, 3))
 
 
+def check_tensor_file(path: Path) -> None:
+    """Refuse what cannot be a file of tensors: `.safetensors` by its header, anything else as `torch.save` writes it.
+
+    An archive must hold no program, and must not unpack to more than its own size. Raises FileNotFoundError, or
+    ValueError that names the file and what is wrong with it.
+    """
+    if path.suffix == ".safetensors":
+        read_header(path)
+        return
+    check_is_file(path, "file")
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            if file.read(1) == b"\x80":  # as torch.save began before it wrote archives
+                return
+        raise ValueError(f"{path}: damaged, or not a state dict of torch.save")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (ValueError, OSError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: damaged ({error})") from None
+    if any("/code/" in member.filename or member.filename.endswith("/constants.pkl") for member in members):
+        raise ValueError(
+            f"{path}: holds a program (TorchScript), which is not loaded; give the state dict {INCEPTION_WEIGHTS} of "
+            "torch-fidelity, or leave the flag out and install clean-fid, which loads its own"
+        )
+    if packed := [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]:
+        raise ValueError(f"{path}: {packed[0]} is compressed, which torch.save never does; it is not unpacked")
+    declared, size = sum(member.file_size for member in members), path.stat().st_size
+    if declared > size:
+        raise ValueError(f"{path}: its members declare {declared:,} bytes, the file has {size:,}")
+
+
 def load_inception(path: str | Path) -> InceptionV3:
     """Return the network with the weights of a state dict, .pth or .safetensors, in evaluation mode on the CPU.
 
@@ -173,33 +208,30 @@ def load_inception(path: str | Path) -> InceptionV3:
     with torch.device("meta"):
         network = InceptionV3()
     # BatchNorm counts its batches in training only, and not every copy of the weights has the counters
-    shapes = {k: tuple(v.shape) for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    state = {name: tensor for name, tensor in state.items() if not str(name).endswith("num_batches_tracked")}
+    counters = {name: torch.tensor(0) for name in network.state_dict() if name.endswith("num_batches_tracked")}
     # 1008 classes are TensorFlow's; the ImageNet weights of torchvision have the same names, 1000, and other features
     classifier = {"fc.weight": (1008, NUM_FEATURES), "fc.bias": (1008,)}
-    found = {name: _shape_of(path, name, tensor) for name, tensor in state.items()}
-    found = {name: shape for name, shape in found.items() if not name.endswith("num_batches_tracked")}
-    for name in sorted(shapes.keys() | found.keys()):
-        if name not in found:
-            raise ValueError(f"{path}: has no {name}; the file wanted is {INCEPTION_WEIGHTS}, a state dict")
-        if (expected := shapes.get(name, classifier.get(name))) != found[name]:
-            wanted = f"the FID's Inception-v3 has {expected}" if expected else "the FID's Inception-v3 has none"
-            raise ValueError(f"{path}: {name} has shape {found[name]}, {wanted}")
-        if not state[name].isfinite().all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity")
-    tensors = {name: state[name].detach().float() for name in shapes}
-    counters = [name for name in network.state_dict() if name not in shapes]
-    network.load_state_dict(tensors | dict.fromkeys(counters, torch.tensor(0)), assign=True)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if name not in counters}
+    for name in sorted(wanted.keys() | state.keys(), key=str):
+        expected, found = (wanted | classifier).get(name), _described(state.get(name))
+        if found != f"finite numbers {expected}":
+            raise ValueError(
+                f"{path}: {name!s:.60} is {found}, the FID's Inception-v3 has {expected or 'none'}; the file wanted is "
+                f"{INCEPTION_WEIGHTS}, a state dict"
+            )
+    tensors = {name: state[name].detach().float() for name in wanted}
+    network.load_state_dict(tensors | counters, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _shape_of(path: Path, name: Any, tensor: Any) -> tuple[int, ...]:
-    """Return the shape of a plain tensor of real numbers."""
-    if not isinstance(name, str) or not isinstance(tensor, Tensor):
-        raise ValueError(f"{path}: {name!r:.60} is a {type(tensor).__name__}, must be a tensor of a state dict")
-    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
-    if not plain or not (tensor.dtype in (torch.float32, torch.float64) or name.endswith("num_batches_tracked")):
-        raise ValueError(f"{path}: {name} is {tensor.dtype} ({tensor.layout}), must be plain torch.float32")
-    return tuple(tensor.shape)
+def _described(tensor: Any) -> str:
+    """Return in words what an entry of a state dict is: "finite numbers (shape)" for a plain tensor of these."""
+    if not isinstance(tensor, Tensor):
+        return "missing" if tensor is None else f"a {type(tensor).__name__}"
+    if tensor.layout != torch.strided or tensor.dtype not in (torch.float32, torch.float64):
+        return f"{tensor.dtype} ({tensor.layout})"
+    return f"{'finite numbers' if tensor.isfinite().all() else 'NaN or infinity'} {tuple(tensor.shape)}"
 
 
 def _read_state_dict(path: Path) -> Mapping[Any, Any]:

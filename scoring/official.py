@@ -1,42 +1,42 @@
-"""The assignment's official score: FID and KID of clean-fid 0.1.35, on pictures in the official rendering.
+"""The assignment's official protocol: what clean-fid 0.1.35 does before it compares features, with all its defaults.
+
+256x256 pictures in the official rendering, resized channel by channel by Pillow's bicubic filter in float32 (mode
+"clean", Parmar et al. 2022, arXiv:2104.11222), features of the TensorFlow Inception-v3, FID of all of them, KID over
+100 seeded subsets. FID and KID themselves are in `metrics.py`, which has the commands:
 
     python metrics.py official --real test.ndjson --generated drawings.ndjson --inception-weights FILE
     python metrics.py pictures --drawings drawings.ndjson --out FOLDER      # PNG files for anyone's own tool
-
-What `fid.compute_fid(real, generated)` and `fid.compute_kid(real, generated)` do with all their defaults, and no more:
-256x256 pictures, resized channel by channel by Pillow's bicubic filter in float32 (mode "clean", Parmar et al. 2022,
-arXiv:2104.11222), features of the TensorFlow Inception-v3, FID of all of them, KID over 100 subsets. Only the
-arithmetic differs: float64 throughout, and no matrix root that fails on singular covariances.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+from tqdm import tqdm
 
 import rendering
 from config import RunFailed
-from dataset_utils import read_ndjson
-from distances import check_features, frechet_distance, squared_mmd, squared_mmd_of_subsets, with_floor
-from plumbing.command_line import add_device_argument, check_folder
-from plumbing.tensor_files import check_tensor_file, sha256_of
-
-if TYPE_CHECKING:
-    import torch
+from plumbing.command_line import check_folder
+from plumbing.files import sha256_of
+from plumbing.processes import best_device
+from scoring.inception import load_inception
 
 Drawing = Sequence[NDArray[Any]]
 Picture = NDArray[np.uint8]
 Array = NDArray[np.float64]
-Extractor = Callable[["torch.Tensor"], "torch.Tensor"]
+Extractor = Callable[[Tensor], Tensor]
 
 CANVAS = rendering.CANVAS
 INPUT_SIDE = 299
@@ -47,6 +47,8 @@ NUM_FEATURES = 2_048
 CLEAN_FID = "0.1.35"
 PUBLISHED_SHA256 = "6726825d"  # how the sha256 of the public .pth begins: its name says so
 PICTURE_SUFFIXES = {".bmp", ".jpg", ".jpeg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp", ".npy"}
+WRITER = "metrics.py pictures"
+"""Every picture written says so in its PNG text "Software", and no other picture is ever replaced."""
 BATCH_SIZE = 16  # on a CPU core 14.6 pictures/s in 0.7 GB; 64 pictures at once 11.6 in 1.5 GB
 RENDERING = "256x256 white RGB, PIL ImageDraw.line, width 1, no antialiasing, coordinates as they are"
 RESIZE = "clean-fid mode 'clean': PIL bicubic to 299x299, each channel in float32, clipped to 0..255"
@@ -76,15 +78,18 @@ def pictures_of_drawings(drawings: Sequence[Drawing]) -> Pictures:
 def pictures_in_folder(folder: Path) -> Pictures:
     """Return the PNG pictures of a folder and its subfolders, in the order of their paths, as clean-fid finds them.
 
-    Raises ValueError for other kinds of pictures and for sizes other than 256x256, and when read for damaged files.
+    Raises ValueError for fewer than 2, for other kinds and for sizes other than 256x256, and when read for damaged
+    files.
     """
-    paths = _picture_paths(folder)
+    paths = picture_paths(folder)
     for path in paths:
         if path.suffix.lower() != ".png":
             raise ValueError(f"{path}: official pictures are PNG files")
         with _opened(path) as image:
             if image.size != (CANVAS, CANVAS):
                 raise ValueError(f"{path}: is {image.width}x{image.height}, official pictures are {CANVAS}x{CANVAS}")
+    if len(paths) < 2:
+        raise ValueError(f"{folder}: {len(paths)} pictures, scoring needs at least 2")
 
     def make(index: int) -> Picture:
         with _opened(paths[index]) as image:
@@ -103,7 +108,7 @@ def _opened(path: Path) -> Image.Image:
         raise ValueError(f"{path}: damaged, or not a picture") from None
 
 
-def _picture_paths(folder: Path) -> list[Path]:
+def picture_paths(folder: Path) -> list[Path]:
     """Return what clean-fid takes for pictures: it looks into subfolders, but not at hidden files."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
     visible = (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
@@ -113,29 +118,40 @@ def _picture_paths(folder: Path) -> list[Path]:
 def write_pictures(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
     """Write drawings as 256x256 RGB PNG files 00000.png, 00001.png ... into a folder, each whole or not at all.
 
-    The order of the names is that of the drawings. Pictures of the same names are replaced. Raises ValueError, before
-    anything is written, when the folder holds other pictures: a tool that scores the folder would count them.
+    The order of the names is that of the drawings. Pictures of these names that an earlier call wrote are replaced.
+    Raises ValueError, before anything is written, when the folder holds any other picture: it may be somebody's, and a
+    tool that scores the folder would count it.
     """
-    from tqdm import tqdm
-
-    folder = Path(folder)
     if not drawings:
         raise ValueError(f"{folder}: no drawings to write as pictures")
     digits = max(5, len(str(len(drawings) - 1)))
     paths = [folder / f"{index:0{digits}d}.png" for index in range(len(drawings))]
-    if strangers := set(_picture_paths(folder)) - set(paths):
-        raise ValueError(f"{folder}: holds {len(strangers)} other pictures ({min(strangers).name}), must hold none")
+    replaced = {path for path in paths if path.exists() and _is_ours(path)}
+    if strangers := {*picture_paths(folder), *filter(os.path.lexists, paths)} - replaced:
+        found = f"{len(strangers)} other pictures ({min(strangers).name})"
+        raise ValueError(f"{folder}: holds {found}, must hold none; choose another --out")
     check_folder(folder)
     for path, drawing in zip(tqdm(paths, desc="pictures", unit="picture", disable=None), drawings, strict=True):
         _write_picture(path, official_picture(drawing))
     return paths
 
 
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file is a picture that `write_pictures` wrote."""
+    try:
+        with Image.open(path) as image:
+            return image.info.get("Software") == WRITER
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+
+
 def _write_picture(path: Path, picture: Picture) -> None:
     """Write a PNG file by way of a hidden one, so that no kill leaves a half; unsynced: 2,000 take seconds, not 30."""
     hidden = path.with_name(f".{path.name}.tmp")
+    text = PngInfo()
+    text.add_text("Software", WRITER)
     try:
-        Image.fromarray(picture).save(hidden, "PNG")
+        Image.fromarray(picture).save(hidden, "PNG", pnginfo=text)
         os.chmod(hidden, 0o644)
         os.replace(hidden, path)
     except BaseException:
@@ -178,9 +194,6 @@ def open_network(weights: Path | None, device: str = "auto") -> Network:
     """
     if weights is None:
         return _clean_fid_network(device)
-    from plumbing.devices import best_device
-    from scoring.inception import load_inception
-
     network = load_inception(weights).to(best_device(device))
     return Network(network, "the FID's Inception-v3, weights from a file", sha256_of(weights), device)
 
@@ -191,18 +204,14 @@ def _first_line(error: Exception) -> str:
 
 def _clean_fid_network(device: str) -> Network:
     """Return what `compute_fid` and `compute_kid` of clean-fid build when their mode is "clean", their default."""
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
-        from cleanfid.features import build_feature_extractor
+        from cleanfid.features import build_feature_extractor  # optional: it wants torchvision
     except (ImportError, RuntimeError) as error:  # a torchvision that does not fit its torch raises the latter
         raise RunFailed(
             f"no Inception network ({_first_line(error)}): give --inception-weights FILE, torch-fidelity's "
             "weights-inception-2015-12-05-6726825d.pth, or install clean-fid, which downloads its own: "
-            "pip install -r requirements-official.txt"
+            "pip install -r requirements/official.txt"
         ) from None
-    from plumbing.devices import best_device
-
     try:
         extract: Extractor = build_feature_extractor("clean", best_device(device), use_dataparallel=False)
     except (OSError, RuntimeError) as error:  # no connection; or what an interrupted download has left is not loaded
@@ -230,11 +239,6 @@ def describe(pictures: Pictures, network: Network, batch_size: int = BATCH_SIZE,
 
     The batch size changes the speed and, by rounding, the last digits.
     """
-    import torch
-    from tqdm import tqdm
-
-    from plumbing.devices import best_device
-
     device, rows = best_device(network.device), []
     seen: set[bytes] = set()
     # PyTorch's default on a GPU lets convolutions round their factors to 10 bits.
@@ -249,72 +253,38 @@ def describe(pictures: Pictures, network: Network, batch_size: int = BATCH_SIZE,
     return Described(np.concatenate(rows), len(seen))
 
 
-# ------------------------------------------------------------------ scores
+# ------------------------------------------------------------------ protocol
 
 
-def official_kernel_distance(real: ArrayLike, generated: ArrayLike, seed: int = 0) -> tuple[float, float]:
-    """Return KID of features (N, d) and (M, d), unscaled: mean and standard deviation over 100 subsets.
+def subset_marks(n_real: int, n_generated: int, seed: int = 0) -> tuple[Array, Array]:
+    """Return which pictures are in each of the 100 subsets of KID, 0 or 1: (n_real, 100) and (n_generated, 100).
 
-    The subsets of min(1000, N, M) are those that clean-fid draws after `np.random.seed(seed)`, in the same order, so
-    that the mean equals its `compute_kid(real, generated)` up to float32 rounding. Source: Bińkowski et al. 2018.
+    The subsets of min(1000, n_real, n_generated) are those that clean-fid draws after `np.random.seed(seed)`, in the
+    same order, so that the mean over them equals its `compute_kid(real, generated)` up to float32 rounding.
     """
-    real, generated = check_features(real, generated)
-    size = min(SUBSET_SIZE, len(real), len(generated))
+    size = min(SUBSET_SIZE, n_real, n_generated)
     rng = np.random.RandomState(seed)
-    in_real, in_generated = np.zeros((len(real), NUM_SUBSETS)), np.zeros((len(generated), NUM_SUBSETS))
+    in_real, in_generated = np.zeros((n_real, NUM_SUBSETS)), np.zeros((n_generated, NUM_SUBSETS))
     for subset in range(NUM_SUBSETS):
-        in_generated[rng.choice(len(generated), size, replace=False), subset] = 1
-        in_real[rng.choice(len(real), size, replace=False), subset] = 1
-    values = squared_mmd_of_subsets(real, generated, in_real, in_generated)
-    return float(values.mean()), float(values.std())
+        in_generated[rng.choice(n_generated, size, replace=False), subset] = 1
+        in_real[rng.choice(n_real, size, replace=False), subset] = 1
+    return in_real, in_generated
 
 
-def official_scores(
-    real: Pictures, generated: Pictures, *, weights: Path | None, seed: int = 0, batch_size: int = BATCH_SIZE,
-    device: str = "auto",
-) -> dict[str, Any]:  # fmt: skip
-    """Return FID and KID of generated against real pictures with floors and conditions, as a plain dict for JSON.
-
-    `weights` is a file of Inception weights, or None for clean-fid's own. Raises ValueError with fewer than 2 pictures
-    on a side, RunFailed where no network is to be had.
-    """
-    for name, side in (("real", real), ("generated", generated)):
-        if side.count < 2:
-            raise ValueError(f"{side.count} {name} pictures, at least 2 of each side are needed")
-    network = open_network(weights, device)
-    theirs = describe(real, network, batch_size, "real")
-    ours = describe(generated, network, batch_size, "generated")
-    kid, std = official_kernel_distance(theirs.features, ours.features, seed)
-
-    def both(a: Array, b: Array) -> dict[str, float]:
-        return {"fid": frechet_distance(a, b), "kid": squared_mmd(a, b)}
-
-    scores: dict[str, dict[str, Any]] = {
-        name: dict(figures) for name, figures in with_floor(both, ours.features, theirs.features, seed).items()
-    }
-    size = min(SUBSET_SIZE, real.count, generated.count)
-    scores["kid"] |= {"value": kid, "std": std, "num_subsets": NUM_SUBSETS, "subset_size": size}
+def protocol(network: Network, seed: int) -> dict[str, str | None]:
+    """Return the conditions of official scores, as a plain dict for JSON."""
     return {
-        **scores,
-        "n_real": real.count,
-        "n_generated": generated.count,
-        "unique_real": theirs.num_unique,
-        "unique_generated": ours.num_unique,
-        "seed": seed,
-        "protocol": {
-            "tool": f"fid.compute_fid and fid.compute_kid of clean-fid {CLEAN_FID}, all defaults",
-            "rendering": RENDERING,
-            "resize": RESIZE,
-            "network": network.described,
-            "weights_sha256": network.sha256,
-            "subsets": f"numpy's legacy generator, as clean-fid draws them after np.random.seed({seed})",
-        },
-        "note": _note(real.count, generated.count, network) or None,
+        "tool": f"fid.compute_fid and fid.compute_kid of clean-fid {CLEAN_FID}, all defaults",
+        "rendering": RENDERING,
+        "resize": RESIZE,
+        "network": network.described,
+        "weights_sha256": network.sha256,
+        "subsets": f"numpy's legacy generator, as clean-fid draws them after np.random.seed({seed})",
     }
 
 
-def _note(n_real: int, n_generated: int, network: Network) -> str:
-    """Return in words what keeps these figures from being compared with others."""
+def limits_note(n_real: int, n_generated: int, network: Network) -> str:
+    """Return in words what keeps official scores from being compared with others, empty where nothing does."""
     notes = []
     if (n_real, n_generated) != (OFFICIAL_N, OFFICIAL_N):
         notes.append(f"not the official {OFFICIAL_N} against {OFFICIAL_N}: FID falls as the number of pictures grows")
@@ -325,57 +295,3 @@ def _note(n_real: int, n_generated: int, network: Network) -> str:
     if network.sha256 is not None and not network.sha256.startswith(PUBLISHED_SHA256):
         notes.append(f"the weights are not the public file, whose sha256 begins {PUBLISHED_SHA256}")
     return "; ".join(notes)
-
-
-# ------------------------------------------------------------------ command line
-
-
-def add_official_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `metrics.py official` to a parser."""
-    parser.add_argument("--real", type=Path, required=True, help="real drawings, ndjson, or a folder of official PNG")
-    parser.add_argument("--generated", type=Path, required=True, help="generated drawings, ndjson, or such a folder")
-    parser.add_argument("--inception-weights", type=Path, help=".pth or .safetensors (default: clean-fid's own)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of KID subsets, as np.random.seed, and of halves")
-    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="pictures at once; changes speed and memory")
-    parser.add_argument("--out", type=Path, help="write the JSON here as well")
-    add_device_argument(parser)
-
-
-def run_official(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the official scores of two files or folders; what is wrong with them is said before torch is imported."""
-    if not 0 <= arguments.seed < 2**32:
-        raise ValueError(f"--seed is {arguments.seed}, must lie in 0 ... {2**32 - 1}")
-    if not 1 <= arguments.batch_size <= 10_000:
-        raise ValueError(f"--batch-size is {arguments.batch_size}, must lie in 1 ... 10000")
-    weights: Path | None = arguments.inception_weights
-    if weights is not None:
-        check_tensor_file(weights)
-    sides = [_read_pictures(path) for path in (arguments.real, arguments.generated)]
-    scores = official_scores(
-        *sides, weights=weights, seed=arguments.seed, batch_size=arguments.batch_size, device=arguments.device
-    )
-    files = {"real_file": str(arguments.real), "generated_file": str(arguments.generated)}
-    return files | {"weights_file": weights and weights.name} | scores
-
-
-def _read_pictures(path: Path) -> Pictures:
-    pictures = pictures_in_folder(path) if path.is_dir() else pictures_of_drawings(list(read_ndjson(path)[0]))
-    if pictures.count < 2:
-        raise ValueError(f"{path}: {pictures.count} pictures, scoring needs at least 2")
-    return pictures
-
-
-def add_pictures_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `metrics.py pictures` to a parser."""
-    parser.add_argument("--drawings", type=Path, required=True, help="drawings, ndjson")
-    parser.add_argument("--out", type=Path, required=True, help="folder for 00000.png, 00001.png ...")
-    parser.add_argument("--n", type=int, help="only the first N drawings")
-
-
-def run_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write drawings as pictures in the official rendering, and return folder, number and rendering."""
-    drawings = list(read_ndjson(arguments.drawings)[0])
-    if arguments.n is not None and not 1 <= arguments.n <= len(drawings):
-        raise ValueError(f"--n is {arguments.n}, must lie in 1 ... {len(drawings)}: {arguments.drawings} holds no more")
-    paths = write_pictures(drawings[: arguments.n], arguments.out)
-    return {"folder": str(arguments.out), "n": len(paths), "rendering": RENDERING}

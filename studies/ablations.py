@@ -1,64 +1,65 @@
 """What each part of the design is worth: many small trainings, each with one thing changed, in one table.
 
-    python ablations.py --data-dir quickdraw/simplified          # every line that results/ablations.json lacks
-    python ablations.py --list                                   # the command behind each line
-    python ablations.py --only tokens,history                    # some groups
+    python -m studies.ablations --data-dir quickdraw/simplified    # every line that results/ablations.json lacks
+    python -m studies.ablations --list                             # the command behind each line
+    python -m studies.ablations --only size,history                # some groups
 
 Each line is a training by train_diffusion.py, then 500 drawings of each scored category by sample_diffusion.py's
-function, then the figures of metrics.py against held-out drawings as strokes. Two budgets, both small: little networks
-from scratch, for what changes the network or its tokens, and the shipped base fine-tuned for a few minutes, for the
-rest. They show directions, not how much longer trainings gain. Writes results/ablations.json line by line;
-interrupted, the same command goes on. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+function, then their scores by metrics.py against held-out drawings. Two budgets, both small, are presets of
+train_diffusion.py: `ablation`, a little network from scratch, for what changes the network or its tokens, and
+`ablation-fine-tuned`, the shipped base fine-tuned for a few minutes, for the rest. They show directions, not how much
+longer trainings gain. Writes results/ablations.json line by line; interrupted, the same command goes on. Rows of it
+that no line here makes are of alternatives that lost and left the program: other points of a token, no whitening, an
+MLP as the denoiser, the category told to it directly. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
+
+import plumbing.threads  # noqa: F401 - before torch
 
 import argparse
 import json
 import shlex
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from config import CHECKPOINTS, NETWORK_PATH, SampleConfig
+import train_diffusion
+from config import CHECKPOINTS, NETWORK_PATH, PRESETS, SampleConfig
+from dataset_utils import load_category
+from diffusion_model import TrainedModel, load_weights
+from metrics import scores_against
 from plumbing.command_line import check_file, run_script, script_parser
-from weights_header import guide_path, network_categories, read_weights_header
-
-if TYPE_CHECKING:  # torch takes over a second to import: --help and bad input answer before it
-    from checkpoint import TrainedModel
-    from scoring.feature_network import LoadedNetwork
-    from scoring.reference import Reference
+from plumbing.files import write_atomically
+from sample_diffusion import load_model, sample
+from scoring.feature_network import LoadedNetwork, load_feature_network
+from scoring.reference import Reference, reference_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "ablations.json"
 SCORED = ("car", "cat")
 """Categories with some hundred held-out drawings; the small trainings learn bus and rabbit beside them."""
-SMALL = "--width 128 --num-layers 3 --denoiser-layers 3 --num-heads 4"
-FULL_SIZE = "--width 256 --num-layers 5 --denoiser-layers 4 --num-heads 8"
-BUDGET = (
-    "--category cat,bus,rabbit,car --steps 800 --batch-strokes 512 --parts 1 --learning-rate 2e-3 --warmup 100 "
-    "--ema-decay 0.99 --history-noise 0.2 --augmentation 0.1 --validate-every 800 --sample-every 0"
-)
-FINE_TUNED = "--init checkpoints/base.safetensors --steps 300 --batch-strokes 768 --learning-rate 8e-4"
-
+SCRATCH, FINE_TUNED = "ablation", "ablation-fine-tuned"
+"""The two budgets, by the names of their presets."""
 UNGUIDED = SampleConfig(n=500, guidance=1.0)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: what was changed, the flags of the training, how it is sampled, and with what weights."""
+    """A line of the table: the budget, which settings of it were changed, how it is sampled, and with what weights."""
 
     group: str
     name: str
-    flags: str = ""
+    preset: str = SCRATCH
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of TrainConfig and ModelConfig."""
     sampling: SampleConfig = UNGUIDED
     weights: str = ""
     """Weights of another line's training, or a shipped checkpoint's name, where nothing is trained."""
     guide: str = ""
     """Where the weights of the guide are from; none means the model without a category."""
-    size: str = SMALL
-    """Flags of the network, where it does not come from --init."""
     categories: tuple[str, ...] = SCORED
 
     @property
@@ -67,58 +68,53 @@ class Line:
         return f"{self.group}-{self.name}".replace(" ", "-").replace("/", "-")
 
     def command(self) -> list[str]:
-        """Return the arguments of train_diffusion.py; later flags win over the budget's."""
-        return shlex.split(f"{BUDGET} {'' if '--init' in self.flags else self.size} {self.flags}")
+        """Return the arguments of train_diffusion.py."""
+        flags = [word for name, value in self.changed.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        return ["--preset", self.preset, *flags]
 
 
-def guided(strength: float) -> SampleConfig:
-    """Return settings with guidance."""
-    return SampleConfig(n=500, guidance=strength)
+def guided(name: str, strength: float, guide: str = "") -> Line:
+    """Return a line of the fine-tuned model, guided."""
+    sampling = SampleConfig(n=500, guidance=strength)
+    return Line("guidance", name, sampling=sampling, weights="fine-tuned-seed-0", guide=guide)
 
 
-def by_sampler(name: str, steps: int) -> SampleConfig:
-    """Return settings with a sampler and its steps; fewer drawings, since a thousand steps take long."""
-    return SampleConfig(n=250, sampler=name, steps=steps)
+def by_sampler(sampler: str, steps: int) -> Line:
+    """Return a line of the shipped cat, drawn by a sampler; fewer drawings, since a thousand steps take long."""
+    sampling = SampleConfig(n=250, sampler=sampler, steps=steps)
+    return Line("sampler", f"{sampler}, {steps} steps", sampling=sampling, weights="shipped", categories=("cat",))
 
 
 LINES = (
     Line("from scratch", "seed 0"),
-    Line("from scratch", "seed 1", "--seed 1"),
-    Line("from scratch", "seed 2", "--seed 2"),
-    Line("tokens", "16 points", "--num-points 16"),
-    Line("tokens", "24 points", "--num-points 24"),
-    Line("tokens", "even", "--spacing even"),
-    Line("tokens", "curved", "--spacing curved"),
-    Line("tokens", "not whitened", "--whitening points"),
-    Line("size", "width 64", "--width 64"),
-    Line("size", "width 192", "--width 192 --num-heads 6"),
-    Line("size", "1 + 1 layers", "--num-layers 1 --denoiser-layers 1"),
-    Line("size", "5 + 5 layers", "--num-layers 5 --denoiser-layers 5"),
-    Line("denoiser", "MLP of equal cost", "--denoiser mlp"),
-    Line("denoiser", "category told directly", "--denoiser-category direct"),
+    Line("from scratch", "seed 1", SCRATCH, {"seed": 1}),
+    Line("from scratch", "seed 2", SCRATCH, {"seed": 2}),
+    Line("tokens", "16 points", SCRATCH, {"num_points": 16}),
+    Line("tokens", "24 points", SCRATCH, {"num_points": 24}),
+    Line("size", "width 64", SCRATCH, {"width": 64}),
+    Line("size", "width 192", SCRATCH, {"width": 192, "num_heads": 6}),
+    Line("size", "1 + 1 layers", SCRATCH, {"num_layers": 1, "denoiser_layers": 1}),
+    Line("size", "5 + 5 layers", SCRATCH, {"num_layers": 5, "denoiser_layers": 5}),
     Line("fine-tuned", "seed 0", FINE_TUNED),
-    Line("fine-tuned", "seed 1", f"{FINE_TUNED} --seed 1"),
-    Line("pretraining", "none", "--steps 300 --batch-strokes 768 --learning-rate 8e-4", size=FULL_SIZE),
-    Line("history", "no noise", f"{FINE_TUNED} --history-noise 0"),
-    Line("history", "noise 0.5", f"{FINE_TUNED} --history-noise 0.5"),
-    Line("moving average", "none", f"{FINE_TUNED} --ema-decay 0"),
-    Line("moving average", "0.998", f"{FINE_TUNED} --ema-decay 0.998"),
-    Line("loss", "min-SNR 5", f"{FINE_TUNED} --min-snr 5"),
-    Line("loss", "unweighted", f"{FINE_TUNED} --scale-weight 0"),
-    Line("augmentation", "none", f"{FINE_TUNED} --augmentation 0"),
-    Line("guidance", "without category, 1.5", sampling=guided(1.5), weights="fine-tuned-seed-0"),
-    Line("guidance", "without category, 2", sampling=guided(2.0), weights="fine-tuned-seed-0"),
-    Line("guidance", "base model, 1.5", sampling=guided(1.5), weights="fine-tuned-seed-0", guide="shipped-base"),
-    Line("guidance", "base model, 2", sampling=guided(2.0), weights="fine-tuned-seed-0", guide="shipped-base"),
-    Line("guidance", "base model, 3", sampling=guided(3.0), weights="fine-tuned-seed-0", guide="shipped-base"),
-    *(
-        Line("sampler", f"{name}, {steps} steps", "", by_sampler(name, steps), "shipped", categories=("cat",))
-        for name, steps in [
-            *((name, steps) for name in ("dpm-solver++", "ddim") for steps in (5, 10, 20, 50)),
-            ("ancestral", 1000),
-        ]
-    ),
-)
+    Line("fine-tuned", "seed 1", FINE_TUNED, {"seed": 1}),
+    # the budget of the fine-tuned, but a network of the base's size that has learned nothing
+    Line("pretraining", "none", SCRATCH, {"steps": 300, "batch_strokes": 768, "learning_rate": 8e-4, "width": 256,
+                                          "num_layers": 5, "denoiser_layers": 4, "num_heads": 8}),
+    Line("history", "no noise", FINE_TUNED, {"history_noise": 0}),
+    Line("history", "noise 0.5", FINE_TUNED, {"history_noise": 0.5}),
+    Line("moving average", "none", FINE_TUNED, {"ema_decay": 0}),
+    Line("moving average", "0.998", FINE_TUNED, {"ema_decay": 0.998}),
+    Line("loss", "min-SNR 5", FINE_TUNED, {"min_snr": 5}),
+    Line("loss", "unweighted", FINE_TUNED, {"scale_weight": 0}),
+    Line("augmentation", "none", FINE_TUNED, {"augmentation": 0}),
+    guided("without category, 1.5", 1.5),
+    guided("without category, 2", 2.0),
+    guided("base model, 1.5", 1.5, "shipped-base"),
+    guided("base model, 2", 2.0, "shipped-base"),
+    guided("base model, 3", 3.0, "shipped-base"),
+    *(by_sampler(name, steps) for name in ("dpm-solver++", "ddim") for steps in (5, 10, 20, 50)),
+    by_sampler("ancestral", 1000),
+)  # fmt: skip
 
 
 GROUPS = tuple(dict.fromkeys(line.group for line in LINES))
@@ -133,23 +129,17 @@ def weights_of(run: str, category: str) -> Path:
 
 def trained_conditions(line: Line, data_dir: str | None) -> dict[str, Any]:
     """Train a line where it is not trained yet, and return what the training was."""
-    import train_diffusion
-    from checkpoint import load_weights
-
-    folder = ROOT / "runs" / "ablations" / line.run
-    place = ["--out", str(folder), *(["--data-dir", data_dir] if data_dir else [])]
+    place = ["--out", str(ROOT / "runs" / "ablations" / line.run), *(["--data-dir", data_dir] if data_dir else [])]
     trained = load_weights(train_diffusion.main([*line.command(), *place]))
     kept = ("step", "drawings_seen", "training_seconds", "validation_loss", "validation_stop_loss")
     parameters = sum(parameter.numel() for parameter in trained.model.parameters())
     return {key: trained.conditions[key] for key in kept} | {"parameters": parameters}
 
 
-def scored(trained: TrainedModel, category: str, config: SampleConfig, loaded: LoadedNetwork,
-           reference: Reference) -> dict[str, Any]:  # fmt: skip
-    """Return the figures of a line for one category, and the seconds of drawing."""
-    from metrics import scores_against
-    from sample_diffusion import sample
-
+def scored(
+    trained: TrainedModel, category: str, config: SampleConfig, loaded: LoadedNetwork, reference: Reference
+) -> dict[str, Any]:
+    """Return the scores of a line for one category, and the seconds of drawing."""
     began = time.perf_counter()
     drawings = sample(trained, category, config).drawings
     seconds = time.perf_counter() - began
@@ -173,11 +163,9 @@ def scored(trained: TrainedModel, category: str, config: SampleConfig, loaded: L
 
 
 def measure(
-    line: Line, references: dict[str, Reference], loaded: LoadedNetwork, data_dir: str | None
+    line: Line, references: Mapping[str, Reference], loaded: LoadedNetwork, data_dir: str | None
 ) -> dict[str, Any]:
     """Train, draw and score one line, and return its row of the table."""
-    from sample_diffusion import load_model
-
     row: dict[str, Any] = {"group": line.group, "name": line.name}
     if not line.weights:
         row |= {"command": "python train_diffusion.py " + shlex.join(line.command())}
@@ -225,12 +213,8 @@ def measured_rows() -> list[dict[str, Any]]:
     raise ValueError(f"{RESULTS}: damaged; remove it to measure everything again")
 
 
-def check_shipped(line: Line) -> None:
-    """Refuse, before anything is trained, shipped weights of a line that are missing or damaged."""
-    for category in line.categories:
-        for run in (line.weights, line.guide):
-            if run.startswith("shipped"):
-                guide_path(read_weights_header(weights_of(run, category)))
+def _name(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["group"], row["name"]
 
 
 def main(argv: list[str] | None = None) -> Path:
@@ -243,37 +227,27 @@ def main(argv: list[str] | None = None) -> Path:
             print(f"{line.group}: {line.name}: {does}")
         return RESULTS
     rows = measured_rows()
-    done = {(row["group"], row["name"]) for row in rows}
-
-    from dataset_utils import available_categories, load_category
-
-    available_categories(arguments.data_dir)
-    network_categories(NETWORK_PATH)
-    for line in lines:
-        check_shipped(line)
+    if not arguments.again:
+        done = [_name(row) for row in rows]
+        lines = [line for line in lines if (line.group, line.name) not in done]
     held_out = {name: load_category(name, data_dir=arguments.data_dir, split="local").test for name in SCORED}
     check_file(RESULTS)
-
-    from plumbing.files import write_atomically
-    from scoring.feature_network import load_feature_network
-    from scoring.reference import reference_of
-
     loaded = load_feature_network(NETWORK_PATH)
+    for line in lines:  # what is shipped is looked at before anything is trained
+        for category in line.categories if line.weights == "shipped" else ():
+            load_model(weights_of(line.weights, category))
     references = {name: reference_of(list(drawings), name, loaded) for name, drawings in held_out.items()}
-    order = [(line.group, line.name) for line in LINES]
     for line in lines:
-        if (line.group, line.name) in done and not arguments.again:
-            continue
         print(f"\n== {line.group}: {line.name} ==")
         row = measure(line, references, loaded, arguments.data_dir)
-        rows = [old for old in rows if (old["group"], old["name"]) != (line.group, line.name)] + [row]
-        rows.sort(key=lambda row: order.index((row["group"], row["name"])))
-        budgets = {"budget": BUDGET, "small": SMALL, "fine_tuned": FINE_TUNED}
-        table = budgets | {"seed": 0, "feature_network": loaded.sha256, "lines": rows}
+        rows = [row if _name(old) == _name(row) else old for old in rows]
+        rows += [row] if row not in rows else []
+        budgets = {name: asdict(PRESETS[name]) for name in (SCRATCH, FINE_TUNED)}
+        table = {"budgets": budgets, "seed": 0, "feature_network": loaded.sha256, "lines": rows}
         write_atomically(RESULTS, json.dumps(table, indent=1) + "\n")
-        for category, figures in row["categories"].items():
-            share, fid = figures["kid_share"], figures["fid_at_floor_n"] / figures["fid_floor"]
-            print(f"{category}: KID share {share:.2f}, FID {fid:.2f} times its floor, top-1 {figures['top1']:.0%}")
+        for category, scores in row["categories"].items():
+            share, fid = scores["kid_share"], scores["fid_at_floor_n"] / scores["fid_floor"]
+            print(f"{category}: KID share {share:.2f}, FID {fid:.2f} times its floor, top-1 {scores['top1']:.0%}")
     print(f"\nwrote {RESULTS}")
     return RESULTS
 

@@ -1,106 +1,249 @@
-"""Measure how fast the program is, each figure beside the limit that it is held against, and how all of it grows.
+"""Measure how fast the program is: drawing, training, loading, scoring and starting, in one table.
 
-    python benchmark.py                                   # everything; writes results/benchmark.json and a figure
-    python benchmark.py --only tokens,reading --scale 0.1 # some rows, on a tenth of the drawings
-    python benchmark.py --publish                         # and puts the tables into PERFORMANCE.md
+    python -m studies.benchmark                            # everything; writes results/benchmark.json
+    python -m studies.benchmark --only drawing,scoring     # some parts, which are only printed
+    python -m studies.benchmark --scale 0.1                # on a tenth of the drawings, only printed
 
-Ratios of two things that are measured in turn hold on a noisy machine; seconds do not. Leave the machine alone
-meanwhile. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0, where --data-dir or QUICKDRAW_DIR has it.
+Seconds depend on the machine and on what else it does: leave it alone meanwhile, and compare rows of one run only.
+Operations (FLOP) and evaluations do not. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0, where --data-dir or
+QUICKDRAW_DIR has it.
 """
 
 from __future__ import annotations
+
+import plumbing.threads  # noqa: F401 - before torch
 
 import argparse
 import json
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from config import ATTRIBUTION
-from plumbing.command_line import check_folder, run_script, script_parser
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from config import ATTRIBUTION, CHECKPOINTS, NETWORK_PATH, ModelConfig, TrainConfig
+from dataset_utils import load_category, write_ndjson
+from diffusion_model import load_with_guide
+from drawings.batches import training_batches
+from drawings.embedded import embedded_drawings
+from metrics import frechet_distance, kernel_distance
+from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import write_atomically
+from reports.tables import markdown_table
+from sample_diffusion import generate_drawings
+from scoring.feature_network import load_feature_network
+from scoring.reference import describe_drawings
+from train_diffusion import DataChoice, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = ("reading", "tokens", "second-start", "memory", "training", "sampling", "one-drawing", "rendering", "scores",
-        "start")  # fmt: skip
-PARTS = (*ROWS, "growth", "rivals", "plan")
+RESULTS = ROOT / "results" / "benchmark.json"
+STEPS = 20
+NUM_POINTS = 61
+"""Points of a real drawing of the four shipped categories, on average: what a point-by-point model evaluates."""
 
 
-def measure(parts: list[str], data_dir: str | None, scale: float) -> dict[str, Any]:
-    """Return the rows, curves and other figures of the chosen parts, with the conditions they were measured under."""
-    import torch
-    from tqdm import tqdm
+@dataclass(frozen=True)
+class Row:
+    """One measurement."""
 
-    from studies import benchmark_growth as growth
-    from studies import benchmark_limits as limits
+    what: str
+    value: float
+    unit: str
+    conditions: str
 
+
+def seconds_of(work: Callable[[], Any], at_least: float = 1.0) -> float:
+    """Return the median of the seconds that some work takes, repeated for at least so many."""
+    timer = Timer("work()", globals={"work": work}, num_threads=torch.get_num_threads())
+    return float(timer.blocked_autorange(min_run_time=at_least).median)
+
+
+def operations_of(work: Callable[[], Any]) -> float:
+    """Return the floating-point operations of all products and convolutions in some work, two a multiplication."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+# ------------------------------------------------------------------ drawing
+
+
+def drawing(data_dir: str | None, scale: float) -> list[Row]:
+    """Measure drawing with the shipped cat, many at once and one at a time, guided as tuned and unguided."""
+    trained, rows = load_with_guide(CHECKPOINTS / "cat.safetensors"), []
+    for guidance in (trained.guidance, 1.0):
+        for together in (max(2, int(256 * scale)), 1):
+            draw = partial(generate_drawings, trained, "cat", range(together), seed=0, steps=STEPS, guidance=guidance)
+            strokes = sum(map(len, draw().drawings)) / together
+            evaluations = strokes * STEPS * (1 if guidance == 1 else 2)
+            seconds = seconds_of(draw) / together
+            name = "unguided" if guidance == 1 else f"guidance {guidance:g}"
+            how = f"cat, {name}, {STEPS} steps, {together} at once, float32"
+            rows += [
+                Row("drawing", 1 / seconds, "drawings/s", how),
+                Row("drawing: a stroke", 1000 * seconds / strokes, "ms", how),
+                Row("drawing: evaluations", evaluations, "a drawing", how),
+                Row("drawing: operations", operations_of(draw) / together / 1e6, "MFLOP a drawing", how),
+            ]
+    return rows
+
+
+class PointLSTM(nn.Module):
+    """A decoder that draws point after point, of a published size and with random weights: what it costs alone.
+
+    It reads a step of the pen (5 numbers) and a latent vector of 128, and tells a mixture of 20 Gaussians and the state
+    of the pen (Ha and Eck 2017, arXiv:1704.03477, sec. 3).
+    """
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.cell, self.mixture = nn.LSTMCell(5 + 128, units), nn.Linear(units, 6 * 20 + 3)
+
+    def draw(self, count: int) -> Tensor:
+        """Return the last point (B, 5) of `count` drawings; its numbers stand for what the mixture would give."""
+        point, state = torch.zeros(count, 5), None
+        for _ in range(NUM_POINTS):
+            state = self.cell(nn.functional.pad(point, (0, 128)), state)
+            point = self.mixture(state[0])[:, :5]
+        return point
+
+
+@torch.inference_mode()
+def rivals(data_dir: str | None, scale: float) -> list[Row]:
+    """Measure point-by-point decoders of the sizes of Sketch-RNN: 512 units as published online, 2,048 in the paper."""
+    rows, together = [], max(2, int(256 * scale))
+    for units, name in ((512, "of the public decoders"), (2048, "of the paper's HyperLSTM, as a plain LSTM")):
+        lstm = PointLSTM(units)
+        size = sum(parameter.numel() for parameter in lstm.parameters()) / 1e6
+        for count in (together, 1):
+            draw = partial(lstm.draw, count)
+            how = f"LSTM of {units} units, the size {name}; random weights, {NUM_POINTS} points, {count} at once"
+            rows += [
+                Row("rival, its size alone", count / seconds_of(draw), "drawings/s", f"{how}; {size:.1f} M parameters"),
+                Row("rival: operations", operations_of(draw) / count / 1e6, "MFLOP a drawing", how),
+            ]
+    return rows
+
+
+# ------------------------------------------------------------------ training, loading, scoring, starting
+
+
+def training(data_dir: str | None, scale: float) -> list[Row]:
+    """Measure an update of training with the default settings on one category."""
+    config = TrainConfig(batch_strokes=max(64, int(2048 * scale)))
+    with tempfile.TemporaryDirectory() as folder:
+        choice = DataChoice(data_dir or "embedded", "local")
+        run = prepare(config, ModelConfig(), choice, None, Path(folder), torch.device("cpu"))
+        chosen = training_batches(run.data.train, run.weights, config.batch_strokes, config.seed)
+        batch = run.data.train.batch(next(chosen))
+        update = partial(run.update, batch)
+        operations, seconds = operations_of(update), seconds_of(update)
+    how = f"{len(batch.lengths)} drawings, --batch-strokes {config.batch_strokes}, --precision auto"
+    return [
+        Row("training: an update", seconds, "s", how),
+        Row("training: operations", operations / len(batch.lengths) / 1e6, "MFLOP a drawing", how),
+    ]
+
+
+LOADING = """
+import json, sys, time
+from dataset_utils import load_category
+def peak():  # not ru_maxrss, which a process takes over from the one that started it
+    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+before, began = peak(), time.perf_counter()
+data = load_category("cat", data_dir=sys.argv[1], cache_dir=sys.argv[2], split="local")
+print(json.dumps([time.perf_counter() - began, peak() - before, len(data.train) + len(data.test)]))
+"""
+
+
+def loading(data_dir: str | None, scale: float) -> list[Row]:
+    """Measure time and memory of loading a category, from ndjson and once more from the cache, in fresh processes."""
+    rows = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        lines = limits.source_lines(data_dir, folder)
-        whole = int(1_000_000 * scale)
-        work: dict[str, Callable[[], Any]] = {
-            "reading": lambda: [limits.reading(lines, folder, scale)],
-            "tokens": lambda: [limits.tokens(lines, folder, scale)],
-            "second-start": lambda: [limits.second_start(lines, folder, scale)],
-            "memory": lambda: [limits.memory(lines, folder, scale)],
-            "training": lambda: [limits.training_step(folder, data_dir, scale)],
-            "sampling": lambda: [
-                row for category, guidance in (("cat", None), ("cat", 1.0), ("car", None), ("car", 1.0))
-                for row in limits.sampling(category, guidance, scale)
-            ],
-            "one-drawing": lambda: limits.one_drawing("cat", scale),
-            "rendering": lambda: [limits.feature_rendering(lines, folder, scale)],
-            "scores": lambda: [limits.scores(dim, scale) for dim in (256, 2048)],
-            "start": lambda: limits.start(scale),
-            "growth": lambda: growth.over_drawings(lines, folder, whole)
-            + growth.of_the_denoiser(max(4, int(1024 * scale)))
-            + growth.over_model_sizes(folder, data_dir, (64, 128, 256, 512) if scale == 1 else (32, 64))
-            + growth.over_processes(folder, data_dir, (1, 2), scale),
-            "rivals": lambda: growth.side_by_side(lines, folder, scale),
-            "plan": lambda: growth.constants(lines, folder, data_dir, scale),
-        }  # fmt: skip
-        began, found = time.perf_counter(), {}
-        for part in tqdm(parts, unit="part", disable=None):
-            found[part] = work[part]()
-    curves = found.get("growth", [])
-    return {
-        "conditions": {
-            "machine": machine(), "torch": torch.__version__, "python": platform.python_version(),
-            "threads": torch.get_num_threads(), "training_products": growth.name_of_arithmetic(), "scale": scale,
-            "drawings": "embedded drawings" if data_dir in (None, "embedded") else ATTRIBUTION,
-            "seconds": round(time.perf_counter() - began, 1),
-        },
-        "rows": [asdict(row) for part in ROWS for row in found.get(part, [])],
-        "curves": [{**asdict(curve), "exponent": curve.exponent} for curve in curves],
-        "side_by_side": found.get("rivals", []),
-        "constants": found.get("plan", {}),
-    }  # fmt: skip
+        path = Path(name) / "cat.ndjson"
+        if data_dir in (None, "embedded"):
+            write_ndjson(path, embedded_drawings("cat", 1000), word="cat")
+        else:
+            path.write_bytes((Path(str(data_dir)) / "cat.ndjson").read_bytes())
+        lines, count = path.read_bytes().splitlines(keepends=True), max(10, int(120_000 * scale))
+        path.write_bytes(b"".join((lines * (count // len(lines) + 1))[:count]))
+        for source in ("from ndjson", "from the cache"):
+            command = [sys.executable, "-c", LOADING, name, f"{name}/cache"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            seconds, memory, loaded = json.loads(done.stdout)
+            how = f"{loaded:,} drawings, {path.stat().st_size / 1e6:.0f} MB of ndjson, {source}"
+            rows += [Row("loading", seconds, "s", how), Row("loading: peak memory", memory / 1e6, "MB", how)]
+    return rows
 
 
-def machine() -> str:
-    """Return processor and number of cores in words."""
+def scoring(data_dir: str | None, scale: float) -> list[Row]:
+    """Measure features of drawings, rendering included, and FID and KID of given features."""
+    count = max(16, int(2000 * scale))
+    drawings, loaded = embedded_drawings("cat", count), load_feature_network(NETWORK_PATH)
+    rows = [
+        Row("scoring: features", count / seconds_of(lambda: describe_drawings(drawings, loaded)), "drawings/s",
+            f"{count:,} drawings, rendered at 256 px")
+    ]  # fmt: skip
+    for dim in (256, 2048):
+        sides = np.random.default_rng(0).normal(size=(2, count, dim))
+        for name, distance in (("FID", frechet_distance), ("KID", kernel_distance)):
+            seconds = seconds_of(partial(distance, *sides))
+            rows.append(Row(f"scoring: {name}", seconds, "s", f"{count:,} v {count:,}, {dim} features"))
+    return rows
+
+
+def start(data_dir: str | None, scale: float) -> list[Row]:
+    """Measure whole processes: importing torch, help, and one drawing with all its files."""
+    with tempfile.TemporaryDirectory() as folder:
+        commands = {
+            "import torch": ["-c", "import torch"],
+            "sample_diffusion.py --help": ["sample_diffusion.py", "--help"],
+            "sample_diffusion.py --n 1": ["sample_diffusion.py", "--category", "cat", "--n", "1", "--out", folder],
+        }
+        return [
+            Row("start", seconds_of(partial(run_python, words), 10 * scale), "s", f"python {name}, whole process")
+            for name, words in commands.items()
+        ]
+
+
+def run_python(words: list[str]) -> None:
+    """Run Python in the project's folder, silently."""
+    subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=True)
+
+
+# ------------------------------------------------------------------ command line
+
+PARTS: dict[str, Callable[[str | None, float], list[Row]]] = {
+    "drawing": drawing, "rivals": rivals, "training": training, "loading": loading, "scoring": scoring, "start": start,
+}  # fmt: skip
+
+
+def conditions(data_dir: str | None) -> dict[str, Any]:
+    """Return what the measurements hold for."""
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
         named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         model = named[0].split(":", 1)[1].strip() if named else model
-    return f"{model}, {os.cpu_count()} cores"
-
-
-def write_figure(curves: list[dict[str, Any]], path: Path) -> None:
-    """Write the log-log picture of all curves as a PNG file."""
-    import io
-
-    from studies.benchmark_growth import Curve, growth_figure
-
-    content = io.BytesIO()
-    plain = [Curve(**{key: value for key, value in curve.items() if key != "exponent"}) for curve in curves]
-    growth_figure(plain).savefig(content, format="png", dpi=110)
-    write_atomically(path, content.getvalue())
+    return {
+        "machine": f"{model}, {os.cpu_count()} cores",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "drawings": "embedded drawings" if data_dir in (None, "embedded") else ATTRIBUTION,
+    }
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -109,38 +252,34 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default=",".join(PARTS), help=f"with commas (default all: {', '.join(PARTS)})")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full sizes, 0.001 to 1 (default 1)")
     parser.add_argument("--data-dir", help="folder of <category>.ndjson files (default QUICKDRAW_DIR), or 'embedded'")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder (default results)")
-    parser.add_argument("--publish", action="store_true", help="put the tables into PERFORMANCE.md; needs all parts")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file to write (default results/benchmark.json)")
     return parser
 
 
-def main(argv: list[str] | None = None) -> Path:
-    """Measure what the command line says, write it, and return the path of the figures."""
+def main(argv: list[str] | None = None) -> list[Row]:
+    """Measure what the command line says, print it, and write it where everything was measured at full size."""
     arguments = build_parser().parse_args(argv)
     if not 0.001 <= arguments.scale <= 1:
         raise ValueError(f"--scale is {arguments.scale:g}, must lie in 0.001 ... 1")
     parts = [part.strip() for part in arguments.only.split(",") if part.strip()]
     if unknown := [part for part in parts if part not in PARTS]:
         raise ValueError(f"--only names '{unknown[0]}', must be of {', '.join(PARTS)}")
-    if arguments.publish and (set(parts) != set(PARTS) or arguments.scale != 1):
-        raise ValueError("--publish needs all parts at --scale 1")
     data_dir = arguments.data_dir or os.environ.get("QUICKDRAW_DIR") or None
-    if data_dir not in (None, "embedded") and not Path(data_dir).is_dir():
-        raise FileNotFoundError(f"{data_dir}: no such folder of drawings")
-    check_folder(arguments.out)
-
-    from studies.performance_tables import tables, update_performance
-
-    found = measure(parts, data_dir, arguments.scale)
-    path = arguments.out / "benchmark.json"
-    write_atomically(path, json.dumps(found, indent=2) + "\n")
-    if found["curves"]:
-        write_figure(found["curves"], arguments.out / "benchmark_growth.png")
-    if arguments.publish:
-        update_performance(ROOT / "PERFORMANCE.md", path)
-    print(tables(found))
-    print(f"wrote {path}" + (f" and {arguments.out}/benchmark_growth.png" if found["curves"] else ""))
-    return Path(path)
+    if data_dir not in (None, "embedded"):
+        load_category("cat", data_dir=data_dir, split="local")  # says what is wrong with it
+    check_file(arguments.out)
+    began, rows = time.perf_counter(), []
+    for part in tqdm(parts, unit="part", disable=None):
+        rows += PARTS[part](data_dir, arguments.scale)
+    found = conditions(data_dir) | {"seconds": round(time.perf_counter() - began, 1)}
+    print(", ".join(f"{key} {value}" for key, value in found.items()) + "\n")
+    print(markdown_table(["", "measured", "conditions"],
+                         [[row.what, f"{row.value:,.3g} {row.unit}", row.conditions] for row in rows]))  # fmt: skip
+    if set(parts) == set(PARTS) and arguments.scale == 1:
+        table = {"conditions": found, "rows": [asdict(row) for row in rows]}
+        write_atomically(arguments.out, json.dumps(table, indent=2) + "\n")
+        print(f"wrote {arguments.out}")
+    return rows
 
 
 if __name__ == "__main__":

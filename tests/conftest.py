@@ -1,39 +1,89 @@
-"""Shared by all tests: real drawings where $QUICKDRAW_DIR is set, else the embedded ones, and a tiny model."""
+"""Shared by all tests: real drawings where $QUICKDRAW_DIR is set, else the embedded ones; a tiny model; scripts."""
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import os
-import shutil
+import signal
 import subprocess
-import threading
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, sync_playwright
 
-import draw_with_me
-from checkpoint import TrainedModel, save_weights
 from config import ModelConfig
-from dataset_utils import PackedDrawings, load_category
-from diffusion_model import StrokeDiffusionModel
-from page import folder as page_folder
+from dataset_utils import load_category
+from diffusion_model import StrokeDiffusionModel, TrainedModel, save_weights
+from drawings.packed import PackedDrawings
+from plumbing.command_line import run_script
 from stroke_tokens import Whitening, points_to_vectors, resample_strokes
 
+ROOT = Path(__file__).resolve().parent.parent
 DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
 TINY = ModelConfig(num_points=8, max_strokes=12, width=32, num_layers=1, num_heads=2, denoiser_layers=1)
+
+# Under `nohup make test &` SIGINT is ignored, and so it would be in every process that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="the long forms: more kills, more fuzzed files")
 
 
+def pytest_report_header() -> str:
+    kind = "the embedded ones" if DATA_DIR == "embedded" else f"real, from {DATA_DIR}"
+    return f"drawings: {kind}"
+
+
 @pytest.fixture(scope="session")
 def long_form(request: pytest.FixtureRequest) -> bool:
     """Whether the long form of a test is wanted: `make test-long`."""
     return bool(request.config.getoption("--long"))
+
+
+# ------------------------------------------------------------------ processes
+
+
+def descendants() -> set[int]:
+    """The processes below this one, as Linux tells them; none elsewhere."""
+    found, waiting = set(), ["self"]
+    while waiting:
+        for listed in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+            try:
+                children = listed.read_text().split()
+            except OSError:  # it has just ended
+                continue
+            found |= {int(child) for child in children}
+            waiting += children
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _adopted() -> None:
+    """What a process leaves behind becomes a child of this one, so that it is found."""
+    if sys.platform == "linux":
+        become_subreaper = 36  # of prctl(2)
+        ctypes.CDLL(None).prctl(become_subreaper, 1, 0, 0, 0)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left() -> Iterator[None]:
+    """A test, also one that fails, leaves no process behind."""
+    before = descendants()
+    yield
+    for pid in descendants() - before:
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
 
 
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 400) -> None:
@@ -46,9 +96,52 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str], sec
         time.sleep(0.005)
 
 
-def pytest_report_header() -> str:
-    kind = "the embedded ones" if DATA_DIR == "embedded" else f"real, from {DATA_DIR}"
-    return f"drawings: {kind}"
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts commands, one thread each; what is left of them at the end of the test is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(arguments: list[str], **variables: str) -> subprocess.Popen[str]:
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+        processes.append(subprocess.Popen(arguments, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))  # fmt: skip
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a script has said, and the code that it ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Answer]]:
+    """Return a function that runs a script's `main` as the command line does, in this process: words -> Answer."""
+    shown, on_sigterm = warnings.formatwarning, signal.getsignal(signal.SIGTERM)
+
+    def run(script: str, *words: object) -> Answer:
+        name = script.removesuffix(".py")
+        monkeypatch.setattr(sys, "argv", [f"{name.rpartition('.')[2]}.py", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            run_script(importlib.import_module(name).main)
+        said = capsys.readouterr()
+        return Answer(int(ended.value.code or 0), said.out, said.err)
+
+    yield run
+    warnings.formatwarning = shown
+    signal.signal(signal.SIGTERM, on_sigterm)
+
+
+# ------------------------------------------------------------------ drawings and models
 
 
 @pytest.fixture(scope="session")
@@ -74,56 +167,3 @@ def tiny_weights(tiny_model: TrainedModel, tmp_path: Path) -> Path:
     """The little model as a file."""
     save_weights(tmp_path / "tiny.safetensors", tiny_model, torch.float32)
     return tmp_path / "tiny.safetensors"
-
-
-# ------------------------------------------------------------------ a real browser
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_OPTIONS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-
-
-def missing(reason: str) -> None:
-    """Skip with a reason, where BROWSER_TESTS=required fail with it: CI must not pass without a browser."""
-    if os.environ.get("BROWSER_TESTS") == "required":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def page_site() -> Path:
-    """The folder of the page, put together where it is not current."""
-    if not page_folder.is_current(draw_with_me.SITE):
-        try:
-            draw_with_me.prepare(draw_with_me.SITE)
-        except ValueError as error:  # no npm, no network
-            missing(f"the page could not be put together: {error}")
-    return draw_with_me.SITE
-
-
-@pytest.fixture(scope="session")
-def page_url(page_site: Path) -> Iterator[str]:
-    """The address of the page, served as a person's own machine serves it."""
-    with draw_with_me.open_server(page_site, 0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://{draw_with_me.HOST}:{server.server_port}/"
-        server.shutdown()
-
-
-def browser_path() -> str | None:
-    """The browser that $CHROMIUM names, or the first of some that is installed."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium of this machine."""
-    path = browser_path()
-    if path is None:
-        missing(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=list(BROWSER_OPTIONS))
-        yield opened
-        opened.close()

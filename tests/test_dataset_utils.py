@@ -1,16 +1,14 @@
-"""Laws of reading, packing, splitting, caching and writing drawings."""
+"""Laws of finding, reading, splitting, caching and writing drawings."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,15 @@ import orjson
 import pytest
 
 import dataset_utils
-from dataset_utils import PackedDrawings, load_category, read_ndjson, simplify_drawing, write_ndjson
-from drawings import official as official_data
+from dataset_utils import PackedDrawings, available_categories, load_category, read_ndjson, write_ndjson
 from drawings.embedded import embedded_drawings
-from drawings.official import OFFICIAL
-from drawings.packed import load_packed, local_test_mask, save_packed
+from drawings.official import OFFICIAL, official_indices
+from drawings.packed import local_test_mask
+from drawings.simplify import simplify_drawing
 
 REAL_FOLDER = os.environ.get("QUICKDRAW_DIR", "")
 HAS_REAL = (Path(REAL_FOLDER) / "cat.ndjson").is_file() if REAL_FOLDER else False
 RAW_FOLDER = Path(REAL_FOLDER).parent / "raw"
-SHORT_LINE = b'{"drawing":[[[0,255],[0,9]]]}\n'
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +35,7 @@ def _no_environment_and_few_embedded_drawings(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="session")
-def cats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cat_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an ndjson file of cats, real ones where there are any."""
     if HAS_REAL:
         return Path(REAL_FOLDER) / "cat.ndjson"
@@ -48,7 +45,7 @@ def cats(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def equal(left: PackedDrawings, right: PackedDrawings) -> bool:
-    names = ("points", "stroke_offsets", "drawing_offsets")
+    names = ("points", "stroke_offsets", "drawing_offsets", "lines")
     return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in names)
 
 
@@ -91,23 +88,22 @@ def test_no_value_is_packed_or_written_changed(tmp_path: Path, value: float) -> 
 # --- writing and reading -----------------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read_the_same_and_has_the_official_form(tmp_path: Path, cats: Path) -> None:
-    packed, _ = read_ndjson(cats, wanted_lines=range(50))
+def test_what_is_written_is_read_the_same_and_has_the_official_form(tmp_path: Path, cat_file: Path) -> None:
+    packed = read_ndjson(cat_file)[0].select(range(50))
     path = tmp_path / "drawings.ndjson"
     write_ndjson(path, [packed.drawing(i) for i in range(50)], word="cat")
     again, counts = read_ndjson(path)
-    assert equal(packed, again)
+    assert [[s.tolist() for s in d] for d in packed] == [[s.tolist() for s in d] for d in again]
     assert counts.describe() == "50 drawings"
     assert path.stat().st_mode & 0o777 == 0o644
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
-    for record in records:
-        kinds = {"word": str, "countrycode": str, "timestamp": str, "recognized": bool, "key_id": str, "drawing": list}
+    kinds = {"word": str, "countrycode": str, "timestamp": str, "recognized": bool, "key_id": str, "drawing": list}
+    for number, record in enumerate(records):
         assert {name: type(value) for name, value in record.items()} == kinds
         # what the dataset's own converters to other forms do with the fields
-        assert int(record["key_id"]) >= 0
+        assert int(record["key_id"]) == number
         assert len(record["countrycode"].encode()) == 2
         time.strptime(record["timestamp"], "%Y-%m-%d %H:%M:%S.%f UTC")
-    assert len({record["key_id"] for record in records}) == 50
 
 
 def test_a_file_of_a_failed_writing_is_never_seen(tmp_path: Path) -> None:
@@ -120,18 +116,6 @@ def test_a_file_of_a_failed_writing_is_never_seen(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="drawing 0 has no stroke"):
         write_ndjson(tmp_path / "x.ndjson", [[]], word="cat")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_short_way_and_the_careful_way_agree(tmp_path: Path, cats: Path) -> None:
-    usual, _ = read_ndjson(cats)
-    lines = []
-    for line in cats.read_bytes().splitlines():
-        record = orjson.loads(line)
-        # an empty stroke forces the careful way
-        lines.append({"drawing": [*record["drawing"], [[], []]]})
-    careful, counts = read_ndjson(written(tmp_path / "x.ndjson", *lines))
-    assert equal(usual, careful)
-    assert counts.empty_strokes == counts.drawings == len(usual)
 
 
 GOOD = {"word": "cat", "recognized": True, "drawing": [[[0, 5], [0, 255]]]}
@@ -150,7 +134,7 @@ def test_byte_order_mark_crlf_missing_metadata_and_dots_are_fine(tmp_path: Path)
 
 
 def test_empty_drawings_and_strokes_are_left_out_and_counted(tmp_path: Path) -> None:
-    lines = [{"drawing": []}, {"drawing": [[[], []]]}, {"drawing": [[[], []], [[4], [4]]]}, GOOD]
+    lines: list[dict[str, Any]] = [{"drawing": []}, {"drawing": [[[], []]]}, {"drawing": [[[], []], [[4], [4]]]}, GOOD]
     packed, counts = read_ndjson(written(tmp_path / "x.ndjson", *lines))
     assert packed.lines.tolist() == [2, 3]
     assert packed.num_strokes.tolist() == [1, 1]
@@ -174,30 +158,21 @@ BROKEN = {
     "truncated": (b'{"drawing":[[[0,5],[0,', "not JSON"),
     "html": (b"<html><body>Sign in</body></html>\n", "HTML"),
     "gzip": (b"\x1f\x8b\x08\x00\x00\x00\n", "gzip"),
-    "nul": (b"\0" * 40 + b"\n", "not JSON"),
     "not utf-8": (b'{"word":"\xff\xfe","drawing":[[[1],[2]]]}\n', "not JSON"),
     "nan": (b'{"drawing":[[[NaN],[2]]]}\n', "not JSON"),
     "deep": (b"[" * 100_000 + b"\n", "not JSON"),
     "deep in a number's place": (b'{"drawing":[[[' + b"[" * 1000 + b"]" * 1000 + b"],[1]]]}\n", "holds a list"),
     "boolean under a hidden key": (b'{"dr\\u0061wing":[[[true],[1]]],"word":"drawing"}\n', "stroke 0 holds True"),
-    "a list": (b"[1,2]\n", "no list under the key 'drawing'"),
     "no drawing": (b'{"word":"cat"}\n', "no list under the key 'drawing'"),
-    "drawing null": (b'{"drawing":null}\n', "no list under the key 'drawing'"),
     "unequal": (drawing_line([[1, 2], [3]]), r"stroke 0 has lists of unequal length \[2, 1\]"),
-    "unequal twice": (drawing_line([[1, 2], [3]], [[1], [3, 4]]), "stroke 0 has lists of unequal length"),
     "too large": (drawing_line([[1], [2]], [[256], [3]]), r"stroke 1: holds 256.*0\.\.255"),
-    "negative": (drawing_line([[-1], [3]]), r"stroke 0: holds -1.*0\.\.255"),
     "fraction": (drawing_line([[1.5], [3]]), r"stroke 0: holds 1\.5"),
     "huge": (b'{"drawing":[[[123456789012345678901234567890],[3]]]}\n', "stroke 0"),
     "boolean": (drawing_line([[True], [3]]), "stroke 0 holds True"),
-    "boolean and recognized": (drawing_line([[1], [False]], recognized=True), "stroke 0 holds False"),
     "text": (drawing_line([["a"], [3]]), "stroke 0 holds 'a'"),
     "text for list": (drawing_line(["ab", "cd"]), "stroke 0 holds something that is not a list"),
-    "number for list": (drawing_line([5, 5]), "stroke 0 holds something that is not a list"),
-    "null": (drawing_line([[None], [3]]), "stroke 0 holds None"),
     "one list": (drawing_line([[1, 2]]), r"not \[xs, ys\]"),
     "raw beside simplified": (drawing_line([[1], [2]], [[1], [2], [3]]), "stroke 1"),
-    "raw without a time": (drawing_line([[1, 2], [2, 3], [3]]), "unequal length"),
     "raw out of range": (drawing_line([[-1e308, 1e308], [2, 3], [3, 4]]), "out of the range"),
 }
 
@@ -212,45 +187,19 @@ def test_a_broken_line_is_refused_with_file_and_line(tmp_path: Path, kind: str) 
     assert len(str(caught.value)) < 400
 
 
-def test_only_wanted_lines_are_parsed(tmp_path: Path) -> None:
-    path = written(tmp_path / "x.ndjson", GOOD, b"broken\n", GOOD, b"broken too\n")
-    packed, _ = read_ndjson(path, wanted_lines=[2, 0, 2])
-    assert packed.lines.tolist() == [0, 2]
-    for wanted, reason in (([4], "4 was asked for, the file ends with 3"), ([-1], "-1"), ([True], "True")):
-        with pytest.raises(ValueError, match=rf"x\.ndjson: line index {reason}"):
-            read_ndjson(path, wanted_lines=wanted)
-
-
-def test_endless_drawings_are_cut_and_counted_in_bounded_time(tmp_path: Path) -> None:
-    many = [[[i % 256], [i % 256]] for i in range(100_000)]
-    long = [[list(range(256)) * 4000, list(range(256)) * 4000]]
+def test_a_giant_drawing_is_cut_and_counted(tmp_path: Path) -> None:
+    strokes = [[[i % 256], [i % 256]] for i in range(100_000)]
+    points = [[list(range(256)) * 4000, list(range(256)) * 4000]]
     raw = [[list(range(100_000)), [i % 2 * 1000 for i in range(100_000)], list(range(100_000))]]
-    path = written(tmp_path / "x.ndjson", *({"drawing": drawing} for drawing in (many, long, raw, many[:2_001])))
-    start = time.process_time()
+    raw_strokes = [[[i % 9], [i % 7], [0]] for i in range(100_000)]
+    giants = (strokes, points, raw, raw_strokes, strokes[:2_001])
+    path = written(tmp_path / "x.ndjson", *({"drawing": drawing} for drawing in giants))
     with pytest.warns(UserWarning, match="pixels of ink"):
         packed, counts = read_ndjson(path)
-    assert time.process_time() - start < 5
-    assert packed.num_strokes.tolist() == [2_000, 1, 1, 2_000]
+    assert packed.num_strokes.tolist() == [2_000, 1, 1, 2_000, 2_000]
     assert len(packed.drawing(1)[0]) == 20_000
-    assert (counts.cut_drawings, counts.cut_strokes) == (4, 98_001)
-    assert counts.cut_points == 98_001 + (1_024_000 - 20_000) + 80_000
-
-
-def test_reading_keeps_a_third_of_the_speed_of_parsing(cats: Path, tmp_path: Path) -> None:
-    path = written(tmp_path / "many.ndjson", cats.read_bytes() * (8_000_000 // cats.stat().st_size // 4 + 1))
-
-    def parse() -> None:
-        with path.open("rb") as file:
-            for line in file:
-                orjson.loads(line)
-
-    def cost(job: Callable[[], Any]) -> float:
-        start = time.process_time()
-        job()
-        return time.process_time() - start
-
-    ratio = max(cost(parse) / cost(lambda: read_ndjson(path)) for _ in range(8))
-    assert ratio > 0.35, f"{ratio:.2f} of the speed of orjson"
+    assert (counts.cut_drawings, counts.cut_strokes) == (5, 196_001)
+    assert counts.cut_points == 98_001 + 98_000 + (1_024_000 - 20_000) + 80_000
 
 
 # --- simplification ----------------------------------------------------------------------------------------------
@@ -270,16 +219,6 @@ def test_simplification_aligns_scales_and_leaves_corners() -> None:
     assert simplify_drawing([[[7.5, 1e6]]])[0].tolist() == [[0, 0], [0, 0]]
     with pytest.raises(ValueError, match="not a finite number"):
         simplify_drawing([[[0.0, float("nan")]]])
-
-
-def test_simplified_strokes_stay_within_epsilon_of_the_line() -> None:
-    angle = np.linspace(0, 2 * np.pi, 400)
-    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) * 100 + 100
-    kept = dataset_utils.simplify_stroke(circle)
-    assert 8 <= len(kept) <= 24
-    assert np.allclose(kept[[0, -1]], circle[[0, -1]])
-    middles = (kept[1:] + kept[:-1]) / 2
-    assert (100 - np.hypot(*(middles - 100).T)).max() <= 2.01
 
 
 @pytest.mark.skipif(not (HAS_REAL and RAW_FOLDER.is_dir()), reason="needs raw and simplified real drawings")
@@ -304,35 +243,26 @@ def test_raw_drawings_come_out_as_the_official_simplified_ones(tmp_path: Path) -
 # --- local split -------------------------------------------------------------------------------------------------
 
 
-def test_local_split_hangs_on_the_drawing_alone(cats: Path) -> None:
-    packed, _ = read_ndjson(cats)
+def test_local_split_hangs_on_the_drawing_alone(cat_file: Path) -> None:
+    packed, _ = read_ndjson(cat_file)
     mask = local_test_mask(packed)
-    assert abs(mask.mean() - 0.15) < 0.06
     order = np.random.default_rng(0).permutation(len(packed))
     doubled = np.concatenate([order, order[:20]])
     assert np.array_equal(local_test_mask(packed.select(doubled)), mask[doubled])
-
-
-def test_local_split_hashes_lengths_and_points_stroke_by_stroke(cats: Path) -> None:
-    packed = read_ndjson(cats)[0].select(np.tile(np.arange(97), 200))  # more than are hashed at once
-    for drawing, on_test in zip(packed, local_test_mask(packed), strict=True):
-        content = b"".join(len(stroke).to_bytes(4, "little") + stroke.tobytes() for stroke in drawing)
-        assert on_test == (int.from_bytes(hashlib.sha256(content).digest()[:8], "little") % 100 < 15)
-
-
-def test_local_split_is_the_same_on_every_machine() -> None:
-    packed = PackedDrawings.from_drawings([[[[i, 0], [0, i]]] for i in range(100)])
-    assert np.flatnonzero(local_test_mask(packed)).tolist() == [6, 7, 12, 43, 48, 51, 60, 71, 82, 84]
+    same_everywhere = PackedDrawings.from_drawings([[[[i, 0], [0, i]]] for i in range(100)])
+    assert np.flatnonzero(local_test_mask(same_everywhere)).tolist() == [6, 7, 12, 43, 48, 51, 60, 71, 82, 84]
 
 
 # --- sources -----------------------------------------------------------------------------------------------------
 
 
-def test_sources_are_tried_in_the_documented_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cats: Path) -> None:
+def test_sources_are_tried_in_the_documented_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat_file: Path
+) -> None:
     named, environment, data = (tmp_path / name for name in ("named", "environment", "data"))
     for number, folder in enumerate((named, environment, data), start=1):
         folder.mkdir()
-        written(folder / "cat.ndjson", *cats.read_bytes().splitlines(keepends=True)[: 20 * number])
+        written(folder / "cat.ndjson", *cat_file.read_bytes().splitlines(keepends=True)[: 20 * number])
     monkeypatch.setenv("QUICKDRAW_DIR", str(environment))
     options: dict[str, Any] = {"data_folder": data, "allow_download": False}
     found = load_category("kedi", data_dir=named, **options)
@@ -360,14 +290,11 @@ def test_a_named_folder_without_the_category_is_an_error_not_a_fall_through(
     folder.mkdir()
     with pytest.raises(FileNotFoundError, match=r"drawings.*holds no <category>\.ndjson"):
         load_category("cat", data_dir=folder)
-    written(folder / "dog.ndjson", GOOD)
-    written(tmp_path / "secret.ndjson", GOOD)
-    names = ["cat", "../secret", "..", "", "dog.ndjson", str(folder / "dog"), "dog/../dog", "./dog", "*", "dog\0"]
-    for name in (*names, "d\nog", "dog" * 100_000, "\ud800", "../" * 2_000 + "etc/passwd"):
-        start = time.process_time()
+    for path in (folder / "dog.ndjson", tmp_path / "secret.ndjson"):
+        written(path, GOOD)
+    for name in ("cat", "../secret", "", "dog.ndjson", str(folder / "dog"), "./dog", "*", "d\nog", "dog" * 100_000):
         with pytest.raises(FileNotFoundError, match=r"drawings: no .*Available: dog") as caught:
             load_category(name, data_dir=folder)
-        assert time.process_time() - start < 0.5
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 600
     monkeypatch.setenv("QUICKDRAW_DIR", str(folder))
@@ -380,18 +307,31 @@ def test_a_named_folder_without_the_category_is_an_error_not_a_fall_through(
         load_category("dog", data_dir="embedded")
 
 
+def test_what_systems_put_beside_files_is_no_category(tmp_path: Path) -> None:
+    for name in ("cat", "._cat", ".hidden", "cat (1)", "cat copy", "cat copy 2", "cat - Copy", "The Eiffel Tower"):
+        written(tmp_path / f"{name}.ndjson", GOOD)
+    assert available_categories(tmp_path) == ["The Eiffel Tower", "cat"]
+    folder = tmp_path / "çizimler [1]"
+    folder.mkdir()
+    written(folder / "cat.ndjson", *[GOOD] * 20, drawing_line([[1], [2]]))
+    assert load_category("cat", data_dir=folder, cache_dir=folder).counts.drawings == 21
+
+
 def test_a_file_without_a_drawing_is_an_error(tmp_path: Path) -> None:
     written(tmp_path / "cat.ndjson", {"drawing": []})
     with pytest.raises(ValueError, match=r"cat\.ndjson: no drawing to train on.*1 empty drawings"):
         load_category("cat", data_dir=tmp_path, cache_dir=tmp_path)
+    written(tmp_path / "cat.ndjson", drawing_line([[1], [2]]))
+    with pytest.raises(ValueError, match=r"no drawing to train on.*1 unknown recognition"):
+        load_category("cat", data_dir=tmp_path, cache_dir=tmp_path, recognized_only=True)
 
 
 # --- cache -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def cached(tmp_path: Path, cats: Path) -> dict[str, Any]:
-    written(tmp_path / "cat.ndjson", *cats.read_bytes().splitlines(keepends=True)[:100])
+def cached(tmp_path: Path, cat_file: Path) -> dict[str, Any]:
+    written(tmp_path / "cat.ndjson", *cat_file.read_bytes().splitlines(keepends=True)[:100])
     return {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}
 
 
@@ -405,69 +345,36 @@ def test_the_second_load_comes_from_the_cache(cached: dict[str, Any], monkeypatc
     assert second.notes == ()
 
 
-LOADED_TWICE = """
-import resource, sys, time
-from dataset_utils import load_category
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-before = peak()
-data = load_category("cat", data_dir=sys.argv[1], cache_dir=sys.argv[1] + "/cache")
-growth, start = peak() - before, time.process_time()
-load_category("cat", data_dir=sys.argv[1], cache_dir=sys.argv[1] + "/cache")
-arrays = [array for side in (data.train, data.test) for array in vars(side).values()]
-print(data.counts.drawings, time.process_time() - start, growth - sum(array.nbytes for array in arrays) / 2**20)
-"""
-
-
-def test_many_drawings_are_read_in_bounded_memory_and_start_again_within_a_second(tmp_path: Path, cats: Path) -> None:
-    lines = cats.read_bytes().splitlines(keepends=True)
-    rounds, rest = divmod(166_000, len(lines))
-    written(tmp_path / "cat.ndjson", *lines * rounds, *lines[:rest])
-    # a process begins as large as the one that starts it, so a small one starts it
-    starter = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
-    command = [sys.executable, "-c", starter, sys.executable, "-c", LOADED_TWICE, str(tmp_path)]
-    done = subprocess.run(command, cwd=dataset_utils.PROJECT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    count, seconds, megabytes_over_arrays = map(float, done.stdout.split())
-    assert count == 166_000
-    assert seconds < 1
-    assert megabytes_over_arrays < 300
-
-
 def test_a_stale_or_damaged_cache_is_rebuilt_and_the_reason_given(
     cached: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load_category("cat", **cached)
     (cache,) = cached["cache_dir"].iterdir()
-    whole = cache.read_bytes()
-    at = whole.index(first.train.points[:64].tobytes())
-    flipped = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-    for damaged in (whole[:-100], whole[:50], b"", b"not a zip file", flipped):
-        cache.write_bytes(damaged)
+    for path in cache.iterdir():
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
         again = load_category("cat", **cached)
         assert equal(first.train, again.train)
-        assert "cache rebuilt: " in again.describe()
-        assert "damaged" in again.describe()
+        assert again.notes[0].startswith(f"cache rebuilt: {cache}: no packed drawings that can be used (")
         assert load_category("cat", **cached).notes == ()
     source = cached["data_dir"] / "cat.ndjson"
     os.utime(source, (0, 0))
     assert load_category("cat", **cached).notes == ()
     source.write_bytes(source.read_bytes().replace(b"[[[", b"[[[1],[1]],[[", 1))
     assert load_category("cat", **cached).notes == ("cache rebuilt: another source",)
-    monkeypatch.setattr(dataset_utils, "_code_identity", lambda: "other code")
-    assert load_category("cat", **cached).notes == ("cache rebuilt: another code",)
+    monkeypatch.setattr("drawings.packed.PACKED_VERSION", 2)
+    (note,) = load_category("cat", **cached).notes
+    assert "(version 1, this program has 2)" in note
 
 
 def test_what_a_killed_writer_left_of_a_cache_is_removed_and_what_another_one_writes_is_not(
     cached: dict[str, Any],
 ) -> None:
-    folder = Path(cached["cache_dir"])
-    folder.mkdir(parents=True, exist_ok=True)
-    old, fresh = folder / ".cat-1.npz.abc.tmp", folder / ".cat-2.npz.def.tmp"
+    old, fresh = (cached["cache_dir"] / f".cat-{name}.packed.tmp" for name in ("old", "fresh"))
     for path, age in ((old, 4_000), (fresh, 10)):
-        path.write_bytes(b"half")
+        path.mkdir(parents=True)
+        (path / "points.npy").write_bytes(b"half")
         os.utime(path, (time.time() - age,) * 2)
     load_category("cat", **cached)
     assert (old.exists(), fresh.exists()) == (False, True)
@@ -475,82 +382,40 @@ def test_what_a_killed_writer_left_of_a_cache_is_removed_and_what_another_one_wr
 
 def test_a_cache_that_cannot_be_written_is_no_error(cached: dict[str, Any]) -> None:
     cached["cache_dir"].write_bytes(b"a file is in the way")
-    found = load_category("cat", **cached)
-    assert "not cached" in found.describe()
-
-
-def test_packed_files_are_refused_when_compressed_or_inconsistent(tmp_path: Path) -> None:
-    packed = PackedDrawings.from_drawings(embedded_drawings("cat", 3))
-    path = tmp_path / "x.npz"
-    with path.open("wb") as file:
-        save_packed(file, [packed], "conditions")
-    (again,), conditions = load_packed(path)
-    assert equal(packed, again)
-    assert conditions == "conditions"
-    bomb = tmp_path / "bomb.npz"
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("points.npy", b"\0" * 10_000_000)
-    with pytest.raises(ValueError, match=r"bomb\.npz: damaged \(holds compressed arrays\)"):
-        load_packed(bomb)
-    wrong = {"stroke_offsets": packed.stroke_offsets + 1, "drawing_offsets": packed.drawing_offsets[::-1].copy(),
-             "lines": packed.lines[:-1], "points": packed.points.astype(object)}  # fmt: skip
-    for name, value in wrong.items():
-        with path.open("wb") as file:
-            save_packed(file, [dataclasses.replace(packed, **{name: value})], "conditions")
-        with pytest.raises(ValueError, match=r"x\.npz: damaged"):
-            load_packed(path)
+    assert "not cached" in load_category("cat", **cached).describe()
+    cached["cache_dir"].unlink()
+    load_category("cat", **cached)
+    (cache,) = cached["cache_dir"].iterdir()
+    shutil.rmtree(cache)
+    written(cache, b"a user's file")
+    assert "holds other things than packed drawings" in load_category("cat", **cached).describe()
+    assert cache.read_bytes() == b"a user's file"
 
 
 # --- official split ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def official_files(tmp_path_factory: pytest.TempPathFactory, cats: Path) -> Path:
-    """Return a folder of stand-ins: cat repeats drawings, bus and rabbit repeat one stroke, all of official length."""
-    folder = tmp_path_factory.mktemp("official")
-    lines = sorted(cats.read_bytes().splitlines(keepends=True), key=len)[:97]
-    for category, facts in OFFICIAL.items():
-        source = lines if category == "cat" else [SHORT_LINE]
-        rounds, rest = divmod(facts.num_drawings, len(source))
-        (folder / f"{category}.ndjson").write_bytes(b"".join(source) * rounds + b"".join(source[:rest]))
-    return folder
-
-
-@pytest.mark.parametrize(("category", "leak_free"), [("cat", 1818), ("bus", 1878), ("rabbit", 1847)])
-def test_a_file_of_official_length_gets_the_official_split(
-    official_files: Path, tmp_path: Path, category: str, leak_free: int
-) -> None:
-    options: dict[str, Any] = {"data_dir": official_files, "cache_dir": tmp_path}
-    found = load_category(category, **options)
-    indices = json.loads((dataset_utils.SPLIT_FOLDER / category / "indices.json").read_bytes())
-    assert found.split == "official"
-    assert found.train.lines.tolist() == indices["train"]
-    assert found.test.lines.tolist() == indices["test"]
-    assert (len(found.train), len(found.test)) == (10_000, 2_000)
-    assert "other content" in found.describe()
-    if category == "cat":
-        source, _ = read_ndjson(official_files / "cat.ndjson", wanted_lines=range(97))
-        assert equal(found.train, source.select(np.array(indices["train"]) % 97))
-    start = time.process_time()  # a busy neighbour must not fail this
-    again = load_category(category, **options)
-    assert time.process_time() - start < 0.5
-    assert equal(found.train, again.train)
-    strict = load_category(category, split="leak-free", **options)
-    assert (len(strict.train), len(strict.test)) == (10_000, leak_free)
-    assert not set(strict.test.lines.tolist()) & set(strict.train.lines.tolist())
-
-
-def test_lines_without_a_usable_drawing_are_noted_not_replaced(official_files: Path, tmp_path: Path) -> None:
-    first = json.loads((dataset_utils.SPLIT_FOLDER / "bus" / "indices.json").read_bytes())["train"][0]
-    lines = (official_files / "bus.ndjson").read_bytes().splitlines(keepends=True)
-    lines[first] = b'{"drawing":[]}\n'
-    written(tmp_path / "bus.ndjson", *lines)
-    found = load_category("bus", data_dir=tmp_path, cache_dir=tmp_path)
-    missing = 10_000 - len(found.train)
-    assert missing >= 1
+def test_a_file_of_official_length_gets_the_official_split(tmp_path: Path) -> None:
+    """Each line draws its own number; one that the split draws holds nothing to use."""
+    indices, count = official_indices("cat"), OFFICIAL["cat"].num_drawings
+    lines = [b'{"drawing":[[[%d,%d],[%d,0]]]}\n' % (i & 255, i >> 8 & 255, i >> 16) for i in range(count)]
+    lines[indices["train"][0]] = b'{"drawing":[]}\n'
+    (tmp_path / "cat.ndjson").write_bytes(b"".join(lines))
+    options: dict[str, Any] = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}
+    found = load_category("cat", **options)
+    wanted = [i for i in indices["train"] if i != indices["train"][0]]
+    missing = len(indices["train"]) - len(wanted)
+    assert (found.split, found.counts.empty_drawings) == ("official", 1)
     assert f"{missing} of 10000 train lines hold no drawing to use" in found.notes
-    with pytest.raises(ValueError, match=r"no drawing to train on.*unknown recognition"):
-        load_category("bus", data_dir=official_files, cache_dir=tmp_path, recognized_only=True)
+    assert "other content" in found.describe()
+    for side, expected in ((found.train, wanted), (found.test, indices["test"])):
+        assert side.lines.tolist() == expected
+        points = side.points.astype(np.int64).reshape(-1, 4)  # x0 y0 x1 y1
+        assert (points[:, 0] + (points[:, 2] << 8) + (points[:, 1] << 16)).tolist() == expected
+    strict = load_category("cat", split="leak-free", **options)
+    assert equal(strict.train, found.train)
+    assert strict.test.lines.tolist() == sorted(set(indices["test"]) - set(indices["train"]))
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # one cache serves every split
 
 
 @pytest.mark.parametrize("split", ["official", "leak-free"])
@@ -564,41 +429,8 @@ def test_official_lines_of_another_file_are_an_error_that_explains_itself(cached
         load_category("cat", split="offical", **cached)
 
 
-SPLIT_FAULTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "missing key": (lambda split: {"train": split["train"]}, "no list under the key 'test'"),
-    "not a dict": (lambda split: split["train"], "no list under the key 'train'"),
-    "out of range": (
-        lambda split: {**split, "test": [*split["test"][1:], 123202]},
-        r"'test' holds 123202.*0\.\.123201",
-    ),
-    "negative": (lambda split: {**split, "train": [-1, *split["train"][1:]]}, r"'train' holds -1.*0\.\.123201"),
-    "boolean": (lambda split: {**split, "train": [True, *split["train"][1:]]}, "'train' holds True"),
-    "fraction": (lambda split: {**split, "train": [1.0, *split["train"][1:]]}, r"'train' holds 1\.0"),
-    "leaking": (lambda split: {**split, "test": split["train"][:2000]}, r"not the official split.*\d+ of its test"),
-}
-
-
-@pytest.mark.parametrize("fault", SPLIT_FAULTS)
-def test_a_faulty_split_file_is_refused_with_file_value_and_limit(tmp_path: Path, fault: str) -> None:
-    change, reason = SPLIT_FAULTS[fault]
-    split = json.loads((dataset_utils.SPLIT_FOLDER / "cat" / "indices.json").read_bytes())
-    path = tmp_path / "cat" / "indices.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps(change(split)))
-    with pytest.raises(ValueError, match=rf"indices\.json: .*{reason}"):
-        official_data.read_split(tmp_path, "cat")
-
-
-def test_split_files_that_are_no_json_missing_or_leak_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"indices\.json: no such split file.*make_splits\.py"):
-        official_data.read_split(tmp_path, "cat")
-    folder = tmp_path / "cat"
-    folder.mkdir()
-    (folder / "indices.json").write_text("{'train': ")
-    with pytest.raises(ValueError, match=r"indices\.json: not JSON"):
-        official_data.read_split(tmp_path, "cat")
-    official = (dataset_utils.SPLIT_FOLDER / "cat" / "indices.json").read_bytes()
-    (folder / "indices.json").write_bytes(official)
-    (folder / "indices_leak_free.json").write_text(json.dumps({"test": json.loads(official)["test"]}))
-    with pytest.raises(ValueError, match=r"indices_leak_free\.json: .*1818 official test lines"):
-        official_data.read_split(tmp_path, "cat", leak_free=True)
+def test_a_console_that_lacks_a_letter_is_no_trouble() -> None:
+    program = "from plumbing.command_line import run_script; run_script(lambda: print('çizimler/ş'))"
+    command, environment = [sys.executable, "-c", program], os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=dataset_utils.PROJECT, capture_output=True, env=environment)
+    assert (done.returncode, done.stdout.rstrip(), done.stderr) == (0, rb"\xe7izimler/\u015f", b"")

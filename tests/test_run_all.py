@@ -12,10 +12,11 @@ import torch
 
 import run_all
 import sample_diffusion
-from checkpoint import TrainedModel, save_weights
-from config import CATEGORIES, NETWORK_PATH, PRESETS, SETTINGS_FILE
+from config import CATEGORIES, NETWORK_PATH, PRESETS
 from dataset_utils import load_category, read_ndjson
+from diffusion_model import TrainedModel, save_weights
 from metrics import scores_against
+from plumbing.run_folder import STATE_FILE
 from reports import gallery
 from run_all import PROFILES, Task
 from scoring.feature_network import load_feature_network
@@ -110,10 +111,10 @@ def test_retrain_removes_only_a_training(tmp_path: Path, monkeypatch: pytest.Mon
     run, arguments = tmp_path / "training", argparse.Namespace(retrain=True, data_dir=None, device="auto")
     run.mkdir()
     (run / "notes.txt").write_text("a user's own")
-    with pytest.raises(ValueError, match=rf"training: is no training \({SETTINGS_FILE} is missing\)"):
+    with pytest.raises(ValueError, match=rf"training: is no training \({STATE_FILE} is missing\)"):
         run_all.train("cat", PROFILES["quick"], run, arguments)
     assert (run / "notes.txt").exists()
-    (run / SETTINGS_FILE).write_text("{}")
+    (run / STATE_FILE).write_text("{}")
     run_all.train("cat", PROFILES["quick"], run, arguments)
     assert not run.exists()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import sample_diffusion
-from checkpoint import TrainedModel, load_weights, save_weights, sha256_of
+from diffusion_model import TrainedModel, load_weights, save_weights
+from plumbing.files import sha256_of
 from studies import tune_sampling
 
 
@@ -36,6 +37,7 @@ def test_every_way_is_tried_and_the_best_is_kept_and_used(guide: Path, capsys: p
     assert chosen["guidance"] == best["guidance"]
     assert chosen["guide"] == (best["guide"] and {"file": guide.name, "sha256": sha256_of(guide)})
     assert "training drawings" in chosen["against"]
+    assert "copies" in capsys.readouterr().out.splitlines()[-1]
     where = out.parent / "drawn"
     drawn = ["--category", "cat", "--checkpoint", str(out), "--n", "2", "--steps", "2"]
     sample_diffusion.main([*drawn, "--out", str(where)])
@@ -45,16 +47,15 @@ def test_every_way_is_tried_and_the_best_is_kept_and_used(guide: Path, capsys: p
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--strengths", "two"), "--strengths is 'two'"),
         (("--strengths", "99"), "--guidance is 99"),
         (("--n", "1"), "--n is 1"),
         (("--guide", "nowhere.safetensors"), "nowhere.safetensors: no such checkpoint"),
     ],
 )
-def test_bad_input_is_named(guide: Path, more: tuple[str, ...], message: str) -> None:
+def test_bad_input_is_named_and_nothing_is_written(guide: Path, more: tuple[str, ...], message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         tune(guide, *more)
-    assert not (guide.parent / "cat.safetensors").exists()
+    assert [path.name for path in guide.parent.iterdir() if path.is_file()] == [guide.name]
 
 
 def test_embedded_drawings_do_not_tune_a_model_of_real_ones(guide: Path, tiny_weights: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from checkpoint import TrainedModel, save_weights, sha256_of
 from config import ATTRIBUTION, CHECKPOINTS
+from diffusion_model import TrainedModel, save_weights
+from plumbing.files import sha256_of
 from reports import model_card
-from reports.tables import results_table
+from reports.tables import read_run, results_table
 
 ROOT = Path(model_card.__file__).resolve().parent.parent
 PUBLISHED = ROOT / "results" / "published.json"
@@ -69,7 +70,7 @@ def test_the_card_names_every_file_says_who_memorises_and_links_only_to_what_is_
     for words in ("Buses and rabbits are memorised", "**42 %** (99 different training drawings)", ATTRIBUTION,
                   "0.285", "stopped at update 13,223"):  # fmt: skip
         assert words in card
-    entries = json.loads(PUBLISHED.read_text(encoding="utf-8"))["categories"]
+    _, entries, _ = read_run(PUBLISHED)
     assert results_table({name: entry["scores"] for name, entry in entries.items()}) in card
     links = re.findall(r"\]\(\s*([^)]+)\)", card)
     # the other pages of docs/ may be written later than this one
@@ -85,7 +86,7 @@ def test_numbers_come_from_the_headers(folder: Path, tiny_model: TrainedModel) -
     assert "| base | 4,102 | 3,300 | 510 | 7,000 | 930 | 0.300 | 0.200 |" in card  # the last of its curve
     assert f"{sum(p.numel() for p in tiny_model.model.parameters()):,}" in card
     assert f"At most {tiny_model.model.config.max_strokes} strokes" in card
-    assert "| KID × 10³ | 42.1 |" in card
+    assert "| KID × 10³ (real training drawings) | 42.1 |" in card
     assert "77 drawings against *training* drawings" in card
     assert "stopped &#124; early." in card
 

@@ -69,7 +69,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ElementTree.El
 def test_page_shows_every_category_and_is_small(whole: tuple[str, ElementTree.Element]) -> None:
     text, tree = whole
     ids = [element.get("id") for element in tree.iter() if element.get("id")]
-    assert {*CATEGORIES, "results", "limits", "figures"} == set(ids)
+    assert {*CATEGORIES, "results", "limits", "scores"} == set(ids)
     assert len(ids) == len(set(ids))
     assert {f"#{name}" for name in ids} == {link.get("href") for link in tree.iter("a")} - {None, metrics_link(tree)}
     for category in CATEGORIES:
@@ -178,7 +178,7 @@ def test_tables_are_those_of_the_scores(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [{}, {"not_measured": "no <network>"}, {"fid": None, "kid": {"value": float("nan")}}])
 def test_missing_scores_are_called_not_measured_with_the_reason(tmp_path: Path, given: dict[str, Any]) -> None:
     text, tree = write(tmp_path, result(seeds={"0": given}, real=None))
-    assert ["KID × 10³", "not measured"] in cells(tree)[0]
+    assert ["KID × 10³ (real training drawings)", "not measured"] in cells(tree)[0]
     assert ("“Not measured”: no &lt;network&gt;." in text) == ("not_measured" in given)
     assert not any("nan" in cell for table in cells(tree) for row in table for cell in row)
     assert "Recognised after" not in chart_of(tree)
@@ -225,6 +225,6 @@ def test_report_is_readable_by_all_and_the_same_bytes_twice(tmp_path: Path) -> N
 def test_what_a_kill_has_left_of_a_log_is_left_out_with_a_warning(tmp_path: Path) -> None:
     log = tmp_path / "metrics.jsonl"
     log.write_bytes(b'{"step": 1, "loss": 2.0}\n[]3\n{"step": 2, "lo')
-    with pytest.warns(UserWarning, match=r"metrics\.jsonl:[23]: no row of figures") as warned:
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl:[23]: no row of numbers") as warned:
         assert report.logged_losses(log) == [{"step": 1, "loss": 2.0}]
     assert len(warned) == 2

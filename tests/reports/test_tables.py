@@ -1,4 +1,4 @@
-"""Laws of the tables of results: the figures of the run's file, ± over seeds, each baseline at its figure's n."""
+"""Laws of the tables of results: the scores of the run's file, ± over seeds, each baseline at its score's n."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from drawings.embedded import embedded_drawings
-from metrics import over_seeds, score_drawings
+from metrics import score_drawings
 from reports import tables
+from scoring.averages import over_seeds
 from scoring.stroke_statistics import STATISTICS
 
 ROOT = Path(tables.__file__).resolve().parent.parent
@@ -61,6 +62,7 @@ def scores(category: str = "cat", by: float = 0.0, larger: float = 1.0) -> dict[
             "n_learned_from": 1234, "n_training": 1234, "median_generated": 6.6 * own, "median_real": 5.5,
             "ratio": 1.2 * own, "nearer_than_real": 0.034 * own,
         },
+        "stroke_copies": {"generated": {"share": 0.42 * own}, "real": {"share": 0.034}},
     }  # fmt: skip
 
 
@@ -112,25 +114,49 @@ def test_readme_has_ten_rows_with_deviations_over_seeds_and_baselines_at_the_sam
     text = tables.readme_table(write_run(tmp_path / "run.json", run))
     (table,) = columns_of(text)
     assert table["cat"] == {
-        "N generated / real": "1,077 / 41",
-        "n for FID, density and coverage": "20",
-        "KID × 10³": "4.57 ± 0.09 (real ± 2.3)",
-        "Normalised KID": "0.29 ± 0.01",
-        "FID at n": "46.9 ± 0.9 (real 15.6)",
-        "Density at n": "1.31 ± 0.03 (real 0.44)",
-        "Coverage at n": "0.81 ± 0.02 (real 0.27)",
-        "Top-1 accuracy": "61.3 ± 1.2 % (real 72.4 %)",
-        "Strokes per drawing, W₁": "1.86 ± 0.04 (real 0.62)",
-        "Distance to the nearest training drawing, generated / real": "1.20 ± 0.02",
+        "Training drawings": "1,234",
+        "Generated / real pictures": "1,077 / 41",
+        "KID × 10³ (real training drawings)": "4.57 ± 0.09",
+        "Normalised KID (shuffled strokes: 1)": "0.29 ± 0.01",
+        "n per side in the next two rows": "20",
+        "FID (real vs real)": "46.9 ± 0.9 (15.6)",
+        "Coverage (real vs real)": "0.81 ± 0.02 (0.27)",
+        "Recognised, top-1 (real)": "61.3 ± 1.2 % (72.4 %)",
+        "Strokes per drawing (held-out)": "7.70 ± 0.15 (8.80)",
+        "Redrawn training drawings (held-out)": "42.0 ± 0.8 % (3.4 %)",
     }
-    assert table["bus"]["FID at n"] == "93.8 ± 1.9 (real 31.3)"
-    assert "± is the standard deviation over 3 sampling seeds (0, 1, 2). In brackets: the real-vs-real" in text
+    assert table["bus"]["FID (real vs real)"] == "93.8 ± 1.9 (31.3)"
+    assert "Mean ± standard deviation over 3 sampling seeds (0, 1, 2). In brackets: what real" in text
+
+
+def test_an_audit_counts_for_the_weights_that_it_has_measured(tmp_path: Path) -> None:
+    cat = {seed: found | {"stroke_copies": None} for seed, found in three_seeds().items()}
+    path = write_run(tmp_path / "run.json", {"cat": cat}, checkpoint_sha256="ab", steps=20, guidance=1.5)
+    audited = {
+        "checkpoint_sha256": "ab", "training_kid": {"value": -0.0012},
+        "copies": {"share": 0.43, "share_over_seeds": 0.016, "held_out": 1, "n_held_out": 40},
+    }  # fmt: skip
+    shown = []
+    for sha256 in ("ab", "cd"):
+        audit = {"categories": {"cat": audited | {"checkpoint_sha256": sha256}}}
+        (tmp_path / "audit.json").write_text(json.dumps(audit), encoding="utf-8")
+        for turkish in (False, True):
+            (table,) = columns_of(tables.readme_table(path, turkish))
+            (column,) = table.values()
+            shown.append([list(column.values())[row] for row in (0, 2, 9)])
+    assert shown == [
+        ["1,234", "4.57 ± 0.09 (−1.2)", "43.0 ± 1.6 % (2.5 %)"],
+        ["1.234", "4,57 ± 0,09 (−1,2)", "% 43,0 ± 1,6 (% 2,5)"],
+        ["1,234", "4.57 ± 0.09", "not measured"],
+        ["1.234", "4,57 ± 0,09", "ölçülmedi"],
+    ]
+    assert "(0, 1, 2), as shipped: 20 steps, guidance 1.5. In" in tables.readme_table(path)
 
 
 def test_the_turkish_table_has_the_same_numbers_and_no_english(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run.json", {"cat": three_seeds(), "bus": {s: {} for s in "012"}})
     english, turkish = tables.readme_table(path), tables.readme_table(path, turkish=True)
-    digits = [re.findall(r"[\d.,]*\d", "".join(re.findall(r"^\|.*", text, re.M))) for text in (english, turkish)]
+    digits = [re.findall(r"\d+", "".join(re.findall(r"^\|.*", text, re.M))) for text in (english, turkish)]
     assert digits[0] == digits[1]
     assert list(columns_of(turkish)[0]) == ["kedi", "otobüs"]
     assert not re.search(r"\b(real|generated|over|not measured|strokes|training)\b", turkish)
@@ -143,39 +169,40 @@ def test_the_page_of_results_has_every_figure(tmp_path: Path) -> None:
         seed["memorisation"]["n_learned_from"] = 5678
     pictures, strokes, means, copies = columns_of(tables.results_page(write_run(tmp_path / "run.json", run)))
     assert list(pictures["cat"].items())[2:6] == [
-        ("FID", "31.3 ± 0.6"), ("FID at n", "46.9 ± 0.9 (real 15.6)"), ("FID∞, extrapolated to N → ∞", "22.1 ± 0.4"),
-        ("FID∞ at n", "33.2 ± 0.7 (real 11.1)"),
+        ("FID", "31.3 ± 0.6"), ("FID at n", "46.9 ± 0.9 (15.6)"), ("FID∞, extrapolated to N → ∞", "22.1 ± 0.4"),
+        ("FID∞ at n", "33.2 ± 0.7 (11.1)"),
     ]  # fmt: skip
     assert pictures["cat"]["Shuffled strokes: KID × 10³"] == "51.2"
-    assert pictures["cat"]["Top-5 accuracy"] == "81.7 ± 1.6 % (real 91.3 %)"
+    assert pictures["cat"]["Top-5 accuracy"] == "81.7 ± 1.6 % (91.3 %)"
     assert strokes["cat"]["N generated / real"] == "1,077 / 43"
-    assert strokes["bus"]["Order of drawing, px"] == "27.7 ± 0.6 (real 9.2)"
+    assert strokes["bus"]["Order of drawing, px"] == "27.7 ± 0.6 (9.2)"
     assert len(strokes["cat"]) == 2 + len(STATISTICS)
     assert means["cat"]["Ink length, px"] == "7.70 ± 0.15 / 8.80"
     assert [copies[name]["N training"] for name in run] == ["1,234", "1,234 of 5,678"]
     assert copies["cat"]["Nearer than the nearest 1 % of real drawings"] == "3.4 ± 0.1 %"
-    assert tables.OPTIONAL not in copies["cat"]
+    assert copies["cat"][tables.OPTIONAL] == "42.0 ± 0.8 % (3.4 %)"
+    assert pictures["cat"]["KID × 10³ at n"] == "6.85 ± 0.14 (2.28 ± 2.30)"
 
 
 def test_published_figures_stand_in_the_page_of_results() -> None:
     published = ROOT / "results" / "published.json"
     assert (ROOT / "docs" / "RESULTS.md").read_text(encoding="utf-8") == tables.results_page(published)
     (table,) = columns_of(tables.readme_table(published))
-    assert [table[name]["KID × 10³"] for name in ("cat", "bus", "rabbit", "car")] == [
-        "15.8 ± 3.7 (real ± 6.3)", "24.3 ± 0.4 (real ± 4.7)", "28.8 ± 8.0 (real ± 15.5)", "20.0 ± 1.5 (real ± 0.7)",
+    assert [table[name]["Redrawn training drawings (held-out)"] for name in ("cat", "bus", "rabbit", "car")] == [
+        "1.7 ± 0.6 % (0.6 %)", "43.4 ± 1.6 % (3.4 %)", "10.2 ± 2.1 % (0.0 %)", "3.4 ± 0.4 % (1.2 %)",
     ]  # fmt: skip
 
 
-def test_copies_of_strokes_are_shown_where_a_run_has_counted_them() -> None:
-    counted = scores() | {"stroke_copies": {"generated": {"share": 0.42}, "real": {"share": 0.034}}}
-    head, rows = tables.table_of(tables.COPIES, {"cat": scores(), "bus": counted})
-    assert [head, rows[-1]] == [["", "cat", "bus"], [tables.OPTIONAL, "not measured", "42.0 % (real 3.4 %)"]]
+def test_copies_of_strokes_have_a_row_where_a_run_has_counted_them() -> None:
+    none = scores() | {"stroke_copies": None}
+    assert tables.OPTIONAL not in [row for row, _ in tables.table_of(tables.COPIES, {"cat": none})[1]]
+    assert tables.table_of(tables.COPIES, {"cat": none, "bus": scores()})[1][-1][1] == "not measured"
 
 
 def test_a_run_of_one_seed_shows_no_deviation_over_seeds(tmp_path: Path) -> None:
     text = tables.readme_table(write_run(tmp_path / "run.json", {"cat": {"7": scores()}}))
     assert "One sampling seed (7), so no deviation." in text
-    assert [cell for cell in columns_of(text)[0]["cat"].values() if "±" in cell] == ["4.57 (real ± 2.3)"]
+    assert not [cell for cell in columns_of(text)[0]["cat"].values() if "±" in cell]
 
 
 def test_the_notebooks_table_is_that_of_the_readme(tmp_path: Path) -> None:
@@ -197,7 +224,7 @@ def test_without_a_baseline_the_figure_of_all_drawings_is_shown() -> None:
 def test_what_is_missing_is_called_not_measured(given: dict[str, Any], tmp_path: Path) -> None:
     path = write_run(tmp_path / "run.json", {"cat": {"0": given}, "bus": {"0": scores("bus")}})
     for table in columns_of(tables.results_page(path) + tables.readme_table(path)):
-        numbers = [cell for row, cell in table["cat"].items() if not re.match(r"n\b", row.lower())]
+        numbers = [cell for row, cell in table["cat"].items() if "?" not in cell]
         assert {part for cell in numbers for part in cell.split(" / ")} == {"not measured"}
         assert "not measured" not in "".join(table["bus"].values())
     assert ("not measured: no &lt;network&gt;" in tables.results_page(path)) == ("not_measured" in given)

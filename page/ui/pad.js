@@ -1,0 +1,121 @@
+/** The pen: mouse, finger, stylus and keyboard on the paper, told as strokes. */
+
+import { BOX } from "../pictures/strokes.js";
+
+const NEAR = 0.4; // units; a pointer that has moved less has not moved
+const STEP = 8, SMALL_STEP = 1; // units of the keyboard's pen for one key press
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** Listens to `canvas` and draws on `paper` what is being drawn. */
+export class Pad {
+  #paper;
+  #tell;
+  #points = null; // of the stroke being drawn
+  #pointer = null; // the one that draws it
+  #cursor = null; // the keyboard's pen, once it has been moved
+
+  /** `tell` has begin(), stroke(points), finish(), leave() and pen(down), all called after the fact. */
+  constructor(canvas, paper, tell) {
+    this.#paper = paper;
+    this.#tell = tell;
+    canvas.addEventListener("pointerdown", (event) => this.#down(canvas, event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      canvas.addEventListener(end, (event) => event.pointerId === this.#pointer && this.#lift());
+    }
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press draws
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("blur", () => {
+      this.#cursor = null;
+      if (this.#pointer === null) this.#lift();
+    });
+  }
+
+  #down(canvas, event) {
+    if (this.#pointer !== null || event.button !== 0) return;
+    event.preventDefault();
+    canvas.focus({ preventScroll: true });
+    this.#cursor = null;
+    this.#lift(); // what the keyboard has begun
+    this.#pointer = event.pointerId;
+    canvas.setPointerCapture(event.pointerId);
+    this.#begin(this.#paper.pointAt(event));
+  }
+
+  #move(event) {
+    if (event.pointerId !== this.#pointer) return;
+    const passed = event.getCoalescedEvents?.() ?? [];
+    for (const each of passed.length ? passed : [event]) this.#to(this.#paper.pointAt(each));
+    this.#show();
+  }
+
+  #begin(point) {
+    this.#tell.begin();
+    this.#points = [point];
+    this.#show();
+  }
+
+  #to([x, y]) {
+    const [lastX, lastY] = this.#points.at(-1);
+    if (Math.hypot(x - lastX, y - lastY) >= NEAR) this.#points.push([x, y]);
+  }
+
+  #lift() {
+    const points = this.#points;
+    this.#points = this.#pointer = null;
+    this.#show();
+    if (points) this.#tell.stroke(points);
+  }
+
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key in ARROWS) this.#walk(ARROWS[event.key], event.shiftKey ? SMALL_STEP : STEP);
+    else if (event.key.toLowerCase() === "d" || (event.key === " " && this.#cursor)) !event.repeat && this.#toggle();
+    else if (event.key === "Enter" || event.key === " ") !event.repeat && this.#finish();
+    else if (event.key === "Escape") this.#leave();
+    else return;
+    event.preventDefault();
+  }
+
+  #walk([dx, dy], step) {
+    if (this.#pointer !== null) return;
+    const [x, y] = this.#cursor ?? [BOX / 2, BOX / 2];
+    const inside = (value) => Math.min(Math.max(value, 0), BOX);
+    this.#cursor = [inside(x + dx * step), inside(y + dy * step)];
+    if (this.#points) this.#to(this.#cursor);
+    this.#show();
+  }
+
+  #toggle() {
+    if (this.#pointer !== null) return;
+    if (this.#points) {
+      this.#lift();
+      this.#tell.pen(false);
+      return;
+    }
+    this.#cursor ??= [BOX / 2, BOX / 2];
+    this.#begin(this.#cursor);
+    this.#tell.pen(true);
+  }
+
+  #finish() {
+    if (this.#pointer !== null) return;
+    this.#lift();
+    this.#tell.finish();
+  }
+
+  #leave() {
+    this.#lift();
+    this.#cursor = null;
+    this.#show();
+    this.#tell.leave();
+  }
+
+  #show() {
+    if (this.#points) this.#paper.over.set("pen", { points: this.#points, tone: "you" });
+    else this.#paper.over.delete("pen");
+    if (this.#cursor) this.#paper.over.set("cursor", { cursor: this.#cursor, down: this.#points !== null });
+    else this.#paper.over.delete("cursor");
+    this.#paper.refresh();
+  }
+}

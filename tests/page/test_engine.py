@@ -1,0 +1,210 @@
+"""Laws of the page's engine, in a real browser: from the same numbers it draws what Python draws."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import Browser, Page
+
+from config import CHECKPOINTS, NETWORK_PATH
+from dataset_utils import load_category
+from diffusion_model import load_with_guide
+from diffusion_process import trailing_timesteps
+from drawings.simplify import simplify_stroke
+from rendering import feature_rasters
+from sample_diffusion import StrokeRandomness, generate_drawings
+from scoring.feature_network import describe_pictures, load_feature_network
+from stroke_tokens import points_to_vectors, resample_strokes
+
+DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
+LONGEST = 24
+
+pytest_plugins = ("browser_fixtures",)
+
+
+@pytest.fixture(scope="module")
+def engine(browser: Browser, page_url: str) -> Iterator[Page]:
+    """A page of the site's own address that holds nothing but the engine."""
+    page = browser.new_page()
+    page.goto(page_url + "site.json")
+    page.evaluate("async () => { window.engine = new (await import('./engine/engine.js')).Engine(); }")
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def real() -> list[list[np.ndarray]]:
+    """A hundred held-out drawings."""
+    held_out = load_category("cat", data_dir=DATA_DIR).test
+    return [held_out.drawing(index) for index in range(100)]
+
+
+def randomness(seed: int, index: int, first: int, dim: int) -> list[dict[str, Any]]:
+    """The random numbers that Python takes for the strokes of a drawing from the `first` on."""
+    strokes = []
+    for k in range(first, LONGEST + 1):
+        random = StrokeRandomness(seed, [index], k, dim)
+        strokes.append({"uniform": float(random.uniform[0]), "normal": random.normal()[0].tolist()})
+    return strokes
+
+
+DRAW = """async ([category, prefix, randomness, steps]) => {
+    const endings = randomness.map(() => ({ strokes: [], reason: "" }));
+    const strokes = prefix.map((points) => ({ points, by: "you", official: true }));
+    const job = engine.draw({ category, strokes, endings: endings.length, randomness, steps }, (event) => {
+        if (event.type === "stroke") endings[event.ending].strokes.push(event.stroke.points);
+        else endings[event.ending].reason = event.reason;
+    });
+    await job.done;
+    return endings;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("category", "kept", "steps"), [("cat", 0, 20), ("cat", 2, 20), ("bus", 2, 20), ("rabbit", 3, 7)]
+)
+def test_from_the_same_noise_it_draws_the_strokes_of_python(
+    engine: Page, category: str, kept: int, steps: int
+) -> None:
+    trained = load_with_guide(CHECKPOINTS / f"{category}.safetensors")
+    held_out = load_category(category, data_dir=DATA_DIR).test
+    given = next(drawing for drawing in held_out if 4 <= len(drawing) <= 12)[:kept]
+    indices = [0, 1, 2]  # three endings in one batch
+    expected = generate_drawings(
+        trained, category, indices, seed=5, steps=steps, guidance=trained.guidance, prefix=[given] * len(indices)
+    ).drawings
+    numbers = [randomness(5, index, kept, trained.model.token_dim) for index in indices]
+    drawn = engine.evaluate(DRAW, [category, [stroke.tolist() for stroke in given], numbers, steps])
+    assert sum(len(ending["strokes"]) for ending in drawn) > 3
+    for ending, drawing in zip(drawn, expected, strict=True):
+        strokes = drawing[kept:]
+        assert ending["reason"] == "finished"
+        assert [len(points) for points in ending["strokes"]] == [len(stroke) for stroke in strokes]
+        for points, stroke in zip(ending["strokes"], strokes, strict=True):
+            assert np.abs(np.array(points) - stroke).max() < 1e-2
+
+
+def test_strokes_are_simplified_as_by_python(engine: Page) -> None:
+    rng = np.random.default_rng(0)
+    strokes = [np.cumsum(rng.normal(0, 6, (size, 2)), axis=0) + 128 for size in (1, 2, 3, 10, 80, 300)]
+    strokes += [np.full((4, 2), 7.0), np.array([[0, 0], [50, 0], [0, 0.0]]), strokes[3][[0, *range(10), 0]]]
+    inside = [stroke.clip(0, 255) for stroke in strokes]
+    program = "async (all) => { const { officialPoints } = await import('./engine/simplify.js');" \
+              " return all.map((points) => officialPoints({ points })); }"  # fmt: skip
+    for points, stroke in zip(engine.evaluate(program, [s.tolist() for s in inside]), inside, strict=True):
+        np.testing.assert_array_equal(points, np.rint(simplify_stroke(stroke)))
+
+
+def test_tokens_are_those_of_python(engine: Page, real: list[list[np.ndarray]]) -> None:
+    whitening = load_with_guide(CHECKPOINTS / "cat.safetensors").whitening
+    strokes = [stroke for drawing in real for stroke in drawing]
+    strokes += [np.array([[3, 200]]), np.array([[3, 200]] * 2), np.array([[0, 0], [9, 9], [9, 9], [255, 0]])]
+    program = """async (all) => {
+        const { Tokens } = await import('./engine/tokens.js');
+        const site = await (await fetch('./site.json')).json();
+        const table = await (await fetch(site.networks.numbers)).json();
+        const tokens = new Tokens({ fit: table.fit, ...table.whitening.cat });
+        return all.map((points) => { const token = tokens.encode(points); return [[...token], tokens.decode(token)]; });
+    }"""
+    encoded, decoded = zip(*engine.evaluate(program, [stroke.tolist() for stroke in strokes]), strict=True)
+    offsets = np.cumsum([0, *map(len, strokes)])
+    points = resample_strokes(np.concatenate(strokes), offsets, 32)
+    expected = whitening.encode(points_to_vectors(points))
+    torch.testing.assert_close(torch.tensor(encoded), expected, atol=2e-4, rtol=0)
+    np.testing.assert_allclose(decoded, points, atol=1e-3)
+
+
+def test_the_recogniser_sees_what_python_shows_it_and_is_as_sure(engine: Page, real: list[list[np.ndarray]]) -> None:
+    network = load_feature_network(NETWORK_PATH)
+    drawings = [*real, [np.array([[3, 4]])], [np.array([[0, 0], [255, 0]])], [np.array([[9, 9], [9, 9]])] * 3]
+    pictures = feature_rasters(drawings)
+    _, logits = describe_pictures(network.network, pictures)
+    expected = torch.from_numpy(logits).softmax(-1)[:, network.classes.index("cat")]
+    program = """async (drawings) => {
+        const { picture } = await import('./engine/recogniser.js');
+        const results = [];
+        for (const drawing of drawings) {
+            const guesses = await engine.recognise(drawing.map((points) => ({ points })), "cat");
+            results.push([[...picture(drawing)], guesses.own, guesses.top]);
+        }
+        return results;
+    }"""
+    seen, own, top = zip(*engine.evaluate(program, [[s.tolist() for s in d] for d in drawings]), strict=True)
+    np.testing.assert_array_equal(np.array(seen).reshape(pictures.shape), pictures)
+    np.testing.assert_allclose(own, expected, atol=1e-4)
+    assert all(len(names) == 3 and names[0]["probability"] >= names[1]["probability"] for names in top)
+
+
+def test_the_times_of_the_steps_are_those_of_python(engine: Page) -> None:
+    counts = [1, 2, 3, 7, 16, 20, 48, 50, 333, 1000]
+    program = "async (all) => { const { trailingTimesteps } = await import('./engine/sampler.js');" \
+              " return all.map((steps) => trailingTimesteps(steps, 1000)); }"  # fmt: skip
+    assert engine.evaluate(program, counts) == [trailing_timesteps(steps, 1000) for steps in counts]
+
+
+def test_its_own_random_numbers_are_normal_uniform_and_repeated_by_the_seed(engine: Page) -> None:
+    program = """async () => {
+        const { StrokeRandomness } = await import('./engine/random.js');
+        const take = (seed, stroke) => {
+            const random = new StrokeRandomness(seed, stroke);
+            return [random.uniform(), ...random.normal(64)];
+        };
+        return [Array.from({ length: 2000 }, (_, i) => take(i, i % 5)), take(3, 3), take(3, 4), take(2 ** 32 + 3, 3)];
+    }"""
+    many, same, other_stroke, other_seed = engine.evaluate(program)
+    assert same == many[3]
+    assert len({tuple(row) for row in (same, other_stroke, other_seed)}) == 3
+    numbers = np.array(many)
+    assert abs(numbers[:, 0].mean() - 0.5) < 0.02
+    assert abs(numbers[:, 0].std() - 12**-0.5) < 0.01
+    assert abs(numbers[:, 1:].mean()) < 0.01
+    assert abs(numbers[:, 1:].std() - 1) < 0.01
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(65)).max() < 0.11
+
+
+def test_endings_are_those_that_the_seeds_draw_alone_and_temperature_and_seed_matter(engine: Page) -> None:
+    program = """async (options) => {
+        const endings = Array.from({ length: options.endings ?? 1 }, () => []);
+        const tell = (event) => event.type === "stroke" && endings[event.ending].push(event.stroke.points);
+        await engine.draw({ category: "bus", strokes: [], ...options }, tell).done;
+        return endings;
+    }"""
+
+    def drawn(**options: Any) -> list[Any]:
+        return engine.evaluate(program, options)  # type: ignore[no-any-return]
+
+    alone = [drawn(seed=seed)[0] for seed in (7, 8, 9)]
+    for one, other in zip(drawn(seed=7, endings=3), alone, strict=True):
+        assert len(one) == len(other)
+        assert np.abs(np.array(one[0]) - np.array(other[0])).max() < 1e-2
+    assert drawn(seed=7) == [alone[0]]
+    assert alone[0] != alone[1]
+    assert drawn(seed=7, temperature=0.5) != [alone[0]]
+    assert len(drawn(seed=7, limit=1)[0]) == 1
+    assert len(drawn(seed=7, limit=2)[0]) <= 2
+
+
+def test_a_job_that_is_cancelled_ends_and_a_full_drawing_is_not_drawn_on(engine: Page) -> None:
+    program = """async () => {
+        const events = [];
+        const job = engine.draw({ category: "cat", strokes: [], endings: 4, watch: true }, (event) => {
+            events.push(event.type);
+            if (events.length === 3) job.cancel();
+        });
+        await job.done;
+        const dot = { points: [[9, 9]], by: "you" };
+        const full = [];
+        for (const count of [24, 10000]) {
+            const strokes = Array(count).fill(dot);
+            await engine.draw({ category: "cat", strokes }, (event) => full.push(event.reason)).done;
+        }
+        return [events, full];
+    }"""
+    events, full = engine.evaluate(program)
+    assert events == ["noise"] * 3
+    assert full == ["longest", "longest"]

@@ -1,0 +1,378 @@
+"""The page in a real browser, as people use it: drawing, the model's turn, files, a phone, no network, absurdity."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from chromium import HEAD, PATIENCE, by, draw, finished, opened, place_of, points, ready, served, setting
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from dataset_utils import read_ndjson, write_ndjson
+from drawings.embedded import embedded_drawings
+
+pytest_plugins = ("browser_fixtures",)
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser, page_url: str) -> Iterator[Page]:
+    page = opened(browser, page_url)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def page(shared: Page) -> Iterator[Page]:
+    """A clean page of desktop size with the cat's model ready."""
+    shared.evaluate("drawing.clear()")
+    for name, value in (("temperature", 1), ("steps", 20), ("seed", 0)):
+        setting(shared, name, value)
+    shared.locator("#category-cat").evaluate("input => input.click()")
+    ready(shared)
+    yield shared
+    shared.evaluate("drawing.clear()")
+    assert shared.faults == []  # type: ignore[attr-defined]
+
+
+def pixels(page: Page) -> np.ndarray:
+    """The canvas as numbers, 255 where nothing is drawn and 0 where ink covers it, in whichever colour."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    program = "pad => { const { data } = pad.getContext('2d').getImageData(0, 0, pad.width, pad.height);" \
+              " return [pad.height, pad.width, [...data.filter((_, i) => i % 4 === 3)]]; }"  # fmt: skip
+    height, width, alpha = page.locator("#pad").evaluate(program)
+    return 255 - np.array(alpha, dtype=float).reshape(height, width)
+
+
+def ink_near(picture: np.ndarray, page: Page, point: tuple[float, float]) -> bool:
+    """Whether there is ink within some pixels of a point of the box."""
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    x, y = place_of(page, point)
+    column = round((x - box["x"]) / box["width"] * picture.shape[1])
+    row = round((y - box["y"]) / box["height"] * picture.shape[0])
+    near = picture[max(row - 6, 0) : row + 7, max(column - 6, 0) : column + 7]
+    return bool(near.size and near.min() < 100)
+
+
+def saved(page: Page, kind: str, tmp_path: Path) -> Path:
+    with page.expect_download() as download:
+        page.click(f"#save-{kind}")
+    assert download.value.suggested_filename == f"cat.{kind}"
+    download.value.save_as(tmp_path / f"cat.{kind}")
+    return tmp_path / f"cat.{kind}"
+
+
+# ------------------------------------------------------------------ drawing together
+
+
+def test_what_the_mouse_draws_the_model_finishes(page: Page) -> None:
+    draw(page, HEAD)
+    assert by(page) == ["you"] * 2
+    drawn = np.array(points(page)[0])
+    assert np.abs(drawn[[0, -1]] - np.array(HEAD[0])[[0, -1]]).max() < 2
+    before = pixels(page)
+    finished(page)
+    assert by(page)[:2] == ["you"] * 2
+    assert 1 <= by(page).count("model") <= 22
+    after = pixels(page)
+    assert all(ink_near(picture, page, point) for picture in (before, after) for point in HEAD[0])
+    assert all(ink_near(after, page, tuple(stroke[len(stroke) // 2])) for stroke in points(page)[2:])
+    assert (after < 100).sum() > 1.1 * (before < 100).sum()
+    page.wait_for_function("drawing.guesses")
+    assert len(page.evaluate("drawing.guesses.top")) == page.locator("#guesses li").count() == 3
+
+
+def test_undo_takes_strokes_back_one_by_one_and_the_same_seed_draws_the_same_again(page: Page) -> None:
+    empty = pixels(page)
+    draw(page, HEAD)
+    two = pixels(page)
+    finished(page)
+    first = points(page)
+    for count in range(len(first) - 1, 1, -1):
+        page.click("#undo")
+        assert len(by(page)) == count
+    np.testing.assert_array_equal(pixels(page), two)
+    finished(page)
+    again = points(page)
+    assert len(again) == len(first)
+    for one, other in zip(first, again, strict=True):
+        assert np.abs(np.array(one) - np.array(other)).max() < 1e-3
+    page.keyboard.press("Control+z")
+    assert len(by(page)) == len(first) - 1
+    page.click("#redo")
+    assert len(by(page)) == len(first)
+    page.click("#clear")
+    assert by(page) == []
+    np.testing.assert_array_equal(pixels(page), empty)
+
+
+def test_another_seed_and_another_category_draw_otherwise(page: Page) -> None:
+    draw(page, HEAD)
+    finished(page, "#one")
+    first = points(page)[2]
+    assert len(by(page)) == 3
+    page.click("#undo")
+    setting(page, "seed", 12)
+    finished(page, "#one")
+    assert points(page)[2] != first
+    page.click("#undo")
+    setting(page, "seed", 0)
+    page.locator("#category-bus").evaluate("input => input.click()")
+    ready(page)
+    finished(page, "#one")
+    assert points(page)[2] != first
+
+
+def test_of_endings_side_by_side_one_is_taken(page: Page) -> None:
+    draw(page, HEAD)
+    finished(page, "#another")
+    endings = page.locator("button.ending")
+    expect(endings).to_have_count(4)
+    sizes = page.evaluate("drawing.endings")
+    assert len({bytes(endings.nth(i).screenshot()) for i in range(4)}) > 1
+    endings.nth(2).click()
+    expect(endings).to_have_count(0)
+    assert by(page)[:2] == ["you"] * 2
+    assert by(page).count("model") in (sizes[2], sizes[2] - 2)
+
+
+def test_the_model_can_be_stopped_and_undo_stops_it(page: Page) -> None:
+    draw(page, HEAD)
+    for button in ("#stop", "#undo"):
+        page.click("#finish")
+        page.wait_for_selector("#stop:visible")
+        page.click(button)
+        expect(page.locator("#finish")).to_be_visible()
+    count = len(by(page))
+    page.wait_for_timeout(1000)
+    assert len(by(page)) == count
+
+
+def test_a_stroke_can_be_seen_to_emerge_from_noise(page: Page) -> None:
+    draw(page, HEAD)
+    page.locator("#watch").evaluate("input => input.checked || input.click()")
+    page.evaluate("""() => {
+        const pad = document.getElementById("pad");
+        window.seen = new Set();
+        const look = () => {
+            if (drawing.strokes.length > 2) return;
+            seen.add(pad.toDataURL());
+            requestAnimationFrame(look);
+        };
+        look();
+    }""")
+    finished(page, "#one")
+    page.locator("#watch").evaluate("input => input.click()")
+    ready(page)
+    assert by(page) == ["you", "you", "model"]
+    assert page.evaluate("seen.size") > 2  # more than what was on the paper before
+
+
+# ------------------------------------------------------------------ files
+
+
+def test_what_is_saved_is_the_drawing_and_loads_in_this_project(page: Page, tmp_path: Path) -> None:
+    draw(page, HEAD)
+    finished(page)
+    strokes = points(page)
+    packed, _ = read_ndjson(saved(page, "ndjson", tmp_path), recognized_only=True)[:2]
+    assert len(packed) == 1
+    loaded = packed.drawing(0)
+    assert len(loaded) == len(strokes)
+    for ours, theirs in zip(loaded, strokes, strict=True):
+        assert np.abs(np.asarray(ours[[0, -1]], float) - np.array(theirs)[[0, -1]].clip(0, 255)).max() < 2
+    root = ElementTree.parse(saved(page, "svg", tmp_path)).getroot()
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) == len(strokes)
+    picture = np.asarray(Image.open(saved(page, "png", tmp_path)).convert("L"))
+    assert picture.shape == (512, 512)
+    assert 0.01 < (picture < 128).mean() < 0.3
+    film: Any = Image.open(saved(page, "gif", tmp_path))
+    assert film.n_frames > len(strokes)
+    ink = []
+    for frame in (0, film.n_frames // 2, film.n_frames - 1):
+        film.seek(frame)
+        ink.append((np.asarray(film.convert("L")) < 200).mean())
+    assert ink[0] < ink[1] < ink[2]
+
+
+def test_a_drawing_of_this_project_is_opened_stroke_by_stroke_and_comes_back_unchanged(
+    page: Page, tmp_path: Path
+) -> None:
+    drawing = embedded_drawings("cat", 1, seed=3)[0]
+    write_ndjson(tmp_path / "given.ndjson", [drawing], word="cat")
+    page.set_input_files("#open", tmp_path / "given.ndjson")
+    page.wait_for_function("drawing.strokes.length > 0")
+    assert len(by(page)) == len(drawing)
+    written = json.loads(saved(page, "ndjson", tmp_path).read_text())
+    assert written["word"] == "cat"
+    assert [np.array(stroke).T.tolist() for stroke in written["drawing"]] == [stroke.tolist() for stroke in drawing]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b'{"drawing": 5}', b'{"drawing": [[[1, 2], [3]]]}', b'{"drawing": [[["a"], [1]]]}',
+     b'{"drawing": [[[1e999], [1]]]}', b'{"drawing": []}', bytes(range(256)), b'{"drawing": [[[null], [null]]]}'],
+)  # fmt: skip
+def test_a_wrong_file_is_said_in_a_line_and_changes_nothing(page: Page, tmp_path: Path, content: bytes) -> None:
+    draw(page, HEAD)
+    before, told = points(page), page.inner_text("#status")
+    (tmp_path / "wrong.ndjson").write_bytes(content)
+    page.set_input_files("#open", tmp_path / "wrong.ndjson")
+    page.wait_for_function("(told) => document.getElementById('status').innerText !== told", arg=told)
+    assert "wrong.ndjson" in page.inner_text("#status")
+    assert points(page) == before
+
+
+# ------------------------------------------------------------------ absurdity
+
+
+def test_ten_thousand_strokes_do_not_stop_the_page(page: Page, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    strokes = [[xy.tolist() for xy in rng.integers(0, 256, (2, 3))] for _ in range(10_000)]
+    (tmp_path / "many.ndjson").write_text(json.dumps({"word": "cat", "drawing": strokes}))
+    page.set_input_files("#open", tmp_path / "many.ndjson")
+    page.wait_for_function("drawing.strokes.length > 0")
+    assert len(by(page)) == 2000
+    assert "2,000" in page.inner_text("#status")
+    page.click("#finish")
+    expect(page.locator("#status")).to_contain_text("24")
+    assert len(by(page)) == 2000
+    for _ in range(3):
+        page.click("#undo")
+    draw(page, [[(5, 5), (250, 250)]])
+    assert len(by(page)) == 1998
+
+
+def test_dots_and_strokes_that_leave_the_canvas_are_strokes(page: Page) -> None:
+    page.mouse.click(*place_of(page, (128, 128)))
+    draw(page, [[(100, 100), (-400, 100), (100, 900), (3000, 3000)], [(250, 10), (250, -900)]])
+    strokes = points(page)
+    assert len(strokes) == 3
+    flat = np.concatenate([np.array(stroke) for stroke in strokes])
+    assert flat.min() >= 0
+    assert flat.max() <= 255
+    assert ink_near(pixels(page), page, (128, 128))
+    finished(page, "#one")
+    assert by(page) == ["you"] * 3 + ["model"]
+
+
+# ------------------------------------------------------------------ everyone, everywhere
+
+
+def test_it_is_drawn_on_with_the_keyboard_alone(page: Page) -> None:
+    page.focus("#pad")
+    for key in ["d"] + ["ArrowRight"] * 6 + ["ArrowDown"] * 6 + ["d"]:
+        page.keyboard.press(key)
+    assert by(page) == ["you"]
+    assert len(points(page)[0]) >= 2
+    page.keyboard.press("Enter")
+    page.wait_for_function("drawing.strokes.some((stroke) => stroke.by === 'model')")
+    ready(page)
+
+
+def test_everything_that_can_be_pressed_is_reached_by_tab_and_has_a_name(page: Page) -> None:
+    names = page.evaluate("""() => [...document.querySelectorAll("button, input, summary, canvas, a")]
+        .filter((each) => each.checkVisibility())
+        .map((each) => [each, each.ariaLabel || each.innerText || each.labels?.[0]?.innerText || ""])
+        .map(([each, name]) => [each.id, each.tabIndex, name])""")
+    assert len(names) > 12
+    assert [name for name in names if name[1] < 0 or not name[2].strip()] == []
+
+
+def test_both_languages_say_everything_and_are_remembered(browser: Browser, page_url: str) -> None:
+    page = opened(browser, page_url, locale="tr-TR")
+    assert page.get_attribute("html", "lang") == "tr"
+    assert re.search("[çğışöü]", page.inner_text("body"))
+    page.click("#language")
+    assert page.get_attribute("html", "lang") == "en"
+    assert "Draw" in page.inner_text("body")
+    page.reload()
+    assert page.get_attribute("html", "lang") == "en"
+    missing = page.evaluate("""async () => {
+        const { en, tr } = (await import('./ui/words.js')).TEXTS;
+        const lacking = (one, other) => Object.keys(one).filter((key) => typeof one[key] !== typeof other[key]);
+        return [...lacking(en, tr), ...lacking(tr, en)];
+    }""")
+    assert missing == []
+    page.context.close()
+
+
+def test_on_a_phone_it_fits_and_touch_draws_by_day_and_by_night(browser: Browser, page_url: str) -> None:
+    page = opened(browser, page_url, viewport={"width": 360, "height": 740}, device_scale_factor=2, is_mobile=True,
+                  has_touch=True, color_scheme="light")  # fmt: skip
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for name in ("finish", "one", "another", "undo", "clear"):
+        box = page.locator(f"#{name}").bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 44, name
+        assert 0 <= box["x"] <= 360 - box["width"]
+    touch = page.context.new_cdp_session(page)
+
+    def finger(kind: str, at: list[tuple[float, float]]) -> None:
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in at]})
+
+    for stroke in HEAD:
+        finger("touchStart", [place_of(page, stroke[0])])
+        for point in stroke[1:]:
+            finger("touchMove", [place_of(page, point)])
+        finger("touchEnd", [])
+    assert by(page) == ["you"] * 2
+    assert len(points(page)[0]) >= 4
+    assert ink_near(pixels(page), page, HEAD[0][2])
+    finished(page, "#one")
+    assert by(page).count("model") == 1
+    brightness = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.wait_for_timeout(500)  # colours fade
+        brightness.append(np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L")).mean())
+    assert brightness[0] > 200
+    assert brightness[1] < 90
+    assert page.faults == []  # type: ignore[attr-defined]
+    page.context.close()
+
+
+def test_under_its_own_policy_it_draws_and_asks_no_other_host(browser: Browser, page_url: str) -> None:
+    context = browser.new_context(locale="en-US")
+    context.set_default_timeout(PATIENCE)
+    asked: list[str] = []
+    faults: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    context.on("console", lambda message: message.type == "error" and faults.append(message.text))
+    page = context.new_page()
+    page.goto(page_url)
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 40, box["y"] + 90)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, box["y"] + 60, steps=9)
+    page.mouse.up()
+    page.click("#one")
+    expect(page.locator("#guesses li")).to_have_count(3, timeout=PATIENCE)
+    expect(page.locator("#finish")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#undo")).to_have_attribute("aria-disabled", "false")
+    assert len(asked) > 10
+    assert [url for url in asked if not url.startswith((page_url, "blob:", "data:"))] == []
+    assert faults == []
+    context.close()
+
+
+def test_once_opened_it_draws_on_without_its_server(browser: Browser, page_url: str) -> None:
+    with served() as url:
+        page = opened(browser, url)
+        page.reload()  # the worker that keeps the files serves from the second time on at the latest
+        ready(page)
+    page.reload()
+    ready(page)
+    draw(page, HEAD)
+    finished(page, "#one")
+    assert by(page) == ["you", "you", "model"]
+    page.context.close()

@@ -1,0 +1,54 @@
+"""Laws of copied strokes: planted copies are counted, whole pictures rearranged or moved are none, chance is 1 %."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scoring import copies
+from scoring.copies import stroke_copies
+
+
+def random_drawings(count: int, seed: int, strokes: int = 4) -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    return [[rng.uniform(0, 255, (rng.integers(2, 6), 2)) for _ in range(strokes)] for _ in range(count)]
+
+
+def test_planted_copies_are_counted_and_nothing_else() -> None:
+    training, generated = random_drawings(150, 0), random_drawings(40, 1)
+    assert stroke_copies(generated, training)["share"] <= 0.05
+    shift = np.array([1.5, 2.0])
+    for i, j in ((0, 7), (1, 7), (2, 50), (3, 149)):  # redrawn 2.5 px away, with another fourth stroke
+        generated[i] = [stroke + shift for stroke in training[j][:3]] + generated[i][3:]
+    found = stroke_copies(generated, training)
+    assert found["share"] == pytest.approx(4 / 40, abs=0.05)
+    assert found["different"] >= 3
+    assert (found["n_generated"], found["n_training"]) == (40, 150)
+    # the same strokes in another order, or drawn elsewhere, are no copies
+    for changed in ([d[1:3] + d[:1] for d in training], [[stroke + 90 for stroke in d] for d in training]):
+        assert stroke_copies(changed, training)["share"] < 0.05
+    assert stroke_copies(training, training)["share"] == 1
+
+
+def test_chance_finds_as_many_as_the_quantile_says() -> None:
+    training = random_drawings(400, 2)
+    assert stroke_copies(random_drawings(400, 3), training, 0.1)["share"] == pytest.approx(0.1, abs=0.05)
+
+
+def test_distance_is_the_mean_over_points_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lines(y: float) -> list[np.ndarray]:
+        return [np.array([[0.0, y], [100.0, y]])] * 3
+
+    training = [lines(y) for y in (0, 10, 30, 60)]  # nearest others: 10, 10, 20 and 30 px away
+    for y, copied in ((4.9, True), (75.1, False)):
+        found = stroke_copies([lines(y)] * 2, training, 0.0)
+        assert found["limit_px"] == pytest.approx(10)
+        assert found["share"] == copied
+    monkeypatch.setattr(copies, "MOST_COMPARED", 2)  # the first and the last
+    assert stroke_copies(training, training, 0.0)["limit_px"] == pytest.approx(10)
+
+
+def test_drawings_of_fewer_than_three_strokes_are_left_out() -> None:
+    training, short = random_drawings(20, 4), random_drawings(5, 5, strokes=2)
+    assert stroke_copies(short, training) == {"share": None, "n_generated": 0, "n_training": 20}
+    assert stroke_copies(training, short)["share"] is None

@@ -1,0 +1,321 @@
+"""Laws of the official score: rendering, resizing, subsets, baselines, where the network comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.error import URLError
+
+import agreement
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+import metrics
+from config import RunFailed
+from dataset_utils import PackedDrawings, write_ndjson
+from drawings.embedded import embedded_drawings
+from scoring import official
+from scoring.official import Network, Pictures, clean_resize, official_picture
+
+PUBLISHED = official.PUBLISHED_SHA256 + 56 * "0"
+
+
+def save_png(path: Path, side: int = 256, **settings: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (side, side), "white").save(path, **settings)
+    return path
+
+
+# ---- pictures
+
+
+def test_an_official_picture_is_what_pillow_draws_on_white_rgb(cats: PackedDrawings) -> None:
+    for index in range(50):
+        image = Image.new("RGB", (256, 256), "white")
+        for stroke in cats.drawing(index):
+            ImageDraw.Draw(image).line([tuple(point) for point in stroke.tolist()], fill=0)
+        assert np.array_equal(official_picture(cats.drawing(index)), np.array(image))
+
+
+def test_written_pictures_are_the_drawings_in_their_order(tmp_path: Path) -> None:
+    drawings = embedded_drawings("cat", 12)
+    paths = official.write_pictures(drawings, tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == [f"{index:05d}.png" for index in range(12)]
+    assert sorted(os.listdir(tmp_path / "new" / "folder")) == [path.name for path in paths]
+    read = official.pictures_in_folder(tmp_path / "new" / "folder")
+    assert read.count == 12
+    for index, drawing in enumerate(drawings):
+        with Image.open(paths[index]) as image:
+            assert (image.mode, image.size) == ("RGB", (256, 256))
+        assert np.array_equal(read.make(index), official_picture(drawing))
+    again = official.write_pictures(drawings[::-1], tmp_path / "new" / "folder")  # its own pictures are replaced
+    assert again == paths
+    assert np.array_equal(read.make(0), official_picture(drawings[-1]))
+
+
+@pytest.mark.parametrize(
+    "stranger", ["00001.png", "00003.png", "deep/er/x.JPG", "damaged/00000.png", "00002.png/x.txt"]
+)
+def test_pictures_that_it_did_not_write_are_left_alone(stranger: str, tmp_path: Path) -> None:
+    (tmp_path / stranger).parent.mkdir(parents=True, exist_ok=True)
+    if stranger.endswith((".txt", "damaged/00000.png")):
+        (tmp_path / stranger).write_text("mine")
+    else:
+        save_png(tmp_path / "x.png").rename(tmp_path / stranger)
+    (tmp_path / "notes.txt").write_text("not a picture")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="holds 1 other pictures"):
+        official.write_pictures(embedded_drawings("cat", 3), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_failure_leaves_whole_pictures_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Image.Image.save
+
+    def full_disk(image: Image.Image, path: Path, *rest: Any, **settings: Any) -> None:
+        save(image, path, *rest, **settings)
+        if "00002" in Path(path).name:
+            Path(path).write_bytes(Path(path).read_bytes()[:100])
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        official.write_pictures(embedded_drawings("cat", 4), tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["00000.png", "00001.png"]
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths_with_subfolders(tmp_path: Path) -> None:
+    for number, name in enumerate(("b/0.png", "a.png", "c/d/1.PNG")):
+        save_png(tmp_path / name)
+        Image.new("L", (256, 256), number).save(tmp_path / name)  # grey becomes RGB
+    save_png(tmp_path / ".hidden.png")
+    save_png(tmp_path / ".cache" / "x.png")
+    pictures = official.pictures_in_folder(tmp_path)
+    assert [pictures.make(index)[0, 0].tolist() for index in range(pictures.count)] == [[1] * 3, [0] * 3, [2] * 3]
+
+
+def test_pictures_that_are_not_official_are_named(tmp_path: Path) -> None:
+    save_png(tmp_path / "small" / "x.png", side=64)
+    save_png(tmp_path / "jpeg" / "x.jpg")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "x.png").write_text("no picture")
+    for folder, message in (("small", r"x\.png: is 64x64"), ("jpeg", r"x\.jpg: .* are PNG"), ("text", r"x\.png: dam")):
+        with pytest.raises(ValueError, match=message):
+            official.pictures_in_folder(tmp_path / folder)
+    whole = official.write_pictures(embedded_drawings("cat", 2), tmp_path / "cut")[0]
+    whole.write_bytes(whole.read_bytes()[:-300])
+    with pytest.raises(ValueError, match=r"00000\.png: damaged"):
+        official.pictures_in_folder(tmp_path / "cut").make(0)
+
+
+# ---- resizing
+
+
+def bicubic_weights(side: int, target: int) -> np.ndarray:
+    """Catmull-Rom weights (target, side) of a row, support widened when shrinking, cut at the border (Keys 1981)."""
+    scale = side / target
+    wide = max(scale, 1.0)
+    centres = (np.arange(target) + 0.5) * scale
+    x = np.abs(np.arange(side) + 0.5 - centres[:, None]) / wide
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    weights = np.where(x < 1, near, np.where(x < 2, far, 0))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (400, 120)])
+def test_resizing_is_the_bicubic_formula_cut_off_and_not_rounded(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    rows, columns = (bicubic_weights(side, 299) for side in shape)
+    exact = np.stack([rows @ picture[:, :, channel] @ columns.T for channel in range(3)], axis=2)
+    assert exact.min() < -1
+    assert exact.max() > 256
+    ours = clean_resize(picture)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, exact.clip(0, 255), atol=1e-3)
+    assert np.abs(ours - np.rint(ours)).max() > 0.4
+
+
+# ---- features
+
+
+def test_features_are_made_in_batches_and_do_not_depend_on_them() -> None:
+    drawings = embedded_drawings("cat", 11) + embedded_drawings("cat", 2)
+    made, sizes = [], []
+    extract = agreement.small_network()
+
+    def watched(pictures: torch.Tensor) -> torch.Tensor:
+        sizes.append((len(made), len(pictures)))
+        return extract(pictures)
+
+    def make(index: int) -> np.ndarray:
+        made.append(index)
+        return official_picture(drawings[index])
+
+    by_four = official.describe(Pictures(13, make), Network(watched, "small", None), batch_size=4)
+    assert sizes == [(4, 4), (8, 4), (12, 4), (13, 1)]  # no picture is made before its batch
+    assert made == list(range(13))
+    assert (by_four.features.shape, by_four.features.dtype, by_four.num_unique) == ((13, 16), np.float64, 11)
+    rounding = 1e-5 * np.abs(by_four.features).max()
+    by_hand = extract(torch.from_numpy(clean_resize(official_picture(drawings[5])).transpose(2, 0, 1)[None].copy()))
+    np.testing.assert_allclose(by_four.features[5], by_hand[0].numpy(), rtol=0, atol=rounding)
+    assert np.ptp(by_four.features[:11], axis=0).min() > 1000 * rounding
+
+
+# ---- kernel distance
+
+
+def subset_values(real: np.ndarray, generated: np.ndarray, seed: int) -> list[float]:
+    """KID of every subset, one by one: the generated ones are drawn first."""
+    rng = np.random.RandomState(seed)
+    size = min(1000, len(real), len(generated))
+    values = []
+    for _ in range(100):
+        ours = generated[rng.choice(len(generated), size, replace=False)]
+        values.append(metrics.squared_mmd(real[rng.choice(len(real), size, replace=False)], ours))
+    return values
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(50, 30, 6), (30, 50, 6)])
+def test_kernel_distance_is_the_mean_over_the_seeded_subsets(n: int, m: int, d: int) -> None:
+    real, generated = agreement.features(n, m, d)
+    mean, std = metrics.official_kernel_distance(real, generated, seed=4)
+    expected = subset_values(real, generated, seed=4)
+    assert mean == pytest.approx(np.mean(expected), rel=1e-10)
+    assert std == pytest.approx(np.std(expected), rel=1e-8)
+    assert metrics.official_kernel_distance(real, generated, seed=5)[0] != mean
+    for marks in official.subset_marks(1020, 1050):
+        assert (marks.sum(axis=0) == 1000).all()
+
+
+def test_kernel_distance_of_equal_sizes_has_one_subset_and_no_deviation() -> None:
+    single = [np.float32(side) for side in agreement.features(40, 40, 5)]
+    mean, std = metrics.official_kernel_distance(*single)
+    assert mean == pytest.approx(metrics.squared_mmd(*map(np.float64, single)), rel=1e-10)  # not in float32
+    assert std < 1e-12 * mean
+
+
+# ---- scores
+
+
+def test_real_halves_score_at_the_baseline_and_buses_far_above() -> None:
+    small = Network(agreement.small_network(), "small", PUBLISHED)
+    cats = embedded_drawings("cat", 120)
+    real, same = (official.pictures_of_drawings(side) for side in (cats[::2], cats[1::2]))
+    buses = official.pictures_of_drawings(embedded_drawings("bus", 30))
+    alike = metrics.official_scores(real, same, small, seed=3)
+    other = metrics.official_scores(real, buses, small, seed=3)
+    for name in ("fid", "kid"):
+        scores = alike[name]
+        assert (scores["floor_n"], other[name]["floor_n"]) == (30, 30)  # halves of the 60 real ones, not of 30 buses
+        assert abs(scores["at_floor_n"] - scores["floor"]) < 4 * scores["floor_std"]
+        assert other[name]["value"] > 4 * abs(scores["value"])
+        assert other[name]["at_floor_n"] > scores["floor"] + 10 * scores["floor_std"]
+    assert other["kid"]["std"] > 0 == pytest.approx(alike["kid"]["std"], abs=1e-9)
+    assert (other["kid"]["subset_size"], other["kid"]["num_subsets"], other["seed"]) == (30, 100, 3)
+    assert (other["n_real"], other["n_generated"], other["unique_generated"]) == (60, 30, 30)
+    assert other["protocol"]["weights_sha256"] == PUBLISHED
+    assert json.loads(json.dumps(other)) == other
+
+
+@pytest.mark.parametrize(
+    ("n_real", "n_generated", "sha256", "notes"),
+    [
+        (2000, 2000, PUBLISHED, [1]),
+        (2000, 500, PUBLISHED, [0, 1]),
+        (2049, 2049, PUBLISHED, [0]),
+        (2049, 2048, "ffff", [0, 1, 2]),
+    ],
+)
+def test_what_keeps_figures_from_being_compared_is_noted(
+    n_real: int, n_generated: int, sha256: str, notes: list[int]
+) -> None:
+    said = official.limits_note(n_real, n_generated, Network(lambda x: x, "random", sha256))
+    words = ("not the official 2000 against 2000", "singular", "not the public file")
+    assert [word in said for word in words] == [index in notes for index in range(3)]
+
+
+def test_files_and_folders_of_the_same_drawings_have_the_same_scores(tmp_path: Path) -> None:
+    drawings = embedded_drawings("cat", 9)
+    for name, part in (("real", drawings[:4]), ("more", drawings[4:]), ("generated", drawings[4:7])):
+        write_ndjson(tmp_path / f"{name}.ndjson", part, word="cat")
+    torch.save(agreement.random_inception_state(), tmp_path / "random.pth")
+    flags = ["--drawings", f"{tmp_path}/more.ndjson", "--out", f"{tmp_path}/png", "--n", "3"]
+    written = metrics.main(["pictures", *flags])
+    assert (written["n"], written["folder"], len(os.listdir(tmp_path / "png"))) == (3, str(tmp_path / "png"), 3)
+    flags = ["--real", f"{tmp_path}/real.ndjson", "--inception-weights", f"{tmp_path}/random.pth", "--batch-size", "3"]
+    results = [
+        metrics.main(["official", *flags, "--generated", f"{tmp_path}/{name}"]) for name in ("generated.ndjson", "png")
+    ]
+    for name in ("fid", "kid"):
+        assert results[0][name] == results[1][name]
+        assert results[0][name]["value"] > 0
+        assert results[0][name]["floor"] is None
+    assert results[0]["weights_file"] == "random.pth"
+    assert len(results[0]["protocol"]["weights_sha256"]) == 64
+    assert "not the public file" in results[0]["note"]
+
+
+# ---- where the network comes from
+
+
+def stand_in_for_clean_fid(monkeypatch: pytest.MonkeyPatch, build: Any) -> None:
+    package, features = ModuleType("cleanfid"), ModuleType("cleanfid.features")
+    features.build_feature_extractor = build  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cleanfid", package)
+    monkeypatch.setitem(sys.modules, "cleanfid.features", features)
+
+
+def test_without_a_file_clean_fid_builds_what_its_scores_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    extract = agreement.small_network()
+
+    def build(mode: str, device: torch.device, use_dataparallel: bool = True) -> Any:
+        calls.append((mode, device.type, use_dataparallel))
+        return extract
+
+    stand_in_for_clean_fid(monkeypatch, build)
+    network = official.open_network(None)
+    assert calls == [("clean", "cuda" if torch.cuda.is_available() else "cpu", False)]
+    assert (network.extract, network.sha256) == (extract, None)
+    assert "own download" in network.described
+
+
+def test_clean_fid_itself_is_called_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    if agreement.library("clean-fid") is None:
+        pytest.skip("clean-fid is not installed for comparison")
+    import cleanfid.features
+
+    made: list[Any] = []
+
+    class Downloaded(torch.nn.Module):
+        def __init__(self, path: str, download: bool, resize_inside: bool) -> None:
+            super().__init__()
+            made.append((download, resize_inside))
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return pictures.mean(dim=(2, 3))
+
+    monkeypatch.setattr(cleanfid.features, "InceptionV3W", Downloaded)
+    pictures = official.pictures_of_drawings(embedded_drawings("cat", 3))
+    assert official.describe(pictures, official.open_network(None)).features.shape == (3, 3)
+    assert made == [(True, False)]
+
+
+@pytest.mark.parametrize("error", [URLError("no route to host"), RuntimeError("PytorchStreamReader failed\nat byte 7")])
+def test_a_failed_download_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: Any, **__: Any) -> None:
+        raise error
+
+    stand_in_for_clean_fid(monkeypatch, build)
+    with pytest.raises(RunFailed, match=r"clean-fid has no Inception network .*--inception-weights FILE") as caught:
+        official.open_network(None)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setitem(sys.modules, "cleanfid.features", None)  # as where it is not installed
+    with pytest.raises(RunFailed, match=r"give --inception-weights FILE, .* pip install -r requirements/official\.txt"):
+        official.open_network(None)

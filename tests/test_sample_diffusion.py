@@ -1,0 +1,313 @@
+"""Laws of drawing: a drawing is its seed's own, prefixes come back, bad models are survived, nobody's file is lost."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sample_diffusion
+from config import ATTRIBUTION
+from dataset_utils import read_ndjson, write_ndjson
+from diffusion_model import TrainedModel, save_weights
+from drawings.embedded import embedded_drawings
+from sample_diffusion import StrokeRandomness, generate_drawings, official_form, weaker_network
+
+
+def points(drawings: list[list[np.ndarray]]) -> np.ndarray:
+    return np.concatenate([stroke for drawing in drawings for stroke in drawing])
+
+
+# ---- the loop
+
+
+@pytest.mark.parametrize("sampler", ["dpm-solver++", "ddim", "ancestral"])
+def test_neither_batch_nor_order_changes_a_drawing(tiny_model: TrainedModel, sampler: str) -> None:
+    small = copy.deepcopy(tiny_model)
+    small.model.time_table = small.model.time_table[:40]  # 40 times keep the ancestral sampler short
+
+    def draw(indices: list[int], batch_size: int) -> list[list[np.ndarray]]:
+        return generate_drawings(
+            small, "cat", indices, seed=5, sampler=sampler, steps=5, eta=0.5, batch_size=batch_size
+        ).drawings
+
+    together, alone = draw([0, 1, 2, 3, 4], 5), draw([4, 2, 0, 1, 3], 1)
+    for index, other in zip([4, 2, 0, 1, 3], alone, strict=True):
+        assert len(together[index]) == len(other)
+        np.testing.assert_allclose(points([together[index]]), points([other]), atol=0.05)
+
+
+def test_seeds_indices_and_strokes_have_their_own_randomness() -> None:
+    draws = [StrokeRandomness(s, [i], k, 8).normal() for s, i, k in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]]
+    for i, a in enumerate(draws):
+        for b in draws[i + 1 :]:
+            assert (a - b).abs().max() > 0.1
+
+
+def test_prefix_comes_back_unchanged_and_shapes_what_follows(tiny_model: TrainedModel) -> None:
+    first = [np.array([[0, 0], [255, 0], [255, 200]], np.uint8)]
+    second = [np.array([[10, 250], [20, 30]], np.uint8), np.array([[5, 5]], np.uint8)]
+    result = generate_drawings(tiny_model, "cat", range(4), seed=1, steps=3, prefix=[first, second, first, second])
+    for drawing, prefix in zip(result.drawings, [first, second, first, second], strict=True):
+        assert len(drawing) >= len(prefix)
+        for a, b in zip(drawing, prefix, strict=False):
+            assert a is b
+        official, _ = official_form(drawing, len(prefix))
+        for a, b in zip(official, prefix, strict=False):
+            np.testing.assert_array_equal(a, b)
+    for other in ([second[0]], first):
+        a = generate_drawings(tiny_model, "cat", [7], seed=1, steps=3, prefix=[first]).drawings[0][1:2]
+        b = generate_drawings(tiny_model, "cat", [7], seed=1, steps=3, prefix=[other]).drawings[0][1:2]
+        assert (other is first) == (len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True)))
+
+
+def test_prefix_as_long_as_the_longest_drawing_is_refused(tiny_model: TrainedModel) -> None:
+    with pytest.raises(ValueError, match="has 12 strokes, must have fewer than 12"):
+        generate_drawings(tiny_model, "cat", [0], seed=0, prefix=[[np.zeros((2, 2))] * 12])
+
+
+def test_endless_drawings_are_cut_and_counted(tiny_model: TrainedModel) -> None:
+    endless = copy.deepcopy(tiny_model)
+    torch.nn.init.constant_(endless.model.stop.bias, -1e4)
+    result = generate_drawings(endless, "cat", range(3), seed=0, steps=2)
+    assert result.unfinished == 3
+    assert [len(d) for d in result.drawings] == [12] * 3
+
+
+def test_strokes_that_are_not_finite_end_a_drawing_and_are_counted(tiny_model: TrainedModel) -> None:
+    broken = copy.deepcopy(tiny_model)
+    torch.nn.init.constant_(broken.model.write_noise.bias, float("nan"))
+    result = generate_drawings(broken, "cat", range(4), seed=0, steps=2)
+    assert (result.not_finite, result.unfinished) == (4, 0)
+    assert result.drawings == [[], [], [], []]
+
+
+def test_decisions_that_are_not_finite_end_a_drawing_and_are_counted(tiny_model: TrainedModel) -> None:
+    broken = copy.deepcopy(tiny_model)
+    torch.nn.init.constant_(broken.model.stop.bias, float("nan"))
+    result = generate_drawings(broken, "cat", range(4), seed=0, steps=2)
+    assert result.not_finite == 4
+    assert [len(drawing) for drawing in result.drawings] == [1] * 4
+
+
+def test_watcher_sees_every_step_of_every_stroke(tiny_model: TrainedModel) -> None:
+    seen: list[tuple[int, tuple[int, ...]]] = []
+    result = generate_drawings(
+        tiny_model, "cat", [0], seed=0, steps=4, watch=lambda k, shown: seen.append((k, shown.shape))
+    )
+    assert [k for k, _ in seen] == [k for k in range(len(result.drawings[0])) for _ in range(4)]
+    assert seen[0][1] == (1, 8, 2)
+
+
+def with_guide(trained: TrainedModel, change: Callable[[torch.Tensor], torch.Tensor], part: str) -> TrainedModel:
+    whitening = dataclasses.replace(trained.whitening, **{part: change(getattr(trained.whitening, part))})
+    return dataclasses.replace(trained, guide=dataclasses.replace(trained, whitening=whitening))
+
+
+@pytest.mark.parametrize(("part", "change"), [
+    ("basis", lambda basis: basis.flip(1)), ("basis", lambda basis: basis * basis.new_tensor([-1] + 15 * [1])),
+    ("mean", lambda mean: mean + 0.1), ("scale", lambda scale: scale * 1.1), ("basis", lambda basis: basis[:8, :8]),
+])  # fmt: skip
+def test_guide_of_other_tokens_is_refused(
+    tiny_model: TrainedModel, part: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    trained = with_guide(tiny_model, change, part)
+    with pytest.raises(ValueError, match="other stroke tokens"):
+        generate_drawings(trained, "cat", range(2), seed=0, guidance=2.0)
+
+
+@pytest.mark.parametrize("part", ["mean", "basis", "scale"])
+def test_guide_whose_tokens_another_cpu_has_rounded_is_taken(tiny_model: TrainedModel, part: str) -> None:
+    trained = with_guide(tiny_model, lambda numbers: numbers * (1 + 1e-6), part)
+    assert weaker_network(trained, "cat") == (trained.guide.model, 0)
+
+
+def test_official_form_is_integer_aligned_and_255_long() -> None:
+    drawing = [np.array([[50.3, 60.2], [90.7, 61.0], [95.0, 99.5]]), np.array([[60.0, 70.0]])]
+    official, clipped = official_form(drawing)
+    everything = np.concatenate(official)
+    assert everything.dtype == np.uint8
+    assert everything.min(0).tolist() == [0, 0]
+    assert everything.max() == 255
+    assert clipped == 0
+
+
+def test_continuation_outside_the_canvas_is_clipped_and_counted() -> None:
+    prefix = np.array([[0, 0], [255, 255]], np.uint8)
+    official, clipped = official_form([prefix, np.array([[-9.0, 5.0], [300.0, 5.0]])], kept_strokes=1)
+    assert clipped == 2
+    assert official[1].tolist() == [[0, 5], [255, 5]]
+
+
+# ---- the command line
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Animations take most of a small run's time; these tests look at other files."""
+    monkeypatch.setattr(sample_diffusion, "drawings_animation", lambda drawings, path: path.write_bytes(b"GIF"))
+    monkeypatch.setattr(sample_diffusion, "denoising_animation", lambda states, path, history: path.write_bytes(b"GIF"))
+
+
+def draw(weights: Path, out: Path, *more: str) -> sample_diffusion.Sampled:
+    words = ["--category", "kedi", "--checkpoint", str(weights), "--n", "9", "--seed", "1", "--steps", "3"]
+    return sample_diffusion.main([*words, "--out", str(out), *more])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_sampling_writes_every_file_and_the_same_bytes_twice(tiny_weights: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        draw(tiny_weights, tmp_path / name, "--n", "2", "--seed", "4", "--guidance", "1.5")
+    names = {"drawings.ndjson", "grid.png", "sheet.svg", "animation.gif", "denoising.gif", "conditions.json"}
+    a, b = (contents(tmp_path / name) for name in ("a", "b"))
+    assert set(a) == names | {"drawing_000.svg", "drawing_001.svg"}
+    conditions = json.loads(a.pop("conditions.json"))
+    b.pop("conditions.json")
+    assert a == b
+    assert len(read_ndjson(tmp_path / "a/drawings.ndjson")[0]) == 2
+    assert set(conditions["files"]) == set(a) | {"conditions.json"}
+    assert conditions["evaluations_per_stroke"] == 6  # guidance asks the network twice a step
+    assert (conditions["guidance"], conditions["guide"]) == (1.5, "the model without a category")
+    assert conditions["checkpoint_sha256"] == sample_diffusion.load_model(tiny_weights).sha256
+
+
+def test_guidance_is_by_default_and_by_auto_what_the_checkpoint_was_tuned_for(
+    tiny_model: TrainedModel, tmp_path: Path, quick: None
+) -> None:
+    path = tmp_path / "tuned.safetensors"
+    save_weights(path, dataclasses.replace(tiny_model, conditions={"sampling": {"guidance": 2.5}}))
+    found = [
+        draw(path, tmp_path / str(i), "--n", "2", *more).conditions["guidance"]
+        for i, more in enumerate(((), ("--guidance", "auto"), ("--guidance", "-1"), ("--guidance", "1")))
+    ]
+    assert found == [2.5, 2.5, 2.5, 1.0]
+
+
+def test_batch_size_changes_a_drawing_by_no_more_than_a_pixel(tiny_weights: Path, tmp_path: Path, quick: None) -> None:
+    a, b = (draw(tiny_weights, tmp_path / size, "--n", "20", "--batch-size", size).drawings for size in ("20", "5"))
+    assert [len(drawing) for drawing in a] == [len(drawing) for drawing in b]
+    same = [all(np.array_equal(x, y) for x, y in zip(one, other, strict=True)) for one, other in zip(a, b, strict=True)]
+    assert np.mean(same) > 0.8  # the others: a coordinate rounded the other way, or a vertex chosen beside
+    for one, other in zip(a, b, strict=True):
+        for x, y in zip(one, other, strict=True):
+            assert np.abs(x[0].astype(int) - y[0]).max() <= 1
+
+
+def test_unfinished_drawings_are_continued_and_their_strokes_come_back(
+    tiny_weights: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = [drawing for drawing in embedded_drawings("cat", 20, seed=9) if 2 <= len(drawing) < 12][:5]
+    drawings = [*short, [np.array([[0, 0], [9, 9]])], [np.array([[3, 3]])] * 14]
+    write_ndjson(tmp_path / "unfinished.ndjson", drawings, word="cat")
+    prefix = ("--prefix", str(tmp_path / "unfinished.ndjson"))
+    sampled = draw(tiny_weights, tmp_path / "out", *prefix, "--n", "7", "--keep-strokes", "2")
+    packed, _ = read_ndjson(tmp_path / "out/drawings.ndjson")
+    assert len(packed) == len(sampled.drawings) == 7
+    assert packed.num_strokes.max() > 2
+    usable = [drawings[i] for i in (0, 1, 2, 3, 4, 6, 0)]
+    for i, drawing in enumerate(usable):
+        for a, b in zip(packed.drawing(i)[:2], drawing[:2], strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert "left out 1 drawings of fewer than 2 strokes" in capsys.readouterr().out
+    draw(tiny_weights, tmp_path / "whole", *prefix, "--n", "7")
+    assert "cut 1 prefixes to 11 strokes, the most that the model can continue" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ("--category zebrafish", "unknown category 'zebrafish'"),
+    ("--category ../x", "unknown category '../x'"),
+    ("--category cat --checkpoint README.md", r"README\.md: damaged, or not"),
+    ("--category cat --checkpoint checkpoints", "checkpoints: is a folder, must be a file"),
+    ("--category bus --checkpoint checkpoints/cat.safetensors", r"cat\.safetensors: this checkpoint draws cat, not"),
+    ("--category xyz --checkpoint checkpoints/cat.safetensors", r"cat\.safetensors: unknown category 'xyz'"),
+    ("--category cat --steps 1001", r"--steps is 1001, must lie in 1 \.\.\. 1000"),
+    ("--category cat --seed -1", r"--seed is -1, must lie in 0 \.\.\. 2147483647"),
+    ("--category cat --sampler euler", "--sampler is 'euler', must be one of"),
+    ("--category cat --guidance -0.5", r"--guidance is -0\.5, must lie in 0 \.\.\. 20, or be auto"),
+    ("--category cat --guide none.safetensors", r"none\.safetensors: no such"),
+    ("--category cat --guide checkpoints/bus.safetensors", r"bus\.safetensors: this checkpoint draws bus, not 'cat'"),
+    ("--category cat --prefix none.ndjson", r"none\.ndjson"),
+    ("--category cat --eta 0.5", r"--eta is 0\.5, which only --sampler ddim knows"),
+    ("--category cat --keep-strokes 0 --prefix x", "--keep-strokes is 0"),
+    ("--category cat --keep-strokes 2", "--keep-strokes is 2, must be at least 1 and come with --prefix"),
+])  # fmt: skip
+def test_bad_input_is_told_before_anything_is_written(words: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        sample_diffusion.main([*words.split(), "--out", str(tmp_path / "out")])
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- nobody's file is lost
+
+
+def test_a_file_that_was_given_to_read_is_not_replaced_by_whatever_name(
+    tiny_weights: Path, tmp_path: Path, quick: None
+) -> None:
+    out = tmp_path / "out"
+    draw(tiny_weights, out, "--n", "3")
+    (tmp_path / "linked").symlink_to(out)
+    os.link(tiny_weights, tmp_path / "again.safetensors")
+    before = contents(out)
+    for folder in ("out", "linked", "out/../out"):
+        with pytest.raises(ValueError, match=r"drawings\.ndjson: is what was given to read"):
+            draw(tiny_weights, out, "--prefix", str(tmp_path / folder / "drawings.ndjson"))
+    for flag in ("--checkpoint", "--guide"):
+        (out / "grid.png").unlink()
+        (out / "grid.png").symlink_to(tmp_path / "again.safetensors")
+        with pytest.raises(ValueError, match=r"grid\.png: is what was given to read"):
+            draw(tiny_weights, out, flag, str(tiny_weights))
+    (out / "grid.png").unlink()
+    (out / "grid.png").write_bytes(before["grid.png"])
+    assert contents(out) == before
+    sample_diffusion.load_model(tiny_weights)  # is whole
+
+
+def test_files_that_no_run_wrote_stay_and_those_of_a_larger_run_go(
+    tiny_weights: Path, tmp_path: Path, quick: None
+) -> None:
+    draw(tiny_weights, tmp_path, "--n", "6")
+    (tmp_path / "drawing_007.svg").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    draw(tiny_weights, tmp_path, "--n", "3")
+    svgs = sorted(path.name for path in tmp_path.glob("*.svg"))
+    assert svgs == ["drawing_000.svg", "drawing_001.svg", "drawing_002.svg", "drawing_007.svg", "sheet.svg"]
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"drawing_007\.svg: is there and was not written by this script"):
+        draw(tiny_weights, tmp_path, "--n", "8")
+    assert contents(tmp_path) == before
+    assert before["drawing_007.svg"] == before["notes.txt"] == b"mine"
+
+
+@pytest.mark.parametrize("told", ["[", "{}", "[3]", json.dumps({"attribution": ATTRIBUTION}), json.dumps(
+    {"attribution": ATTRIBUTION, "files": ["../mine.svg", "/drawings.ndjson"]}), json.dumps({"n": 64})])  # fmt: skip
+def test_a_folder_whose_files_say_nothing_of_an_earlier_run_is_left_alone(
+    tiny_weights: Path, tmp_path: Path, told: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("conditions.json", "drawings.ndjson", "../mine.svg"):
+        (out / name).write_text(told)
+    with pytest.raises(ValueError, match="is there and was not written by this script; choose another --out"):
+        draw(tiny_weights, out, "--n", "3")
+    assert contents(out) == {name: told.encode() for name in ("conditions.json", "drawings.ndjson")}
+    assert (tmp_path / "mine.svg").exists()
+
+
+def test_a_folder_of_an_earlier_version_is_written_anew(tiny_weights: Path, tmp_path: Path, quick: None) -> None:
+    draw(tiny_weights, tmp_path, "--n", "6")
+    path = tmp_path / "conditions.json"
+    conditions = json.loads(path.read_text())
+    del conditions["files"]
+    path.write_text(json.dumps(conditions))
+    draw(tiny_weights, tmp_path, "--n", "2")
+    assert len(list(tmp_path.glob("drawing_*.svg"))) == 2

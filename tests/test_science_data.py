@@ -1,0 +1,217 @@
+"""Laws of what is learned from and compared with: whitening, and sides of a split that never meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import DATA_DIR, TINY
+
+import sample_diffusion
+import train_diffusion
+from config import NETWORK_PATH, SampleConfig, TrainConfig
+from dataset_utils import CategoryData, load_category
+from diffusion_model import TrainedModel, save_weights
+from drawings.batches import StrokeSet
+from metrics import kernel_distance
+from scoring.feature_network import load_feature_network
+from scoring.reference import describe_drawings
+from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
+from studies import train_features, tune_sampling
+from train_diffusion import DataChoice, load_training_data, prepare
+
+# ---- whitening
+
+
+def test_whitening_is_principal_components_at_scale_root_of_variance_and_noise_of_the_hand() -> None:
+    rng = np.random.default_rng(0)
+    vectors = (rng.normal(size=(500, 6)) * [2, 1, 0.5, 0.1, 0.02, 0.004]) @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    vectors += rng.normal(size=6)
+    whitening = Whitening.fit(torch.from_numpy(vectors).float())
+    centred = vectors - vectors.mean(axis=0)
+    variance, basis = np.linalg.eigh(centred.T @ centred / 499)
+    np.testing.assert_allclose(whitening.mean, vectors.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(whitening.scale, np.sqrt(variance[::-1] + 0.02**2), rtol=1e-4)
+    np.testing.assert_allclose(np.abs(np.diag(basis[:, ::-1].T @ whitening.basis.numpy())), 1, atol=1e-3)
+    largest = np.abs(whitening.basis.numpy()).argmax(axis=0)
+    assert (whitening.basis.numpy()[largest, np.arange(6)] > 0).all()  # a component's sign is not the machine's choice
+    tokens = (centred @ whitening.basis.numpy()) / whitening.scale.numpy()
+    np.testing.assert_allclose(whitening.encode(torch.from_numpy(vectors).float()), tokens, atol=2e-3)
+
+
+def test_a_number_that_never_changes_is_all_noise_of_the_hand() -> None:
+    vectors = torch.zeros(50, 4)
+    vectors[:, 0] = torch.linspace(-1, 1, 50)
+    scale = Whitening.fit(vectors).scale
+    np.testing.assert_allclose(scale[1:], 0.02, rtol=1e-5)
+    assert scale[0].item() == pytest.approx((vectors[:, 0].var() + 0.02**2).sqrt().item(), rel=1e-5)
+
+
+def test_the_canvas_is_minus_one_to_one() -> None:
+    points = np.array([[[0.0, 255.0], [127.5, 51.0]]], np.float32)
+    torch.testing.assert_close(points_to_vectors(points), torch.tensor([[-1.0, 1.0, 0.0, -0.6]]))
+    np.testing.assert_allclose(vectors_to_points(torch.tensor([[-1.0, 1.0, 0.0, -0.6]])), points, atol=1e-4)
+
+
+# ---- sides that never meet
+
+NAMES = ("cat", "bus", "rabbit")
+
+
+def contents(drawings: Iterable[list[np.ndarray]]) -> set[bytes]:
+    return {b"".join(len(s).to_bytes(4, "little") + s.astype(np.uint8).tobytes() for s in d) for d in drawings}
+
+
+def contents_of(strokes: StrokeSet) -> set[bytes]:
+    pairs = zip(strokes.drawings, strokes.rows, strict=True)
+    return contents(packed.drawing(row) for packed, rows in pairs for row in rows)
+
+
+@pytest.fixture(scope="module")
+def sides() -> dict[str, CategoryData]:
+    return {name: load_category(name, data_dir=DATA_DIR, split="local") for name in NAMES}
+
+
+def test_the_local_split_holds_some_15_percent_out(sides: dict[str, CategoryData]) -> None:
+    for data in sides.values():
+        total = len(data.train) + len(data.test)
+        assert len(data.test) / total == pytest.approx(0.15, abs=4 * (0.15 * 0.85 / total) ** 0.5)
+        assert not contents(data.train) & contents(data.test)
+
+
+def test_a_training_has_the_training_side_of_all_and_holds_out_the_test_side_of_its_targets(
+    sides: dict[str, CategoryData],
+) -> None:
+    """No test drawing of a companion either: the next training may have it as a target."""
+    config = TrainConfig(category="cat,rabbit", companions="bus,cat")
+    data = load_training_data(config, TINY, DataChoice(DATA_DIR, "local"), ())
+    every_test = set().union(*(contents(side.test) for side in sides.values()))
+    learned_from, held_out = contents_of(data.train), contents_of(data.held_out)
+    assert not learned_from & every_test
+    short = [contents(d for d in side.train if len(d) <= TINY.max_strokes) for side in sides.values()]
+    assert learned_from == set().union(*short)
+    tests = contents(d for name in ("cat", "rabbit") for d in sides[name].test if len(d) <= TINY.max_strokes)
+    assert held_out == tests
+    assert [data.categories[i] for i in data.targets] == ["cat", "rabbit"]
+    assert [data.categories[i] for i in data.train.category] == ["cat", "rabbit", "bus"]
+    assert [data.categories[i] for i in data.held_out.category] == ["cat", "rabbit"]
+
+
+def test_split_and_choice_of_drawings_reach_every_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def recorded(name: str, **conditions: object) -> CategoryData:
+        asked.append((name, conditions["split"], conditions["recognized_only"], conditions["data_dir"]))
+        return load_category(name, data_dir="embedded")
+
+    monkeypatch.setattr(train_diffusion, "load_category", recorded)
+    config = TrainConfig(category="cat", companions="bus")
+    load_training_data(config, TINY, DataChoice("embedded", "leak-free", recognized_only=True), ())
+    assert asked == [(name, "leak-free", True, "embedded") for name in ("cat", "bus")]
+
+
+def test_the_whitening_is_of_training_strokes_and_fine_tuning_keeps_that_of_its_beginning(
+    tiny_model: TrainedModel, tmp_path: Path
+) -> None:
+    choice, config = DataChoice(DATA_DIR, "local"), TrainConfig(category="bus")
+    run = prepare(config, TINY, choice, None, tmp_path / "new", torch.device("cpu"))
+    own = Whitening.fit(run.data.train.sample_vectors())
+    init = tmp_path / "init.safetensors"
+    save_weights(init, tiny_model)
+    tuned = prepare(config, TINY, choice, init, tmp_path / "tuned", torch.device("cpu"))
+    for name in ("mean", "basis", "scale"):
+        assert torch.equal(getattr(run.whitening, name), getattr(own, name))
+        assert torch.equal(getattr(tuned.whitening, name), getattr(tiny_model.whitening, name))
+    assert not torch.allclose(tuned.whitening.scale, run.whitening.scale, rtol=1e-3)
+    expected = {name: tensor.bfloat16().float() for name, tensor in tiny_model.model.state_dict().items()}
+    for name, tensor in tuned.model.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_guidance_is_tuned_on_training_drawings(
+    tiny_model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sides: dict[str, CategoryData]
+) -> None:
+    model = TrainedModel(tiny_model.model, tiny_model.whitening, tiny_model.categories, {"data": ["embedded"]})
+    save_weights(tmp_path / "tiny.safetensors", model)
+    compared: list[list[np.ndarray]] = []
+    way = {"guidance": 2.0, "guide": None, "kid": 0.1}
+
+    def recorded(trained, category, strengths, guide, n, real):
+        compared.extend(real)
+        return [way]
+
+    monkeypatch.setattr(tune_sampling, "tuned", recorded)
+    path = str(tmp_path / "tiny.safetensors")
+    tune_sampling.main(
+        ["--checkpoint", path, "--guide", path, "--category", "cat", "--data-dir", DATA_DIR, "--split", "local",
+         "--out", str(tmp_path / "out.safetensors")]
+    )  # fmt: skip
+    assert len(compared) > 500
+    assert contents(compared) <= contents(sides["cat"].train)
+    assert not contents(compared) & contents(sides["cat"].test)
+
+
+def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
+    tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawings = [[np.array([[0, 0], [k, 255]], np.uint8)] * (1 + k % 3) for k in range(12)]
+    asked = []
+
+    def drawn(trained: TrainedModel, category: str, config: SampleConfig) -> sample_diffusion.Sampled:
+        asked.append((category, config.n, config.seed, config.guidance, config.steps))
+        return sample_diffusion.Sampled(drawings, {})
+
+    monkeypatch.setattr(tune_sampling, "sample", drawn)
+    loaded = load_feature_network(NETWORK_PATH)
+    other = describe_drawings([[np.array([[k, 0], [9, 255 - k]], np.uint8)] for k in range(9)], loaded).features
+    config = SampleConfig(n=12, seed=tune_sampling.SEED, guidance=2.5)
+    found = tune_sampling.figures(tiny_model, "cat", config, other, loaded)
+    assert asked == [("cat", 12, tune_sampling.SEED, 2.5, 20)]
+    expected, _ = kernel_distance(describe_drawings(drawings, loaded).features, other, seed=tune_sampling.SEED)
+    assert (found["guidance"], found["kid"]) == (2.5, pytest.approx(expected, abs=1e-6))
+    assert found["strokes"] == 2.0
+
+
+def test_tuning_takes_the_way_of_the_lowest_kid(tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    distance = {1.0: 0.4, 1.5: 0.3, 2.0: -0.2, 3.0: 0.5}
+
+    def figures(trained, category, config, real, loaded):
+        assert (category, config.n, len(real)) == ("cat", 4, 3)
+        with_guide = trained.guide is not None
+        return {"guidance": config.guidance, "guide": with_guide, "kid": distance[config.guidance] + with_guide}
+
+    monkeypatch.setattr(tune_sampling, "figures", figures)
+    cat = [np.array([[0, 0], [255, 255]], np.uint8)]
+    tried = tune_sampling.tuned(tiny_model, "cat", [1.5, 2.0, 3.0], tiny_model, 4, [cat] * 3)
+    ways = [(row["guidance"], row["guide"]) for row in tried]
+    assert ways == [*((strength, False) for strength in (2.0, 1.5, 1.0, 3.0)), (2.0, True), (1.5, True), (3.0, True)]
+
+
+def test_the_feature_network_learns_from_training_drawings_and_is_measured_on_held_out_ones(
+    sides: dict[str, CategoryData], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Measured(Exception):
+        """What is to be seen has been seen."""
+
+    def at_hand(name: str, **conditions: object) -> CategoryData:
+        assert conditions["split"] == "local"
+        return sides[name]
+
+    def learn(config, drawings, *rest):
+        assert [part is sides[name].train for name, part in zip(sorted(NAMES), drawings, strict=True)] == [True] * 3
+        return "network", [], 0.0
+
+    def measure(network, classes, drawings):
+        assert (network, classes) == ("network", sorted(NAMES))
+        assert [part is sides[name].test for name, part in zip(classes, drawings, strict=True)] == [True] * 3
+        raise Measured
+
+    for name, stand_in in (("load_category", at_hand), ("train", learn), ("measured", measure)):
+        monkeypatch.setattr(train_features, name, stand_in)
+    for name in NAMES:
+        (tmp_path / f"{name}.ndjson").touch()
+    with pytest.raises(Measured):
+        train_features.main(["--data-dir", str(tmp_path), "--out", str(tmp_path / "network.safetensors")])

@@ -1,0 +1,236 @@
+"""Laws of weights files: what is saved comes back, what is damaged or forged is refused in one line that names it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import random
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from config import CHECKPOINTS
+from diffusion_model import RETIRED, TrainedModel, load_weights, load_with_guide, save_weights
+from plumbing.files import sha256_of
+from plumbing.tensor_files import DIGEST, read_header, write_tensors
+
+
+def header_of(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return {key: value for key, value in file.metadata().items() if key != DIGEST}  # which a forger leaves out
+
+
+def rewritten(path: Path, tensors: dict[str, torch.Tensor] | None = None, **words: object) -> Path:
+    """The file with other words in its header, or other tensors."""
+    header = header_of(path)
+    header |= {key: value if isinstance(value, str) else json.dumps(value) for key, value in words.items()}
+    save_file(load_file(path) | (tensors or {}), path, header)
+    return path
+
+
+# ---- what is saved comes back
+
+
+def test_weights_come_back_with_everything_needed_to_draw(tiny_weights: Path, tiny_model: TrainedModel) -> None:
+    loaded = load_weights(tiny_weights)
+    assert (loaded.categories, loaded.conditions) == (tiny_model.categories, tiny_model.conditions)
+    assert loaded.model.config == tiny_model.model.config
+    assert (loaded.path, loaded.sha256) == (tiny_weights, sha256_of(tiny_weights))
+    assert not loaded.model.training
+    for (name, a), b in zip(loaded.model.state_dict().items(), tiny_model.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, msg=name)
+    for (name, a), b in zip(loaded.model.named_buffers(), tiny_model.model.buffers(), strict=True):  # in no file
+        torch.testing.assert_close(a, b, rtol=0, atol=0, msg=name)
+    for name in ("mean", "basis", "scale"):
+        assert torch.equal(getattr(loaded.whitening, name), getattr(tiny_model.whitening, name))
+
+
+def test_a_loaded_model_does_not_change_with_its_file(tiny_weights: Path, tiny_model: TrainedModel) -> None:
+    loaded = load_weights(tiny_weights)
+    tiny_weights.write_bytes(bytes(tiny_weights.stat().st_size))  # in place, as no writer of ours does
+    assert torch.equal(loaded.model.position, tiny_model.model.position)
+
+
+def test_bfloat16_weights_are_half_as_large_and_within_their_rounding(tmp_path: Path, tiny_model: TrainedModel) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        save_weights(tmp_path / f"{dtype}", tiny_model, dtype)
+    assert (tmp_path / "torch.bfloat16").stat().st_size < 0.6 * (tmp_path / "torch.float32").stat().st_size
+    assert read_header(tmp_path / "torch.bfloat16").types["model.position"] == "bfloat16"
+    a, b = load_weights(tmp_path / "torch.bfloat16").model, tiny_model.model
+    for x, y in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(x, y, rtol=2**-8, atol=1e-8)
+
+
+def test_same_model_is_written_as_the_same_bytes_readable_by_all(tmp_path: Path, tiny_model: TrainedModel) -> None:
+    for name in ("a", "b"):
+        save_weights(tmp_path / name, tiny_model)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o644
+
+
+def test_shipped_settings_that_have_one_value_left_are_read_and_not_written(tiny_weights: Path) -> None:
+    shipped = json.loads(header_of(CHECKPOINTS / "cat.safetensors")["model"])
+    assert RETIRED.items() <= shipped.items()
+    config = load_weights(CHECKPOINTS / "cat.safetensors").model.config
+    assert dataclasses.asdict(config) | RETIRED == shipped
+    own = json.loads(header_of(tiny_weights)["model"])
+    load_weights(rewritten(tiny_weights, model=own | RETIRED))
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("spacing", "even"), ("whitening", "points"), ("denoiser", "mlp"), ("denoiser_category", "direct"), ("spacing", 3),
+])  # fmt: skip
+def test_other_values_of_retired_settings_are_refused_by_name(tiny_weights: Path, name: str, value: object) -> None:
+    own = json.loads(header_of(tiny_weights)["model"])
+    with pytest.raises(ValueError, match=rf"tiny\.safetensors: {name} is {value!r}, and there is no model but for"):
+        load_weights(rewritten(tiny_weights, model=own | RETIRED | {name: value}))
+
+
+# ---- what is damaged or forged
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors: no such checkpoint"):
+        load_weights(tmp_path / "nothing.safetensors")
+    with pytest.raises(ValueError, match="is a folder, must be a file: checkpoint"):
+        load_weights(tmp_path)
+
+
+def exploding(path: Path) -> bytes:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (path,))
+
+    return pickle.dumps(Bomb())
+
+
+GIANT = b'{"a":{"dtype":"F32","shape":[1000000000000000],"data_offsets":[0,4000000000000000]}}'
+"""A tensor of 10^15 numbers in a file of some bytes."""
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "half header", "text", "giant", "pickle"])
+def test_damaged_weights_are_refused_with_their_name(tiny_weights: Path, tmp_path: Path, damage: str) -> None:
+    whole = tiny_weights.read_bytes()
+    tiny_weights.write_bytes({
+        "empty": b"", "cut": whole[:-7], "half header": whole[:300], "text": b"<html>" * 100,
+        "giant": len(GIANT).to_bytes(8, "little") + GIANT + bytes(64), "pickle": exploding(tmp_path / "exploded"),
+    }[damage])  # fmt: skip
+    with pytest.raises(ValueError, match=r"^[^\n]*tiny\.safetensors: damaged[^\n]*$"):
+        load_weights(tiny_weights)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_one_flipped_bit_anywhere_is_found(tiny_weights: Path) -> None:
+    """safetensors itself takes a flipped bit of a number for another number."""
+    whole = tiny_weights.read_bytes()
+    chosen = random.Random(0)
+    for _ in range(80):
+        at = chosen.randrange(len(whole)) if chosen.random() < 0.5 else chosen.randrange(6000)
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << chosen.randrange(8)
+        tiny_weights.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"tiny\.safetensors"):
+            load_weights(tiny_weights)
+    tiny_weights.write_bytes(whole)
+    load_weights(tiny_weights)
+
+
+def test_shipped_files_are_those_of_their_list_and_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    sums = dict(reversed(line.split()) for line in (CHECKPOINTS / "SHA256SUMS").read_text().splitlines())
+    assert sums == {path.name: sha256_of(path) for path in CHECKPOINTS.glob("*.safetensors")}
+    (tmp_path / "SHA256SUMS").write_bytes((CHECKPOINTS / "SHA256SUMS").read_bytes())
+    for name, load in (("cat", load_weights), ("reference_features", read_header), ("sketch_features", read_header)):
+        damaged = bytearray((CHECKPOINTS / f"{name}.safetensors").read_bytes())
+        damaged[-1000] ^= 4
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{name}\.safetensors: damaged, or another file than .*SHA256SUMS says"):
+            load(path)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ({"format": "something"}, r"not a checkpoint of this program \(format something\)"),
+    ({"model": "{"}, "its header is damaged"),
+    ({"conditions": "[" * 100_000}, "its header is damaged"),
+    ({"conditions": "9" * 5000}, "its header is damaged"),
+    ({"model": {"width": 4096, "num_layers": 64}}, r"declares 13,257,818,417 parameters, the limit is 500,000,000"),
+    ({"model": {"num_points": 9}}, r"model\.read_noisy\.weight has shape \(32, 16\), its settings say \(32, 18\)"),
+    ({"model": {"num_layers": 2}}, r"model\.history\.1\.down\.bias has shape None, its settings say \(32,\)"),
+    ({"model": {"num_heads": 3}}, "width is 32, must be a multiple of 6"),
+    ({"model": {"width": "32"}}, "width is '32', must be of type int"),
+    ({"model": {"colour": 1}}, "does not fit this program, fields colour"),
+    ({"model": []}, "its ModelConfig is no table of settings"),
+    ({"categories": [3]}, r"its header lacks a list of 1 \.\.\. 10000 category names"),
+    ({"categories": []}, r"its header lacks a list of 1 \.\.\. 10000 category names"),
+    ({"conditions": []}, "its header lacks"),
+    ({"conditions": {"trained_on": 3}}, r"its header is damaged \(trained_on: 3\)"),
+    *(({"conditions": {"sampling": sampling}}, r"its header is damaged \(sampling") for sampling in (
+        3, [], {}, {"guidance": "2"}, {"guidance": 2, "guide": "x"},
+        {"guidance": 2, "guide": {"file": 1, "sha256": "x"}})),
+    *(({"conditions": {"sampling": {"guidance": strength}}}, r"its header is damaged \(guidance")
+      for strength in (float("nan"), -1, 21)),
+])  # fmt: skip
+def test_headers_that_do_not_fit_are_refused_by_what_is_wrong(
+    tiny_weights: Path, words: dict[str, object], message: str
+) -> None:
+    if isinstance(model := words.get("model"), dict):
+        words = {"model": json.loads(header_of(tiny_weights)["model"]) | model}
+    with pytest.raises(ValueError, match=r"^[^\n]*tiny\.safetensors: [^\n]*" + message):
+        load_weights(rewritten(tiny_weights, **words))
+
+
+@pytest.mark.parametrize(("tensor", "message"), [
+    (torch.tensor([float("nan")]), r"model\.stop\.bias holds NaN or infinity"),
+    (torch.zeros(1, dtype=torch.int32), r"model\.stop\.bias is I32, must be float16 or"),
+    (torch.zeros(2), r"model\.stop\.bias has shape \(2,\), its settings say \(1,\)"),
+])  # fmt: skip
+def test_tensors_that_do_not_fit_are_refused_by_name(tiny_weights: Path, tensor: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=r"tiny\.safetensors: " + message):
+        load_weights(rewritten(tiny_weights, {"model.stop.bias": tensor}))
+
+
+def test_tensors_of_any_kind_are_sealed_and_come_back(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(6).reshape(2, 3).T, "b": torch.zeros(0), "c": torch.ones(3, dtype=torch.float16)}
+    write_tensors(tmp_path / "x", tensors, {"said": '"ü"'})
+    header = read_header(tmp_path / "x")
+    assert (header.value("said"), header.sha256) == ("ü", sha256_of(tmp_path / "x"))
+    assert DIGEST not in header.words
+    for name, tensor in header.tensors().items():
+        assert torch.equal(tensor, tensors[name])
+        assert tensor.dtype == tensors[name].dtype
+
+
+# ---- guides and categories
+
+
+def test_category_the_model_was_not_trained_on_is_refused(tiny_model: TrainedModel) -> None:
+    trained = dataclasses.replace(tiny_model, conditions={"trained_on": ["cat"]})
+    assert trained.category_id("cat") == 0
+    with pytest.raises(ValueError, match="draws cat, not 'bus'"):
+        trained.category_id("bus")
+
+
+def test_model_comes_with_the_guide_it_was_tuned_with(tmp_path: Path, tiny_model: TrainedModel) -> None:
+    guide, path = tmp_path / "weaker.safetensors", tmp_path / "own.safetensors"
+    save_weights(guide, tiny_model)
+    sampling = {"guidance": 2.5, "guide": {"file": guide.name, "sha256": sha256_of(guide)}}
+    save_weights(path, dataclasses.replace(tiny_model, conditions={"sampling": sampling}))
+    loaded = load_with_guide(path)
+    assert (loaded.guidance, load_weights(path).guide, tiny_model.guidance) == (2.5, None, 1.0)
+    assert loaded.guide is not None
+    assert loaded.guide.path == guide
+    assert load_with_guide(path, guide="null").guide is None
+    other = load_with_guide(path, guide=str(path)).guide
+    assert other is not None
+    assert other.path == path
+    save_weights(guide, dataclasses.replace(tiny_model, conditions={"other": 1}))
+    with pytest.raises(ValueError, match=r"weaker.safetensors: is not the guide that own.safetensors was tuned with"):
+        load_with_guide(path)
+    guide.unlink()
+    with pytest.raises(FileNotFoundError, match=r"weaker.safetensors: is missing"):
+        load_with_guide(path)
