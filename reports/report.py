@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from config import ATTRIBUTION
 from plumbing.files import write_atomically
 from rendering import ACCENT, REPLAY_CSS, RULE, replay_svg, svg_sheet
-from reports.tables import FULL, MISSING, count, how_to_read, metadata_of, part, summary_table, table_of
+from reports.tables import AUDIT, FULL, MISSING, audited, count, how_to_read, metadata_of, part, summary_table, table_of
 from scoring.averages import over_seeds
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes
 
@@ -237,7 +237,8 @@ def write_report(paths: Sequence[Path], results: Sequence[CategoryResult], run: 
     if not results:
         raise ValueError(f"{paths[0]}: no results to report")
     page, section, rest = re.split("<!-- /?section -->", TEMPLATE.read_text(encoding="utf-8"))
-    scores, seeds = {r.category: r.scores for r in results}, list(results[0].seeds)
+    scores = {r.category: audited(r.scores, r.category, r.conditions, AUDIT) for r in results}
+    seeds = list(results[0].seeds)
     reasons = {str(s["not_measured"]) for s in scores.values() if s.get("not_measured")}
     note = " ".join([how_to_read(seeds), *(f"“{MISSING.capitalize()}”: {reason}." for reason in sorted(reasons))])
     sections = "".join(_section(Template(section), result) for result in results)

@@ -32,6 +32,7 @@ MISSING, MINUS = "not measured", "\N{MINUS SIGN}"
 PER_MILLE = 1000
 """Scale of a KID in a table."""
 MOST_DECIMALS = 4
+AUDIT = ROOT / "results" / "audit.json"
 
 
 # ------------------------------------------------------------------ one score
@@ -294,10 +295,9 @@ def results_table(scores: Mapping[str, Scores]) -> str:
 
 
 def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
-    """Return run, categories and sampling seeds of a file that run_all.py wrote, with what an audit has added.
+    """Return run, categories and sampling seeds of a file that run_all.py wrote, with the audit.json beside it.
 
-    audit.json beside it has measured, once, what needs training drawings; it counts for the same weights only. Raises
-    FileNotFoundError, or ValueError for anything else.
+    Raises FileNotFoundError, or ValueError for anything else.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; run_all.py makes it")
@@ -310,18 +310,20 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], lis
         lawful, entries = False, {}
     if not lawful or not entries:
         raise ValueError(f"{path}: damaged, or not results of this run_all.py, which makes it again")
-    audit = path.with_name("audit.json")
-    audited = json.loads(audit.read_text(encoding="utf-8"))["categories"] if audit.is_file() else {}
     for name, entry in entries.items():
-        found = part(audited, name)
-        if found and found["checkpoint_sha256"] == part(entry, "conditions").get("checkpoint_sha256"):
-            copies = found["copies"]
-            added = {
-                "training_kid": found["training_kid"],
-                "stroke_copies": {"generated": copies, "real": {"share": copies["held_out"] / copies["n_held_out"]}},
-            }
-            entry["scores"] = added | {key: value for key, value in entry["scores"].items() if value is not None}
+        entry["scores"] = audited(entry["scores"], name, part(entry, "conditions"), path.with_name("audit.json"))
     return run, entries, seeds
+
+
+def audited(scores: Scores, category: str, made: Scores, audit: Path) -> dict[str, Any]:
+    """Return scores with what the file `audit` has measured, once, of the same weights; it needs training drawings."""
+    measured = json.loads(audit.read_text(encoding="utf-8"))["categories"] if audit.is_file() else {}
+    found, added = part(measured, category), {}
+    if found and found["checkpoint_sha256"] == made.get("checkpoint_sha256"):
+        copies = found["copies"]
+        real = {"share": copies["held_out"] / copies["n_held_out"]}
+        added = {"training_kid": found["training_kid"], "stroke_copies": {"generated": copies, "real": real}}
+    return added | {key: value for key, value in scores.items() if value is not None}
 
 
 def readme_table(results_json_path: Path, turkish: bool = False) -> str:

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 import run_all
 import sample_diffusion
-from config import CATEGORIES, NETWORK_PATH
+from config import CATEGORIES, NETWORK_PATH, PRESETS
 from dataset_utils import load_category, read_ndjson
 from diffusion_model import TrainedModel, save_weights
 from metrics import scores_against
@@ -22,11 +23,17 @@ from scoring.feature_network import load_feature_network
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the smoke profile makes of buses."""
+def smoke(tmp_path_factory: pytest.TempPathFactory, long_form: bool) -> Iterator[Path]:
+    """What the smoke profile makes of buses: after less than half of its training, or in the long form all of it."""
     out = tmp_path_factory.mktemp("results")
-    run_all.main(["--profile", "smoke", "--categories", "otobüs", "--out", str(out)])
-    return out
+    with pytest.MonkeyPatch.context() as patch:
+        if not long_form:
+            for name, steps in (("smoke", 250), ("smoke-guide", 40)):
+                preset = PRESETS[name]
+                train = dataclasses.replace(preset.train, steps=steps, validate_every=250)
+                patch.setitem(PRESETS, name, dataclasses.replace(preset, train=train))
+        run_all.main(["--profile", "smoke", "--categories", "otobüs", "--out", str(out)])
+        yield out
 
 
 def test_smoke_profile_makes_drawings_figures_pictures_and_a_page(smoke: Path) -> None:
@@ -52,7 +59,11 @@ def test_smoke_models_have_learned_more_than_where_ink_is(smoke: Path) -> None:
     assert losses[-1] < 0.75 * losses[0]
 
 
-def test_second_call_uses_what_is_trained_and_says_so(smoke: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_call_uses_what_is_trained_and_says_so(
+    smoke: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_all, "reference_for", lambda task: None)  # to be quick
+    monkeypatch.setattr(gallery, "write_gallery", lambda *rest: {})
     folder = smoke / "smoke" / "bus"
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "training").rglob("*.pt")}
     drawings = (folder / "drawings.ndjson").read_bytes()
