@@ -48,6 +48,7 @@ from reports import gallery
 from reports.model_card import write_model_card
 from reports.report import CategoryResult, logged_losses, write_report
 from reports.tables import publish_tables
+from scoring.copies import TrainingStrokes
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import Reference, describe_drawings, load_reference, reference_categories, reference_of
 from studies import tune_sampling
@@ -206,7 +207,8 @@ def reference_for(task: Task) -> Reference | None:
         return None
     found = load_reference(REFERENCE_PATH, task.category, task.network)
     # its features are of drawings that are not shipped; those at hand say which of them are redrawn
-    return replace(found, real_drawings=list(data.test), training_drawings=list(data.train)) if data else found
+    own = data and {"real_drawings": list(data.test), "training_strokes": TrainingStrokes(list(data.train))}
+    return replace(found, **own) if own else found
 
 
 def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress: Progress) -> CategoryResult:
