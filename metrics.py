@@ -7,7 +7,6 @@
 
 `score` compares features of this project's own sketch network, all drawings rendered in one way, and the strokes
 themselves. Its figures compare with each other, not with figures of other renderings, networks or numbers of drawings.
-Features are (N, d) arrays, one row per drawing; every distance is computed in float64.
 """
 
 from __future__ import annotations

@@ -207,8 +207,9 @@ def reference_for(task: Task) -> Reference | None:
         return None
     found = load_reference(REFERENCE_PATH, task.category, task.network)
     # its features are of drawings that are not shipped; those at hand say which of them are redrawn
-    own = data and {"real_drawings": list(data.test), "training_strokes": TrainingStrokes(list(data.train))}
-    return replace(found, **own) if own else found
+    if data is None:
+        return found
+    return replace(found, real_drawings=list(data.test), training_strokes=TrainingStrokes(list(data.train)))
 
 
 def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress: Progress) -> CategoryResult:
