@@ -6,7 +6,8 @@
     python metrics.py pictures --drawings drawings.ndjson --out folder        # PNGs in the official rendering
 
 `score` compares features of this project's own sketch network, all drawings rendered in one way, and the strokes
-themselves. Its figures compare with each other, not with figures of other renderings, networks or numbers of drawings.
+themselves. Its scores compare with each other, not with scores of other renderings, networks or numbers of drawings.
+Features are (N, d) arrays, one row per drawing; every distance is computed in float64.
 """
 
 from __future__ import annotations
@@ -173,19 +174,11 @@ def kernel_distance(
         return squared_mmd(a, b), 0.0
     rng = np.random.default_rng(seed)
     chosen = [[rng.choice(len(side), size, replace=False) for side in (a, b)] for _ in range(num_subsets)]
-    if _is_cheaper_whole(len(a), len(b), size, num_subsets, a.shape[1]):
-        in_a, in_b = np.zeros((len(a), num_subsets)), np.zeros((len(b), num_subsets))
-        for subset, (rows_a, rows_b) in enumerate(chosen):
-            in_a[rows_a, subset] = in_b[rows_b, subset] = 1
-        values = squared_mmd_of_subsets(a, b, in_a, in_b)
-    else:
-        values = np.array([squared_mmd(a[rows_a], b[rows_b]) for rows_a, rows_b in chosen])
+    in_a, in_b = np.zeros((len(a), num_subsets)), np.zeros((len(b), num_subsets))
+    for subset, (rows_a, rows_b) in enumerate(chosen):
+        in_a[rows_a, subset] = in_b[rows_b, subset] = 1
+    values = squared_mmd_of_subsets(a, b, in_a, in_b)
     return float(np.mean(values)), float(np.std(values))
-
-
-def _is_cheaper_whole(n: int, m: int, size: int, num_subsets: int, dim: int) -> bool:
-    """Tell whether one kernel of all drawings, read once a subset, takes fewer operations than one for each subset."""
-    return (n * n + n * m + m * m) * (dim + num_subsets) < 3 * num_subsets * size * size * dim
 
 
 # ------------------------------------------------------------------ neighbours
@@ -240,15 +233,14 @@ def density_and_coverage(
 def with_floor(
     measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None
 ) -> dict[str, dict[str, Any]]:
-    """Return every figure of `measure(generated, real)` beside its baselines: real against real, shuffled strokes.
+    """Return every score of `measure(generated, real)` beside its baselines: real against real, shuffled strokes.
 
     The sets are features or statistics, of which an array of indices takes rows.
-    `value` is at full size. `floor`, the real-vs-real baseline, is the figure of two disjoint random parts of the real
+    `value` is at full size. `floor`, the real-vs-real baseline, is the score of two disjoint random parts of the real
     set, `at_floor_n` that of as many generated against as many real drawings, `floor_n` a side; both with `_std` over
-    NUM_SPLITS random splits. Compare these two: most figures change with N. KID does not, being unbiased: its baseline
-    is 0 but for chance, so that its deviation is what counts. With fewer than 8 drawings a side the baseline is None,
-    and so it is for a figure that `measure` leaves out at n. `independent_strokes`, where these are given, is the
-    shuffled-stroke baseline at full size.
+    NUM_SPLITS random splits. Compare these two: most scores change with N. KID, being unbiased, does not. With fewer
+    than 8 drawings a side the baseline is None, and so it is for a score that `measure` leaves out at n.
+    `independent_strokes`, where these are given, is the shuffled-stroke baseline at full size.
     """
     n = min(len(generated), len(real) // 2)
     values = measure(generated, real)
@@ -291,7 +283,7 @@ def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]
 def picture_scores(
     generated: NDArray[Any], real: NDArray[Any], independent: NDArray[Any], seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures of ``feature_distances`` with their baselines; KID over 100 subsets, and normalised (`share`).
+    """Return the scores of ``feature_distances`` with their baselines; KID over 100 subsets, and normalised (`share`).
 
     Normalised KID is KID over the KID of the shuffled-stroke baseline: unlike KID it can be carried from one feature
     network to another. It is None where shuffled strokes are no farther than real drawings.
@@ -351,7 +343,7 @@ def score_drawings(
     source: str = "real drawings as strokes",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return every figure of generated drawings, with its baselines and conditions, as a plain dict for JSON.
+    """Return every score of generated drawings, with its baselines and conditions, as a plain dict for JSON.
 
     `real` are real drawings, which `source` describes, or None for the shipped reference; `training` are drawings that
     the model learned from. Raises ValueError with fewer than 2 drawings on a side.
@@ -478,7 +470,7 @@ def _read_pictures(path: Path) -> official.Pictures:
 
 
 def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Score the drawings of the files that the command line names, and return the figures."""
+    """Score the drawings of the files that the command line names, and return the scores."""
     files = {name: getattr(arguments, name) for name in ("real", "generated", "training")}
     real, generated, training = (_read_drawings(path) if path else None for path in files.values())
     category = arguments.category or word_of(arguments.generated)
@@ -491,7 +483,7 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _note(n_generated: int, n_real: int, counts_copies: bool) -> str:
-    """Return in words what keeps the figures from meaning what they seem to."""
+    """Return in words what keeps the scores from meaning what they seem to."""
     notes, num_features = [], 256
     if min(n_generated, n_real) <= num_features:
         notes.append(
@@ -526,7 +518,7 @@ def run_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
 COMMANDS = {
     "score": (run_score, "Score drawings by this project's own metrics",
               "FID, KID, density and coverage of the sketch network's features, recognisability, statistics of strokes "
-              "and copies. Beside the figures stand what real drawings score against each other (floor: the "
+              "and copies. Beside the scores stand what real drawings score against each other (floor: the "
               "real-vs-real baseline) and what shuffled strokes score (independent_strokes)."),
     "official": (run_official, "FID and KID exactly as clean-fid computes them",
                  "All defaults of clean-fid 0.1.35, on 256x256 pictures in the official rendering, beside their "
@@ -586,7 +578,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Do what the command line says, print the figures as JSON, and return them."""
+    """Do what the command line says, print the scores as JSON, and return them."""
     arguments = build_parser().parse_args(argv)
     _check(arguments)
     result = COMMANDS[arguments.command][0](arguments)

@@ -9,10 +9,10 @@ import numpy as np
 
 
 def over_seeds(scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return figures of several sampling seeds as one dict of the same form: means, with a deviation beside each.
+    """Return scores of several sampling seeds as one dict of the same form: means, with a deviation beside each.
 
-    The deviation over seeds of a figure `x` (over N - 1) stands beside it as `x_over_seeds`; what is the same for all
-    seeds has none. A figure that one of them lacks is None. Raises ValueError when scores are not of one form.
+    The deviation over seeds of a score `x` (over N - 1) stands beside it as `x_over_seeds`; what is the same for all
+    seeds has none. A score that one of them lacks is None. Raises ValueError when scores are not of one form.
     """
     if not scores:
         raise ValueError("no scores to average")

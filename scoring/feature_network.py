@@ -32,15 +32,6 @@ class FeatureNetworkConfig:
     num_classes: int = 345
     dropout: float = 0.1
 
-    def __post_init__(self) -> None:
-        """Refuse sizes that make no network."""
-        if len(self.widths) != 4 or min(self.widths) < 1:
-            raise ValueError(f"widths must be 4 positive numbers, got {self.widths}")
-        if self.num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {self.num_classes}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout}")
-
 
 class _ResidualBlock(nn.Module):
     """Halve the picture and change its channels: two 3x3 convolutions beside a shortcut (He et al. 2016)."""
@@ -104,7 +95,7 @@ def describe_pictures(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return features (N, D) and logits (N, num_classes), float32, of pictures (N, 64, 64) uint8.
 
-    Always computed in float32 and evaluation mode, so that no figure depends on the batch or on autocast.
+    Always computed in float32 and evaluation mode, so that no score depends on the batch or on autocast.
     """
     network.eval()
     device = next(network.parameters()).device

@@ -1,6 +1,6 @@
 """What pictures hide: how many strokes a drawing has, how long they are, where they begin, and in which order.
 
-Each figure is compared between generated and real drawings by its Wasserstein-1 distance, in the figure's own unit.
+Each is compared between generated and real drawings by its Wasserstein-1 distance, in its own unit.
 The statistics of a set of drawings say nothing of their lines: they may be shipped where drawings may not.
 """
 
@@ -196,17 +196,6 @@ def _centres_of_quarters(points: Array, ways: Array, drawing_of: Integers, count
     return centres
 
 
-def ink_length(drawing: Drawing) -> float:
-    """Return the length of all strokes of a drawing, in pixels."""
-    steps = (np.diff(np.asarray(stroke, np.float64), axis=0) for stroke in drawing)
-    return float(sum(np.hypot(step[:, 0], step[:, 1]).sum() for step in steps))
-
-
-def mean_order_path(statistics: DrawingStatistics) -> Array:
-    """Return the mean centre of each quarter of the ink, (4, 2) px: the way that drawing takes over the canvas."""
-    return statistics.order.mean(axis=0)
-
-
 # ------------------------------------------------------------------ comparing sets
 
 
@@ -242,7 +231,7 @@ def _without_nan(values: Array) -> Array:
 
 
 def statistic_distances(generated: DrawingStatistics, real: DrawingStatistics) -> dict[str, float]:
-    """Return the Wasserstein-1 distance of every figure in STATISTICS, in its unit, 0 or more.
+    """Return the Wasserstein-1 distance of each of the STATISTICS, in its unit, 0 or more.
 
     `stroke_length_by_position` compares the first strokes of all drawings, the second ones, up to NUM_POSITIONS, and
     is the mean of these distances, weighted with the shares of real drawings that have so many strokes; positions
@@ -281,7 +270,7 @@ def _length_distance_by_position(generated: DrawingStatistics, real: DrawingStat
 
 
 def statistic_means(statistics: DrawingStatistics) -> dict[str, float]:
-    """Return the mean of those figures in STATISTICS of which a mean says something, each in its unit."""
+    """Return the mean of those of the STATISTICS of which a mean says something, each in its unit."""
     values = {
         "strokes_per_drawing": statistics.num_strokes,
         "points_per_stroke": statistics.stroke_points,

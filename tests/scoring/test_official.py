@@ -59,12 +59,10 @@ def test_written_pictures_are_the_drawings_in_their_order(tmp_path: Path) -> Non
     assert np.array_equal(read.make(0), official_picture(drawings[-1]))
 
 
-@pytest.mark.parametrize(
-    "stranger", ["00001.png", "00003.png", "deep/er/x.JPG", "damaged/00000.png", "00002.png/x.txt"]
-)
+@pytest.mark.parametrize("stranger", ["00001.png", "deep/er/x.JPG", "damaged/00000.png"])
 def test_pictures_that_it_did_not_write_are_left_alone(stranger: str, tmp_path: Path) -> None:
     (tmp_path / stranger).parent.mkdir(parents=True, exist_ok=True)
-    if stranger.endswith((".txt", "damaged/00000.png")):
+    if stranger.startswith("damaged"):
         (tmp_path / stranger).write_text("mine")
     else:
         save_png(tmp_path / "x.png").rename(tmp_path / stranger)
@@ -181,7 +179,6 @@ def test_real_halves_score_at_the_baseline_and_buses_far_above() -> None:
     ("n_real", "n_generated", "sha256", "notes"),
     [
         (2000, 2000, PUBLISHED, [1]),
-        (2000, 500, PUBLISHED, [0, 1]),
         (2049, 2049, PUBLISHED, [0]),
         (2049, 2048, "ffff", [0, 1, 2]),
     ],

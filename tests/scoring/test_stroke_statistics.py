@@ -19,8 +19,6 @@ from scoring.stroke_statistics import (
     describe_strokes,
     from_arrays,
     independent_strokes,
-    ink_length,
-    mean_order_path,
     sliced_wasserstein_1,
     statistic_distances,
     to_arrays,
@@ -106,7 +104,7 @@ def test_a_drawing_without_ink_counts_as_square_and_rests_in_its_mean_point() ->
 @by_hypothesis
 @given(any_drawing)
 def test_the_order_is_that_of_a_pen_followed_in_small_steps(drawing: list[np.ndarray]) -> None:
-    assume(ink_length(drawing) > 0)
+    assume(describe_strokes([drawing]).ink_length[0] > 0)
     points = np.concatenate(drawing).astype(np.float64)
     steps = np.concatenate([[0.0], np.hypot(*np.diff(points, axis=0).T)])
     steps[np.cumsum([len(s) for s in drawing])[:-1]] = 0  # the pen is lifted on the way to these points
@@ -149,11 +147,6 @@ def test_distances_depend_neither_on_the_order_of_drawings_nor_on_their_repetiti
     assert statistic_distances(ours[order], theirs[order[::-1]]) == pytest.approx(once, rel=1e-9)
     assert statistic_distances(ours[np.tile(order, 3)], theirs[np.repeat(order, 2)]) == pytest.approx(once, rel=1e-9)
     assert statistic_distances(ours, ours[order]) == pytest.approx(dict.fromkeys(once, 0), abs=1e-9)
-
-
-def test_the_mean_path_goes_where_the_ink_goes() -> None:
-    described = describe_strokes([[stroke((0, 0), (80, 0))], [stroke((0, 100), (0, 180))]])
-    assert mean_order_path(described).tolist() == [[5, 55], [15, 65], [25, 75], [35, 85]]
 
 
 # ---- distances
@@ -250,15 +243,6 @@ def test_means_stand_beside_the_distances_and_all_is_json() -> None:
         "aspect": (pytest.approx((np.degrees(np.arctan(8 / 6)) + 90) / 2), 90),
     }  # fmt: skip
     assert json.loads(json.dumps(scores)) == scores
-
-
-# ---- single drawings
-
-
-def test_ink_length_is_the_length_of_the_lines(drawings) -> None:
-    lines = [np.array([[0, 0], [3, 4], [3, 0]], np.uint8), np.array([[200, 200]], np.uint8)]
-    assert ink_length(lines) == 9.0
-    assert [ink_length(d) for d in drawings] == pytest.approx(describe_strokes(drawings).ink_length.tolist())
 
 
 def test_shuffled_strokes_keep_every_position_mix_the_drawings_and_are_those_of_the_published_figures() -> None:
