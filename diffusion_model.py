@@ -408,9 +408,11 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel
             raise ValueError(f"{path}: {name} has shape {found}, its settings say {wanted.get(name)}")
         if header.types[name] not in TYPES.values():
             raise ValueError(f"{path}: {name} is {header.types[name]}, must be {' or '.join(TYPES.values())}")
-    tensors = {name: tensor.float() for name, tensor in header.tensors().items()}
-    model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()}, assign=True)
-    whitening = Whitening(tensors["whitening.mean"], tensors["whitening.basis"], tensors["whitening.scale"])
+    tensors = header.tensors()
+    own = {name: tensors[f"model.{name}"].to(torch.float32, copy=True) for name in model.state_dict()}
+    model.load_state_dict(own, assign=True)
+    # not copied: a product is rounded by where its factors lie in memory, and drawings are to keep their bytes
+    whitening = Whitening(*(tensors[f"whitening.{name}"].float() for name in ("mean", "basis", "scale")))
     return TrainedModel(
         model.to(device).eval(), whitening.to(device), categories, conditions, path=path, sha256=header.sha256
     )

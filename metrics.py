@@ -32,7 +32,7 @@ from plumbing.command_line import add_device_argument, check_file, run_script, s
 from plumbing.files import refuse_overwriting, write_atomically
 from rendering import FEATURE_RENDERING
 from scoring import official
-from scoring.copies import stroke_copies
+from scoring.copies import TrainingStrokes, stroke_copies
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import Reference, describe_drawings, load_reference, recognised, recognised_after, reference_of
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes, statistic_distances, statistic_means
@@ -362,7 +362,8 @@ def score_drawings(
     loaded = load_feature_network(NETWORK_PATH)
     category = resolve_category(category, loaded.classes)
     if real is None:
-        reference = replace(load_reference(REFERENCE_PATH, category, loaded), training_drawings=training)
+        shipped, strokes = load_reference(REFERENCE_PATH, category, loaded), TrainingStrokes(training or ())
+        reference = replace(shipped, training_strokes=strokes if training else None)
     else:
         reference = reference_of(real, category, loaded, training=training, source=source, seed=seed)
     return scores_against(reference, generated, category, loaded, seed)
@@ -404,10 +405,10 @@ def scores_against(
             **memorisation(ours.features, reference.real.features, reference.training),
         },
         "stroke_copies": None
-        if reference.training_drawings is None
+        if reference.training_strokes is None
         else {
-            "generated": stroke_copies(generated, reference.training_drawings),
-            "real": stroke_copies(reference.real_drawings, reference.training_drawings),
+            "generated": stroke_copies(generated, reference.training_strokes),
+            "real": stroke_copies(reference.real_drawings, reference.training_strokes),
         },
     }
 

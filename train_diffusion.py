@@ -533,7 +533,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_config_arguments(groups[title], TrainConfig, only=names)
     add_config_arguments(groups["model"], ModelConfig)
     data = groups["data"]
-    data.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files or shards, or 'embedded'")
+    data.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files or CATEGORY.packed folders, or 'embedded'")
     data.add_argument("--split", default="auto", choices=SPLITS, help="which drawings train (default auto)")
     data.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                       help="train on recognized drawings only")  # fmt: skip

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -29,8 +30,7 @@ CURVE_ROWS = 40
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a training state; the one before it is kept as `*.previous`.
 
-    At any moment, also where writing fails or is killed, one of the two is a whole state, as ``load_state`` finds it.
-    Raises OSError as ``atomic_file`` does.
+    At any moment, also where writing fails or is killed, `path` is a whole state. Raises OSError as ``atomic_file``.
     """
     # whole in memory first: then its size is known, and a full disk is an OSError, which torch.save hides
     memory = io.BytesIO()
@@ -41,7 +41,18 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         file.write(content)
         file.flush()
         if path.exists():
-            os.replace(path, _previous(path))
+            _keep(path, _previous(path))
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Put what is at `path` at `previous` as well, as a second name of the same file where the disk knows such."""
+    fresh = path.with_name(f".{previous.name}.tmp")
+    fresh.unlink(missing_ok=True)
+    try:
+        os.link(path, fresh)
+    except OSError:
+        shutil.copyfile(path, fresh)
+    os.replace(fresh, previous)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:

@@ -44,9 +44,9 @@ class Header:
             raise ValueError(f"{self.path}: its header is damaged ({type(error).__name__}: {error!s:.130})") from None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors, raising ValueError where a floating-point one holds numbers that are not finite."""
+        """Return the tensors, as the system maps them from the file; ValueError for numbers that are not finite."""
         with safe_open(self.path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).clone() for name in self.shapes}
+            tensors = {name: file.get_tensor(name) for name in self.shapes}
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise ValueError(f"{self.path}: {name} holds NaN or infinity")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,28 @@ from stroke_tokens import resample_strokes
 Drawing = Sequence[NDArray[Any]]
 FIRST_STROKES = 3
 NUM_POINTS = 32
-MOST_COMPARED = 500
-"""Drawings of a side that are compared with all training drawings: 5 s for 10,000 of these."""
+MOST_COMPARED = 10_000
+"""Drawings of a side that are compared with all training drawings: half a minute for 10,000 of these."""
+FIRST_LOOK = 64  # the nearest by the centres of their strokes; more or fewer take longer
+ROUNDING = 0.01  # px, far above that of float32
+
+
+class TrainingStrokes:
+    """The first strokes of training drawings, and how far each of these drawings lies from the nearest other one."""
+
+    def __init__(self, drawings: Sequence[Drawing]) -> None:
+        """Take the first three strokes of those drawings that have so many."""
+        self.points = _first_strokes(drawings)
+
+    @cached_property
+    def apart(self) -> NDArray[np.float32]:
+        """Return the distance, in pixels, of at most MOST_COMPARED of the drawings to the nearest other one."""
+        rows = _spread(len(self.points))
+        return _nearest(self.points[rows], self.points, themselves=rows)[0]
 
 
 def stroke_copies(
-    generated: Sequence[Drawing], training: Sequence[Drawing], reference_quantile: float = 0.01
+    generated: Sequence[Drawing], training: TrainingStrokes, reference_quantile: float = 0.01
 ) -> dict[str, float | int | None]:
     """Return the `share` of generated drawings whose first three strokes redraw those of a training drawing.
 
@@ -28,15 +45,14 @@ def stroke_copies(
     Drawings of fewer than three strokes are left out, and of more than MOST_COMPARED only so many, evenly spread, are
     compared. The share is None where nothing is left to compare.
     """
-    ours, theirs = _first_strokes(generated), _first_strokes(training)
+    ours, theirs = _first_strokes(generated), training.points
     found: dict[str, float | int | None] = {"share": None, "n_generated": len(ours), "n_training": len(theirs)}
     if not len(ours) or len(theirs) < 2:
         return found
-    apart = [np.delete(_distances(theirs[i], theirs), i).min() for i in _spread(len(theirs))]
-    limit = np.quantile(apart, reference_quantile)
-    distances = [_distances(ours[i], theirs) for i in _spread(len(ours))]
-    copied = [int(row.argmin()) for row in distances if row.min() < limit]
-    return found | {"share": len(copied) / len(distances), "different": len(set(copied)), "limit_px": float(limit)}
+    limit = float(np.quantile(training.apart, reference_quantile))
+    distances, nearest = _nearest(ours[_spread(len(ours))], theirs)
+    copied = nearest[distances < limit]
+    return found | {"share": len(copied) / len(distances), "different": len(np.unique(copied)), "limit_px": limit}
 
 
 def _first_strokes(drawings: Sequence[Drawing]) -> NDArray[np.complex64]:
@@ -48,9 +64,27 @@ def _first_strokes(drawings: Sequence[Drawing]) -> NDArray[np.complex64]:
     return points.view(np.complex64).reshape(-1, FIRST_STROKES * NUM_POINTS)
 
 
-def _distances(one: NDArray[np.complex64], others: NDArray[np.complex64]) -> NDArray[np.float32]:
-    distances: NDArray[np.float32] = np.abs(others - one).mean(axis=1)
-    return distances
+def _nearest(
+    ours: NDArray[np.complex64], theirs: NDArray[np.complex64], themselves: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return, of each of our N drawings, the distance to the nearest of theirs, and its index, (N,).
+
+    The centres of two strokes lie no further apart than their points do on average, so what is further away by its
+    centres than the best at first look is not compared point by point. `themselves` are the indices (N,) that our
+    drawings have among theirs, where they are not to find themselves.
+    """
+    our_centres, their_centres = (side.reshape(-1, FIRST_STROKES, NUM_POINTS).mean(axis=2) for side in (ours, theirs))
+    distances, nearest = np.zeros(len(ours), np.float32), np.zeros(len(ours), np.int64)
+    for i, one in enumerate(ours):
+        least = np.abs(their_centres - our_centres[i]).mean(axis=1)
+        if themselves is not None:
+            least[themselves[i]] = np.inf
+        first = least.argsort()[: min(FIRST_LOOK, len(theirs) - 1)]
+        best = np.abs(theirs[first] - one).mean(axis=1).min()
+        left = np.flatnonzero(least <= best + ROUNDING)
+        found = np.abs(theirs[left] - one).mean(axis=1)
+        distances[i], nearest[i] = found.min(), left[found.argmin()]
+    return distances, nearest
 
 
 def _spread(count: int) -> NDArray[np.int64]:

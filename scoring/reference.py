@@ -20,6 +20,7 @@ from torch import Tensor
 
 import rendering
 from plumbing.tensor_files import read_header
+from scoring.copies import TrainingStrokes
 from scoring.feature_network import LoadedNetwork, describe_pictures, read_safetensors
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes, from_arrays, independent_strokes
 
@@ -64,7 +65,7 @@ class Reference:
     training: Features | None
     num_learned_from: int
     real_drawings: Sequence[Drawing] = ()
-    training_drawings: Sequence[Drawing] | None = None
+    training_strokes: TrainingStrokes | None = None
 
 
 def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork) -> Described:
@@ -127,7 +128,7 @@ def reference_of(
         training=describe_drawings(training, loaded).features if training else None,
         num_learned_from=len(training or ()),
         real_drawings=real,
-        training_drawings=training or None,
+        training_strokes=TrainingStrokes(training) if training else None,
     )
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
+import agreement
 import pytest
 from safetensors import safe_open
 
@@ -148,6 +149,11 @@ def test_the_accuracy_of_the_feature_network_is_the_one_in_its_file() -> None:
     assert said in text_of("README.md")
     assert said in text_of("docs/METRICS.md")
     assert "% " + said.removesuffix(" %").replace(".", ",") in text_of("README.tr.md")
+
+
+def test_the_table_of_agreement_is_the_measured_one() -> None:
+    shown = text_of("docs/METRICS.md").split("<!-- agreement -->")[1].split("<!-- /agreement -->")[0]
+    assert shown.strip() == agreement.markdown(json.loads(text_of("results/agreement.json"))["rows"])
 
 
 @pytest.mark.parametrize(("column", "category"), enumerate((*CATEGORIES, "car")))

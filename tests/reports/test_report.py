@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import os
 import re
 import stat
 from html import escape
@@ -91,6 +90,10 @@ def test_page_asks_no_server_for_anything_and_runs_only_its_few_lines(tmp_path: 
     denoising_animation([[np.array([[0.0, 0.0], [9.0, 9.0]])]], gif, size=64)
     save_image(png, grid_image(embedded_drawings("cat", 4), columns=2, cell=64))
     text, tree = write(tmp_path, result(images={"from noise": gif, "nearest": png}))
+    page = tmp_path / "deep" / "report.html"
+    assert (page.parent / str(metrics_link(tree))).resolve() == ROOT / "docs" / "METRICS.md"
+    assert stat.S_IMODE(page.stat().st_mode) == 0o644
+    assert write(tmp_path, result(images={"from noise": gif, "nearest": png}))[0] == text
     images = {element.get("alt"): element.get("src", "").split(",") for element in tree.iter("img")}
     for name, kind, path in (("from noise", "gif", gif), ("nearest", "png", png)):
         assert images[name] == [f"data:image/{kind};base64", base64.b64encode(path.read_bytes()).decode()]
@@ -109,20 +112,11 @@ def test_page_asks_no_server_for_anything_and_runs_only_its_few_lines(tmp_path: 
         assert "$" not in re.sub("base64,[^\"]*", "", part)
 
 
-def test_the_page_links_to_the_explanations_from_wherever_it_is(tmp_path: Path) -> None:
-    paths = [tmp_path / "report.html", tmp_path / "quick" / "report.html"]
-    report.write_report(paths, [result()], {})
-    for path in paths:
-        link = metrics_link(ElementTree.fromstring(path.read_text(encoding="utf-8")))
-        assert (path.parent / str(link)).resolve() == ROOT / "docs" / "METRICS.md"
-
-
 def test_eight_drawings_of_a_category_are_buttons_that_draw_them_again(tmp_path: Path) -> None:
     text, tree = write(tmp_path, result("cat"), result("bus", generated=embedded_drawings("bus", 3)))
     for category, count in (("cat", report.REPLAYED), ("bus", 3)):
         drawings = embedded_drawings(category, 12)[:count]
         buttons = [each for each in section_of(tree, category).iter("button") if each.get("class") == "replay"]
-        # a button is reached by the tab key, and takes Enter and the space bar for a click
         assert [(button.get("type"), button.get("tabindex")) for button in buttons] == [("button", None)] * count
         for number, (button, drawing) in enumerate(zip(buttons, drawings, strict=True), 1):
             assert (button.get("aria-label") or "").startswith(f"{category} {number} of {count}, {len(drawing)} stroke")
@@ -204,22 +198,6 @@ def test_histogram_shares_sum_to_one_and_the_last_bin_holds_the_tail() -> None:
     shares, edges, _ = axes.patches[0].get_data()
     np.testing.assert_allclose(shares, [60, 38, 2], atol=0.01)
     np.testing.assert_allclose(edges, [0.5, 1.5, 2.5, 3.5])
-    dots = np.zeros(3)
-    report._histogram(axes, "t", "px", {"generated": dots}, whole=False)
-    assert axes.patches[-1].get_data()[0].sum() == pytest.approx(100)
-
-
-def test_report_is_readable_by_all_and_the_same_bytes_twice(tmp_path: Path) -> None:
-    before = os.umask(0o077)
-    try:
-        first, _ = write(tmp_path, result(), profile="smoke")
-        second, _ = write(tmp_path, result(), profile="smoke")
-    finally:
-        os.umask(before)
-    assert first == second
-    assert stat.S_IMODE((tmp_path / "deep" / "report.html").stat().st_mode) == 0o644
-    with pytest.raises(ValueError, match=r"report\.html: no results"):
-        report.write_report([tmp_path / "report.html"], [], {})
 
 
 def test_what_a_kill_has_left_of_a_log_is_left_out_with_a_warning(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from drawings.embedded import embedded_drawings
@@ -193,33 +192,15 @@ def test_published_figures_stand_in_the_page_of_results() -> None:
     ]  # fmt: skip
 
 
-def test_copies_of_strokes_have_a_row_where_a_run_has_counted_them() -> None:
-    none = scores() | {"stroke_copies": None}
-    assert tables.OPTIONAL not in [row for row, _ in tables.table_of(tables.COPIES, {"cat": none})[1]]
-    assert tables.table_of(tables.COPIES, {"cat": none, "bus": scores()})[1][-1][1] == "not measured"
-
-
 def test_a_run_of_one_seed_shows_no_deviation_over_seeds(tmp_path: Path) -> None:
     text = tables.readme_table(write_run(tmp_path / "run.json", {"cat": {"7": scores()}}))
     assert "One sampling seed (7), so no deviation." in text
     assert not [cell for cell in columns_of(text)[0]["cat"].values() if "±" in cell]
 
 
-def test_the_notebooks_table_is_that_of_the_readme(tmp_path: Path) -> None:
-    run = {"cat": {"0": scores()}, "bus": {"0": scores("bus", larger=2.0)}}
-    table = tables.results_table({name: seeds["0"] for name, seeds in run.items()})
-    assert tables.readme_table(write_run(tmp_path / "run.json", run)).startswith(table)
-
-
-def test_without_a_baseline_the_figure_of_all_drawings_is_shown() -> None:
-    few = {"value": 1.24, "at_floor_n": None, "floor": None, "floor_n": 7}
-    assert tables.beside_floor(few) == "1.24"
-
-
 @pytest.mark.parametrize(
     "given",
-    [{}, {"not_measured": "no <network>"}, {"fid": None, "kid": {"value": float("nan")}},
-     {"fid": 3, "kid": [1], "strokes": {"distances": "x"}, "memorisation": None, "recognisability": {"real": 0}}],
+    [{"not_measured": "no <network>"}, {"fid": None, "kid": {"value": float("nan")}, "recognisability": {"real": 0}}],
 )  # fmt: skip
 def test_what_is_missing_is_called_not_measured(given: dict[str, Any], tmp_path: Path) -> None:
     path = write_run(tmp_path / "run.json", {"cat": {"0": given}, "bus": {"0": scores("bus")}})
@@ -252,17 +233,9 @@ def test_figures_have_a_true_minus_never_minus_zero_and_never_a_deviation_of_zer
     assert tables.figure({"value": None}, "value") == "not measured"
     assert tables.figure({"value": 0.9, "value_over_seeds": 0.004}, "value") == "0.900 ± 0.004"
     assert tables.figure({"value": 5, "value_over_seeds": 0.0}, "value") == "5.00"
-
-
-def test_numbers_of_drawings_are_whole_or_a_mean_over_seeds() -> None:
+    assert tables.beside_floor({"value": 1.24, "at_floor_n": None, "floor": None, "floor_n": 7}) == "1.24"
     found = [tables.count(values, "n") for values in ({"n": 12345}, {"n": 1499.6666}, {})]
     assert found == ["12,345", "1,499.7", "?"]
-
-
-def test_what_is_printed_is_the_figure_to_half_a_unit_of_its_last_digit() -> None:
-    for value in np.random.default_rng(0).lognormal(0, 3, 200):
-        text = tables.figure({"value": float(value)}, "value")
-        assert abs(float(text) - value) <= 0.5 * 10.0 ** -len(text.split(".")[1]) + 1e-12
 
 
 # ------------------------------------------------------------------ files
@@ -316,9 +289,7 @@ def test_files_of_another_form_are_refused_in_one_line(tmp_path: Path) -> None:
     good = json.loads(write_run(tmp_path / "bad.json", {"cat": three_seeds()}).read_text(encoding="utf-8"))
     whole = good["categories"]["cat"]
     others = (
-        "{", "[]", "{}", "\udcff",
-        {"categories": good["categories"]}, good | {"run": {"seed": 0}}, good | {"categories": [1]},
-        good | {"categories": {}}, good | {"categories": {"cat": {"scores": whole["scores"]}}},
+        "{", "[]", "\udcff", {"categories": good["categories"]}, good | {"categories": {}},
         good | {"categories": {"cat": whole | {"scores": 1}}}, good | {"run": {"seeds": [0, 1]}},
     )  # fmt: skip
     for other in others:

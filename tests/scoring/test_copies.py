@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from scoring import copies
-from scoring.copies import stroke_copies
+from scoring.copies import TrainingStrokes
+
+
+def stroke_copies(generated: list, training: list, quantile: float = 0.01) -> dict[str, float | int | None]:
+    return copies.stroke_copies(generated, TrainingStrokes(training), quantile)
 
 
 def random_drawings(count: int, seed: int, strokes: int = 4) -> list[list[np.ndarray]]:
@@ -33,6 +37,13 @@ def test_planted_copies_are_counted_and_nothing_else() -> None:
 def test_chance_finds_as_many_as_the_quantile_says() -> None:
     training = random_drawings(400, 2)
     assert stroke_copies(random_drawings(400, 3), training, 0.1)["share"] == pytest.approx(0.1, abs=0.05)
+
+
+def test_leaving_out_what_is_far_by_its_centres_changes_no_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "FIRST_LOOK", 2)
+    training = TrainingStrokes(random_drawings(100, 6))
+    distances = np.abs(training.points[:, None] - training.points).mean(axis=2) + np.diag(np.full(100, np.inf))
+    assert training.apart == pytest.approx(distances.min(axis=1), rel=1e-5)
 
 
 def test_distance_is_the_mean_over_points_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:

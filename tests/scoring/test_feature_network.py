@@ -49,19 +49,6 @@ def test_features_do_not_depend_on_the_batch(network: SketchFeatureNetwork, pict
     np.testing.assert_allclose(describe_pictures(network, pictures[order])[0], features[order], atol=1e-5)
 
 
-def test_white_paper_is_zero_ink(network: SketchFeatureNetwork) -> None:
-    white = torch.full((1, 64, 64), 255, dtype=torch.uint8)
-    seen = []
-    network.stem.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    network.features(white)
-    assert torch.equal(seen[0], torch.zeros(1, 1, 64, 64))
-
-
-def test_pictures_of_another_size_are_refused(network: SketchFeatureNetwork) -> None:
-    with pytest.raises(ValueError, match=r"must be \(B, 64, 64\)"):
-        network(torch.zeros(2, 32, 32))
-
-
 def test_a_saved_network_comes_back_with_names_conditions_and_hash(
     network: SketchFeatureNetwork, pictures: np.ndarray, tmp_path: Path
 ) -> None:
@@ -92,16 +79,10 @@ def _changed(path: Path, **header: object) -> Path:
         ({"config": {"widths": [4, 4, 8, 16], "num_classes": 3}}, "not those of its config"),
         ({"config": {"widths": [4, 4, 8, 8], "num_classes": 3, "magic": 1}}, "not a sketch feature network"),
         ({"config": {"widths": [10**6] * 4, "num_classes": 3}}, "not those of its config"),  # never allocated
-        ({"config": {"widths": [10**18] * 4, "num_classes": 3}}, "not a sketch feature network"),
-        ({"config": {"widths": [1.5] * 4, "num_classes": 3}}, "not a sketch feature network"),
-        ({"config": "[" * 9999}, "not a sketch feature network"),
         ({"classes": ["a", "b"]}, "2 class names for 3"),
-        ({"classes": 3}, "not a sketch feature network"),
-        ({"conditions": [3]}, "not a sketch feature network"),
         ({"format": "other"}, "not a sketch feature network"),
         ({"tensor": ("classifier.bias", torch.tensor([0.0, torch.nan, 0.0]))}, "classifier.bias holds NaN"),
         ({"tensor": ("classifier.bias", torch.zeros(3))}, "do not match the sha256"),
-        ({"tensor": ("more", torch.zeros(3))}, "do not match the sha256"),
     ],
 )
 def test_files_that_are_not_what_they_say_are_refused(
@@ -123,11 +104,6 @@ def test_a_damaged_or_missing_file_is_refused(network: SketchFeatureNetwork, tmp
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="damaged"):
             load_feature_network(path)
-    flipped = bytearray(whole)
-    flipped[-3] ^= 1
-    path.write_bytes(flipped)
-    with pytest.raises(ValueError, match=r"sha256|NaN"):
-        load_feature_network(path)
     with pytest.raises(FileNotFoundError, match="no such file"):
         load_feature_network(tmp_path / "none")
 

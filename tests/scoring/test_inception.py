@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import pickle
 import zipfile
@@ -115,19 +114,6 @@ def test_averages_do_not_count_padding_and_the_last_block_takes_the_maximum(netw
         assert torch.equal(stacked[:, : first.shape[1]], first)
 
 
-@torch.no_grad()
-def test_normalisation_has_the_epsilon_of_the_graph(network: InceptionV3) -> None:
-    convolution = copy.deepcopy(network.Conv2d_3b_1x1)
-    convolution.bn.weight.fill_(1.0)
-    convolution.bn.bias.fill_(0.0)
-    convolution.conv.weight.fill_(1 / 64)
-    convolution.bn.running_mean.fill_(1.0)
-    convolution.bn.running_var.fill_(0.003)
-    # (3 - 1) / sqrt(0.003 + 0.001), and what is below 0 is cut off
-    assert convolution(torch.full((1, 64, 1, 1), 3.0)).max().item() == pytest.approx(2 / 0.004**0.5, rel=1e-6)
-    assert convolution(torch.full((1, 64, 1, 1), -3.0)).max().item() == 0
-
-
 # ---- files of weights
 
 
@@ -161,16 +147,13 @@ NAME = "Mixed_6c.branch7x7_2.conv.weight"
             lambda s: s | {NAME: s[NAME][:, :, :, :5]},
             f"{NAME} is finite numbers .160, 160, 1, 5., the FID's .* 160, 1, 7",
         ),
-        (lambda s: s | {"AuxLogits.fc.weight": torch.zeros(1000, 768)}, "AuxLogits.fc.weight is .* has none"),
         (
             lambda s: s | {"fc.weight": torch.zeros(1000, 2048)},
             r"fc.weight is finite numbers \(1000, .* has \(1008, 2048",
         ),
         (lambda s: s | {NAME: s[NAME] * float("nan")}, f"{NAME} is NaN"),
         (lambda s: s | {NAME: s[NAME].half()}, f"{NAME} is torch.float16"),
-        (lambda s: s | {NAME: s[NAME].to_sparse()}, f"{NAME} is .*sparse"),
         (lambda s: {"state_dict": s}, "is missing, .* the file wanted is weights-inception"),
-        (lambda s: s | {7: s[NAME]}, "7 is finite numbers"),
         (lambda s: [s[NAME]], "holds a list"),
     ],
 )
@@ -188,7 +171,7 @@ def test_other_tensors_are_refused_in_one_line(
 def test_damaged_files_are_refused_in_one_line(hollow: dict[str, Any], tmp_path: Path, suffix: str) -> None:
     whole = save(tmp_path / "whole.pth", hollow).read_bytes()
     path = tmp_path / f"damaged{suffix}"
-    for content in (b"", b"\x00" * 99, whole[:-5000], whole[: len(whole) // 2], b"<html>not found</html>"):
+    for content in (b"", whole[: len(whole) // 2], b"<html>not found</html>"):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="damaged") as caught:
             load_inception(path)

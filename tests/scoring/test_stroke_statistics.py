@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -81,13 +81,6 @@ def test_a_closed_square_has_the_centres_of_its_sides() -> None:
     assert np.isnan(square.stroke_jump).all()
 
 
-def test_quarters_cut_segments_where_their_ink_ends() -> None:
-    line = describe_one(stroke((0, 0), (80, 0)))
-    assert line.order.tolist() == [[[10, 0], [30, 0], [50, 0], [70, 0]]]
-    corner = describe_one(stroke((0, 0), (3, 0), (3, 5)))  # the second quarter goes round it
-    np.testing.assert_allclose(corner.order, [[[1, 0], [2.75, 0.25], [3, 2], [3, 4]]], rtol=0, atol=1e-12)
-
-
 def test_strokes_are_counted_measured_and_joined_by_jumps() -> None:
     two = describe_one(stroke((0, 0), (30, 0)), stroke((30, 40), (30, 100), (30, 130)))
     assert two.num_strokes.tolist() == [2]
@@ -99,20 +92,6 @@ def test_strokes_are_counted_measured_and_joined_by_jumps() -> None:
     assert two.ink_length.tolist() == [120]  # the lifted pen draws nothing
     assert two.aspect.tolist() == pytest.approx([np.degrees(np.arctan(130 / 30))])
     np.testing.assert_allclose(two.order, [[[15, 0], [30, 55], [30, 85], [30, 115]]], rtol=0, atol=1e-12)
-
-
-def test_no_line_is_more_than_straight() -> None:
-    # in some of these the sum of the steps is rounded below the distance of the ends
-    steps = np.array([(x, y) for x in range(1, 20) for y in range(20)])
-    lines = describe_strokes([[np.arange(n + 1)[:, None] * step for step in steps] for n in range(2, 8)])
-    assert lines.stroke_closedness.max() == 1
-    assert lines.stroke_closedness.min() == pytest.approx(1, rel=1e-12)
-
-
-@pytest.mark.parametrize(("corner", "degrees"), [((90, 0), 0), ((0, 90), 90), ((70, 70), 45), ((200, 50), 14.036243)])
-def test_aspect_is_the_angle_of_the_diagonal(corner: tuple[float, float], degrees: float) -> None:
-    assert describe_one(stroke((0, 0), corner)).aspect[0] == pytest.approx(degrees)
-    assert describe_one(stroke(corner), stroke((0, 0))).aspect[0] == pytest.approx(degrees)
 
 
 def test_a_drawing_without_ink_counts_as_square_and_rests_in_its_mean_point() -> None:
@@ -153,27 +132,6 @@ def test_a_shift_moves_starts_and_centres_and_nothing_else(drawings, x: int, y: 
     np.testing.assert_allclose(described.order + shift, moved.order, rtol=0, atol=1e-6)
 
 
-def test_a_tiny_drawing_keeps_its_digits_beside_large_ones() -> None:
-    corner = stroke((0, 0), (3, 0), (3, 5), (1, 1))
-    many = describe_strokes([[stroke((0, 0), (900, 400))]] * 500 + [[corner * 1e-9]])
-    alone = describe_one(corner)
-    np.testing.assert_allclose(many.order[-1] * 1e9, alone.order[0], rtol=0, atol=1e-9)
-    assert many.stroke_closedness[-1] == pytest.approx(alone.stroke_closedness[0], rel=1e-12)
-    assert many.aspect[-1] == pytest.approx(alone.aspect[0], rel=1e-12)
-
-
-@by_hypothesis
-@given(any_drawings)
-def test_drawn_backwards_a_drawing_has_its_order_and_jumps_backwards(drawings) -> None:
-    described = describe_strokes(drawings)
-    backwards = describe_strokes([[s[::-1] for s in d[::-1]] for d in drawings])
-    np.testing.assert_allclose(backwards.order, described.order[:, ::-1], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(backwards.ink_length, described.ink_length, rtol=1e-12, atol=0)
-    for i in range(len(drawings)):
-        forth, back = (side.stroke_jump[side.stroke_drawing == i][1:] for side in (described, backwards))
-        assert back.tolist() == forth[::-1].tolist()
-
-
 @by_hypothesis
 @given(any_drawings, st.data())
 def test_taking_rows_is_describing_these_drawings(drawings, data: st.DataObject) -> None:
@@ -191,16 +149,6 @@ def test_distances_depend_neither_on_the_order_of_drawings_nor_on_their_repetiti
     assert statistic_distances(ours[order], theirs[order[::-1]]) == pytest.approx(once, rel=1e-9)
     assert statistic_distances(ours[np.tile(order, 3)], theirs[np.repeat(order, 2)]) == pytest.approx(once, rel=1e-9)
     assert statistic_distances(ours, ours[order]) == pytest.approx(dict.fromkeys(once, 0), abs=1e-9)
-
-
-def test_only_what_order_means_tells_reversed_strokes(drawings, halves) -> None:
-    reversed_strokes = describe_strokes([d[::-1] for d in drawings])
-    distances = statistic_distances(reversed_strokes, describe_strokes(drawings))
-    for name in ("strokes_per_drawing", "points_per_stroke", "ink_length", "start_points", "closedness", "aspect"):
-        assert distances[name] == pytest.approx(0, abs=1e-9)
-    floor = statistic_distances(*halves)
-    assert distances["order"] > 3 * floor["order"]
-    assert distances["stroke_length_by_position"] > 3 * floor["stroke_length_by_position"]
 
 
 def test_the_mean_path_goes_where_the_ink_goes() -> None:
@@ -251,15 +199,6 @@ def test_every_distance_of_two_drawings_is_its_closed_form() -> None:
     })  # fmt: skip
 
 
-def test_a_shift_costs_its_mean_projection(halves) -> None:
-    ours, shift = halves[0], np.array([3, 4])
-    for field, name in (("stroke_start", "start_points"), ("order", "order")):
-        moved = statistic_distances(replace(ours, **{field: getattr(ours, field) + shift}), ours)
-        assert moved[name] == pytest.approx(sliced_wasserstein_1([[0, 0]], [shift]), rel=1e-9)
-        assert moved[name] == pytest.approx(5 * 2 / np.pi, rel=2e-3)
-        assert sum(value > 0 for value in moved.values()) == 1
-
-
 def with_lengths(*drawings: list[float]) -> DrawingStatistics:
     """Drawings whose strokes are lines of these lengths."""
     return describe_strokes([[stroke((0, 0), (length, 0)) for length in drawing] for drawing in drawings])
@@ -271,14 +210,10 @@ def test_lengths_by_position_are_weighted_with_the_real_drawings_that_reach_it()
     # position 0 costs 10 and three real drawings reach it, position 1 costs 40 and one does
     assert statistic_distances(drawn, real)["stroke_length_by_position"] == pytest.approx((3 * 10 + 1 * 40) / 4)
     assert statistic_distances(real, drawn)["stroke_length_by_position"] == pytest.approx((2 * 10 + 2 * 40) / 4)
-    # one side alone has a third stroke: it is left out, as is what comes after the eighth
+    # one side alone has a third stroke: it is left out
     longer = with_lengths([20, 60, 500], [20, 60])
     assert statistic_distances(longer, real)["stroke_length_by_position"] == pytest.approx(17.5)
     assert statistic_distances(real, longer)["stroke_length_by_position"] == pytest.approx(25)
-    nine = with_lengths([1] * 9)
-    assert statistic_distances(with_lengths([1] * 8 + [100]), nine)["stroke_length_by_position"] == 0
-    late = with_lengths([1] * 7 + [100, 1])
-    assert statistic_distances(late, nine)["stroke_length_by_position"] == pytest.approx(99 / 8)
 
 
 def test_a_pen_never_lifted_counts_as_one_jump_of_0_and_dots_as_closed() -> None:
@@ -301,19 +236,6 @@ def test_the_table_names_every_distance() -> None:
 
 
 # ---- baselines
-
-
-def test_real_halves_score_at_the_baseline(halves) -> None:
-    for name, score in stroke_distances(*halves, seed=0).items():
-        assert score["floor_n"] == len(halves[1]) // 2
-        assert abs(score["at_floor_n"] - score["floor"]) < 3 * score["floor_std"], name
-
-
-def test_shuffled_strokes_miss_what_strokes_have_together(drawings, halves) -> None:
-    scores = stroke_distances(describe_strokes(independent_strokes(drawings, 400, seed=1)), halves[1], 0)
-    above = {name for name, score in scores.items() if score["value"] > score["floor"] + 4 * score["floor_std"]}
-    assert above >= {"ink_length", "pen_jumps", "aspect"}
-    assert not above & {"strokes_per_drawing", "points_per_stroke", "stroke_length_by_position", "start_points"}
 
 
 def test_means_stand_beside_the_distances_and_all_is_json() -> None:
@@ -362,11 +284,7 @@ def test_shuffled_strokes_keep_every_position_mix_the_drawings_and_are_those_of_
         ([[stroke((0, 0))], []], "drawing 1: has no strokes"),
         ([[stroke((0, 0))], [stroke((0, 0)), np.zeros((3, 3))]], r"drawing 1, stroke 1: is float64 \(3, 3\)"),
         ([[np.zeros((0, 2))]], r"drawing 0, stroke 0: is float64 \(0, 2\)"),
-        ([[np.zeros(2)]], r"drawing 0, stroke 0: is float64 \(2,\)"),
-        ([[np.array([["a", "b"]])]], "drawing 0, stroke 0: is <U1"),
-        ([[np.array([[True, False]])]], "drawing 0, stroke 0: is bool"),
         ([[stroke((0, 0))], [stroke((0, 0), (1, 1)), stroke((1, 2), (3, np.nan))]], "drawing 1, stroke 1: holds.*nan"),
-        ([[stroke((0, 0)), stroke((np.inf, 0))], [stroke((0, 0))]], "drawing 0, stroke 1: holds.*inf"),
         ([[stroke((0, 0))], [stroke((0, -1e7))]], "drawing 1, stroke 0: holds.*at most 1e\\+06 px"),
     ],
 )
@@ -399,9 +317,7 @@ def test_stored_statistics_of_official_drawings_are_small_and_near(drawings, hal
     [
         ("num_strokes", np.array([2, 2], np.uint16)),  # claims a stroke more than there are
         ("num_strokes", np.array([3, 0], np.uint16)),
-        ("num_strokes", np.array([2, 1], np.int64)),
         ("aspect", np.array([10, 20], np.float32)),
-        ("order", np.zeros((2, 3, 2), np.float16)),
         ("stroke_start", np.zeros((3, 3), np.float16)),
         ("odd", np.zeros(2, np.float16)),
     ],
