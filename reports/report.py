@@ -239,6 +239,7 @@ def write_report(paths: Sequence[Path], results: Sequence[CategoryResult], run: 
     page, section, rest = re.split("<!-- /?section -->", TEMPLATE.read_text(encoding="utf-8"))
     scores = {r.category: audited(r.scores, r.category, r.conditions, AUDIT) for r in results}
     seeds = list(results[0].seeds)
+    shown = {name: value for name, value in run.items() if not isinstance(value, Mapping)}
     reasons = {str(s["not_measured"]) for s in scores.values() if s.get("not_measured")}
     note = " ".join([how_to_read(seeds), *(f"“{MISSING.capitalize()}”: {reason}." for reason in sorted(reasons))])
     sections = "".join(_section(Template(section), result) for result in results)
@@ -246,7 +247,7 @@ def write_report(paths: Sequence[Path], results: Sequence[CategoryResult], run: 
         "names": escape(", ".join(scores)), "hero": _hero(results), "replay_css": REPLAY_CSS, "rule": RULE,
         "links": "".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in scores),
         "summary": f'{_table(*summary_table(scores))}<p class="note">{escape(note)}</p>',
-        "training": escape(_training_sizes(results)), "run": _metadata(run), "attribution": escape(ATTRIBUTION),
+        "training": escape(_training_sizes(results)), "run": _metadata(shown), "attribution": escape(ATTRIBUTION),
         "tables": "".join(f'<h3>{title}</h3>{_table(*table_of(lines, scores))}<p class="note">{escape(caption)}</p>'
                           for title, caption, lines in FULL),
     }  # fmt: skip

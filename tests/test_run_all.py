@@ -111,7 +111,7 @@ def test_retrain_removes_only_a_training(tmp_path: Path, monkeypatch: pytest.Mon
     run, arguments = tmp_path / "training", argparse.Namespace(retrain=True, data_dir=None, device="auto")
     run.mkdir()
     (run / "notes.txt").write_text("a user's own")
-    with pytest.raises(ValueError, match=rf"training: is no training \({STATE_FILE} is missing\)"):
+    with pytest.raises(ValueError, match=rf"training: is no training \(it has no {STATE_FILE}\)"):
         run_all.train("cat", PROFILES["quick"], run, arguments)
     assert (run / "notes.txt").exists()
     (run / STATE_FILE).write_text("{}")

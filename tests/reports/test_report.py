@@ -148,7 +148,7 @@ def test_hostile_text_is_escaped_wherever_it_comes_from(tmp_path: Path) -> None:
                         real_name=HOSTILE)  # fmt: skip
     bad_result = dataclasses.replace(bad_result, category=HOSTILE)
     silent = result("bus", seeds={"0": {"not_measured": HOSTILE}})
-    text, tree = write(tmp_path, bad_result, silent, **{HOSTILE: HOSTILE, "nested": {"a": HOSTILE}})
+    text, tree = write(tmp_path, bad_result, silent, **{HOSTILE: HOSTILE, "list": [HOSTILE]})
     assert text.count("<script") == len(list(tree.iter("script"))) == 1
     assert text.count(escape(HOSTILE)) > 20
     assert "<script" not in chart_of(tree, HOSTILE)
