@@ -170,7 +170,7 @@ REFUSED = (
     ("run_all --n 3", "--n is 3, must lie in 4 ... 1000000"),
     ("run_all --categories dog", "unknown category 'dog'"),
     ("studies.ablations --only nothing", "--only names 'nothing'"),
-    ("reports.model_card --checkpoints F/nothing", "nothing: no model checkpoints"),
+    ("reports.model_card --checkpoints F/nothing", "base.safetensors: no such checkpoint"),
     ("reports.model_card --published F/text.pth", "text.pth: damaged, or not results"),
     ("draw_with_me --port 65536 --build-only", "--port is 65536, must lie in 0 ... 65535"),
     ("draw_with_me --site F/data --build-only", "data: holds other files than a page; choose another --site"),
