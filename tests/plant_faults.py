@@ -129,7 +129,6 @@ FAULTS = [
         ("the learning rate never decays", "min(1.0, progress)", "0 * progress"),
         ("the learning rate ends above zero", "0.5 * (1 + math.cos(math.pi * min(1.0, progress)))",
          "0.5 * (1.1 + 0.9 * math.cos(math.pi * min(1.0, progress)))"),
-        ("a constant learning rate stays so", "1.0 if left >= decay else", "1.0 if left >= 0 else"),
         ("there is no warm-up", "if step < config.warmup:", "if step < 0:"),
         ("the learning rate does not reach the optimizer", 'group["lr"] = rate', 'group["lr"] = config.learning_rate'),
         ("no clipping", "clip_grad_norm_(self.model.parameters(), 1.0)",
@@ -161,6 +160,11 @@ FAULTS = [
         ("no augmentation", "random_affine(batch, config.augmentation,", "random_affine(batch, 0.0,"),
         ("companions have no share of their own", "config.companion_share if config.companions else 0.0", "0.5"),
         ("balance is ignored", "data.targets, share, config.balance)", "data.targets, share, 1.0)"),
+    ),
+    *planted(
+        TRAINING,
+        "train_diffusion::a_constant_learning_rate_warms_up_and_decays_over_its_last_share",
+        ("a constant learning rate stays so", "1.0 if left >= decay else", "1.0 if left >= 0 else"),
     ),
     *planted(
         TRAINING,

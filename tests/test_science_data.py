@@ -16,6 +16,7 @@ from config import NETWORK_PATH, SampleConfig, TrainConfig
 from dataset_utils import CategoryData, load_category
 from diffusion_model import TrainedModel, save_weights
 from drawings.batches import StrokeSet
+from drawings.packed import PackedDrawings, local_sides
 from metrics import kernel_distance
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings
@@ -80,6 +81,15 @@ def test_the_local_split_holds_some_15_percent_out(sides: dict[str, CategoryData
         total = len(data.train) + len(data.test)
         assert len(data.test) / total == pytest.approx(0.15, abs=4 * (0.15 * 0.85 / total) ** 0.5)
         assert not contents(data.train) & contents(data.test)
+
+
+def test_the_local_split_made_anew_is_the_one_at_hand(sides: dict[str, CategoryData]) -> None:
+    """Drawings are kept packed by their side, so that a change of the split would long go unseen."""
+    for data in sides.values():
+        count, together = len(data.train), PackedDrawings.from_drawings([*data.train, *data.test])
+        train, test = local_sides(together)  # a drawing's line is its place in the list
+        assert train.lines.tolist() == list(range(count))
+        assert test.lines.tolist() == list(range(count, len(together)))
 
 
 def test_a_training_has_the_training_side_of_all_and_holds_out_the_test_side_of_its_targets(

@@ -179,6 +179,17 @@ def test_every_stroke_begins_as_standard_normal_noise_of_its_drawing_at_the_last
         assert (x_t[1:] - x_t[:-1]).abs().max(dim=1).values.min() > 0.1
 
 
+def test_every_seed_drawing_and_stroke_has_noise_of_its_own() -> None:
+    seen = []
+    for seed in (3, 4):
+        oracle = Oracle(OURS, ends=1e-9)
+        drawn(model_of(oracle), 2, seed=seed, steps=1)
+        seen += [row for _, _, x_t in oracle.noisy[:3] for row in x_t]
+    assert len(seen) == 2 * 3 * 2
+    for a, b in itertools.combinations(seen, 2):
+        assert (a - b).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("sampler", ["dpm-solver++", "ddim", "ancestral"])
 def test_samplers_begin_with_the_noise_as_it_is(sampler: str) -> None:
     noise, asked = torch.randn(5, 3, dtype=torch.float64), []
@@ -260,7 +271,7 @@ def test_the_model_decides_when_a_drawing_ends_and_its_guide_does_not(
 
 def test_the_end_is_decided_once_after_each_stroke_by_all_strokes_so_far() -> None:
     oracle = Oracle(OURS, ends=1e-9)
-    drawn(model_of(oracle), 2)
+    drawn(model_of(oracle, Oracle(THEIRS)), 2, guidance=2.0)
     assert len(oracle.decided) == TINY.max_strokes  # the last decision cannot go on
     tokens = torch.stack(oracle.remembered, dim=1)
     context = oracle.context(tokens, torch.zeros(2).long())

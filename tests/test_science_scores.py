@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from config import NETWORK_PATH
 from drawings.embedded import embedded_drawings
-from metrics import scores_against
+from metrics import memorisation, scores_against
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import Reference, reference_of
 
@@ -35,11 +36,18 @@ def test_the_real_drawings_themselves_have_no_distance_and_shuffled_strokes_have
     assert score["coverage"]["value"] == 1
     for figure in ("fid", "kid"):
         assert score[figure]["independent_strokes"] > 0.01
+    assert score["kid"]["share"] == pytest.approx(score["kid"]["value"] / score["kid"]["independent_strokes"])
     assert score["recognisability"]["generated"] == score["recognisability"]["real"]
     assert score["recognised_after"]["generated"] == score["recognised_after"]["real"]
     assert all(figures["value"] == 0 for figures in score["strokes"]["distances"].values())
     assert score["memorisation"]["ratio"] == pytest.approx(1)
     assert score["stroke_copies"]["generated"] == score["stroke_copies"]["real"]
+
+
+def test_a_copy_is_nearer_than_the_nearest_hundredth_of_real_drawings() -> None:
+    real = np.arange(1.0, 101.0)[:, None]  # so far from the one training drawing, the nearest hundredth below 1.99
+    generated = np.array([[1.5], [1.98], [2.0], [5.0], [50.0]])
+    assert memorisation(generated, real, np.array([[0.0], [1000.0]]))["nearer_than_real"] == pytest.approx(2 / 5)
 
 
 def test_copies_of_training_drawings_are_told_and_what_else_is_drawn_changes_the_generated_side_alone(

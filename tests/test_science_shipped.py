@@ -14,7 +14,7 @@ from metrics import feature_distances, recognisability
 from sample_diffusion import generate_drawings, official_form
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import describe_drawings, load_reference
-from scoring.stroke_statistics import ink_length
+from scoring.stroke_statistics import describe_strokes
 from train_diffusion import DataChoice, Run, load_training_data
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
@@ -45,7 +45,7 @@ def test_drawings_of_a_shipped_model_have_the_strokes_and_scores_they_had(
     real = load_reference(REFERENCE_PATH, category, network).real
     strokes, ink, top1, fid = PUBLISHED[category]
     assert sum(map(len, drawings)) / COUNT == pytest.approx(strokes, abs=0.4)
-    assert sum(map(ink_length, drawings)) / COUNT == pytest.approx(ink, rel=0.05)
+    assert describe_strokes(drawings).ink_length.mean() == pytest.approx(ink, rel=0.05)
     assert recognisability(described.logits, network.classes, category)["top1"] == pytest.approx(top1, abs=0.1)
     assert feature_distances(described.features, real.features)["fid"] == pytest.approx(fid, abs=2.5)
 
