@@ -6,7 +6,7 @@
     python metrics.py pictures --drawings drawings.ndjson --out folder        # PNGs in the official rendering
 
 `score` compares features of this project's own sketch network, all drawings rendered in one way, and the strokes
-themselves. Its figures compare with each other, not with figures of other renderings, networks or numbers of drawings.
+themselves. Compare its scores with each other, not with those of other renderings, networks or numbers of drawings.
 Features are (N, d) arrays, one row per drawing; every distance is computed in float64.
 """
 
@@ -526,8 +526,8 @@ def run_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
 COMMANDS = {
     "score": (run_score, "Score drawings by this project's own metrics",
               "FID, KID, density and coverage of the sketch network's features, recognisability, statistics of strokes "
-              "and copies. Beside the figures stand what real drawings score against each other (floor: the "
-              "real-vs-real baseline) and what shuffled strokes score (independent_strokes)."),
+              "and copies, each beside what real drawings score against each other (floor: the real-vs-real "
+              "baseline) and what shuffled strokes score (independent_strokes)."),
     "official": (run_official, "FID and KID exactly as clean-fid computes them",
                  "All defaults of clean-fid 0.1.35, on 256x256 pictures in the official rendering, beside their "
                  "real-vs-real baselines."),

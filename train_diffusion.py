@@ -363,7 +363,7 @@ class Run:
         self.saved_step = self.step
         for kind, now in self.state()["machine"].items():
             if (before := state["machine"][kind]) != now:
-                exact = ", sums are rounded otherwise" if kind == "threads" else ""
+                exact = ", sums are rounded differently" if kind == "threads" else ""
                 self.tell(f"saved with {before} {kind}, goes on with {now}: same batches and random numbers{exact}")
 
     def tell(self, line: str) -> None:
@@ -544,8 +544,8 @@ def build_parser() -> argparse.ArgumentParser:
         add_config_arguments(groups[title], TrainConfig, only=names)
     add_config_arguments(groups["model"], ModelConfig)
     data = groups["data"]
-    data.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files or CATEGORY.packed folders, or 'embedded'")
-    data.add_argument("--split", default="auto", choices=SPLITS, help="which drawings train (default auto)")
+    data.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson or .packed, or 'embedded'")
+    data.add_argument("--split", default="auto", choices=SPLITS, help="which drawings to train on (default auto)")
     data.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                       help="train on recognized drawings only")  # fmt: skip
     add_device_argument(groups["advanced"])
