@@ -226,8 +226,8 @@ class SampleConfig:
                                        "for", minimum=AS_TUNED, maximum=20)  # fmt: skip
     guide: str = option("tuned", "guide away from: weights of a weaker model, 'null' for no category, or 'tuned': "
                                  "what the checkpoint was tuned with")  # fmt: skip
-    batch_size: int = option(256, "drawings at once: more are faster and need more memory; of 64 drawings 1 to 6 "
-                                  "differ by a pixel from those of another size, which rounds otherwise",
+    batch_size: int = option(256, "drawings at once: more are faster and need more memory; another size rounds "
+                                  "differently, so that 1 to 6 of 64 drawings differ by a pixel",
                              minimum=1, maximum=100_000)  # fmt: skip
     precision: str = option("float32", "arithmetic of the network", choices=PRECISIONS)
 

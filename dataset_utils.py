@@ -1,13 +1,13 @@
-"""Finds, reads, splits, packs and writes drawings of one category in the Quick, Draw! ndjson form.
+"""Find, read, split, pack and write drawings of one category in the Quick, Draw! ndjson form.
 
     python -c "import dataset_utils; print(dataset_utils.load_category('cat').describe())"
     python dataset_utils.py splits --check     # are subset/<category>/indices.json the official splits?
     python dataset_utils.py pack --data-dir quickdraw/simplified --out packed --processes 8
 
-A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whole numbers 0..255. A split decides on
-the data's own line numbers (official) or on a hash of each drawing (local). `splits` writes the official splits,
-`pack` makes of each ndjson file a folder that needs no parsing, is mapped into memory and stands alone: every script
-takes the folder of these as --data-dir. Nothing here needs torch.
+A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whole numbers 0..255. A split goes by the
+line numbers of the official file (official) or by a hash of each drawing (local). `splits` writes the official splits.
+`pack` turns each ndjson file into a folder that needs no parsing, is mapped into memory and replaces the file: every
+script takes the folder of these folders as --data-dir. Nothing here needs torch.
 
 Data: the Quick, Draw! dataset, (c) Google, CC BY 4.0, https://github.com/googlecreativelab/quickdraw-dataset.
 """
@@ -509,14 +509,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="splits | pack")
     splits = commands.add_parser("splits", help="write the official splits, or check them", allow_abbrev=False)
-    splits.add_argument("--out", type=Path, default=SPLIT_FOLDER, help="folder of the split files (default subset)")
+    splits.add_argument("--out", type=Path, default=SPLIT_FOLDER, metavar="FOLDER", help="folder (default subset)")
     splits.add_argument("--check", action="store_true", help="only compare the files there with the official splits")
-    pack = commands.add_parser("pack", help="make of each ndjson file a folder that is mapped, not parsed",
+    pack = commands.add_parser("pack", help="turn each ndjson file into a folder that is mapped, not parsed",
                                allow_abbrev=False)  # fmt: skip
-    pack.add_argument("--data-dir", type=Path, required=True, help="folder of <category>.ndjson files")
-    pack.add_argument("--out", type=Path, required=True, help="folder for the <category>.packed, another one")
-    pack.add_argument("--categories", default="all", help="names with commas, or 'all' (default)")
-    pack.add_argument("--processes", type=int, default=1, help="categories packed at once (default 1)")
+    pack.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER", help="folder of CATEGORY.ndjson files")
+    pack.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="another folder, for CATEGORY.packed")
+    pack.add_argument("--categories", default="all", metavar="NAMES", help="with commas, or 'all' (default)")
+    pack.add_argument("--processes", type=int, default=1, metavar="N", help="categories packed at once (default 1)")
     pack.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                       help="pack recognized drawings only")  # fmt: skip
     for command in (splits, pack):

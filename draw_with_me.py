@@ -1,8 +1,8 @@
-"""Draw with a model: a page on this machine where you begin a drawing and the model goes on.
+"""Draw with a model: a page on this machine where you begin a drawing and the model finishes it.
 
-    python draw_with_me.py                          # opens http://127.0.0.1:8000/ in a browser, Ctrl-C ends it
-    python draw_with_me.py --port 0 --no-browser    # on any free port, whose address is printed
-    python draw_with_me.py --build-only             # only puts the page together, a folder for any web server
+    python draw_with_me.py                          # open http://127.0.0.1:8000/ in a browser; Ctrl-C ends it
+    python draw_with_me.py --port 0 --no-browser    # on any free port; the address is printed
+    python draw_with_me.py --build-only             # only make the page, a folder for any web server
 
 Everything happens in the browser, which asks for nothing but the files of the folder; no drawing leaves it. Only this
 machine can open the page.
@@ -116,12 +116,12 @@ def prepare(site: Path) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
     parser = script_parser(__doc__)
-    parser.add_argument("--port", type=int, help="port of this machine, 0 for any that is free (default: the first "
-                        f"free one from {PORTS[0]} on)")  # fmt: skip
+    parser.add_argument("--port", type=int, metavar="N", help="port of this machine, 0 for any free one (default: the "
+                        f"first free one from {PORTS[0]} on)")  # fmt: skip
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    parser.add_argument("--site", type=Path, default=SITE, help="folder of the page, made where it is not (default "
-                        "site/ beside this script)")  # fmt: skip
-    parser.add_argument("--build-only", action="store_true", help="put the page together and end")
+    parser.add_argument("--site", type=Path, metavar="FOLDER", default=SITE, help="folder of the page, made if it is "
+                        "missing (default site/ beside this script)")  # fmt: skip
+    parser.add_argument("--build-only", action="store_true", help="make the page and end")
     return parser
 
 

@@ -1,11 +1,11 @@
-"""Do everything: for each category data, training where weights are missing, drawings, figures, pictures, one page.
+"""Do everything: find the data, train where weights are missing, draw, score, make pictures and one report.
 
     python run_all.py                     # quick: the shipped models draw 500 each and are scored, one to two minutes
     python run_all.py --profile smoke     # tiny models from scratch on embedded drawings, under two minutes
-    python run_all.py --profile full      # the official split: downloads, trains and scores; wants a GPU
+    python run_all.py --profile full      # the official split: downloads, trains and scores; needs a GPU
 
-Writes into results/: report.html, <run>.json, and <run>/<category>/ with drawings, pictures and trainings. What
-an earlier call has trained is used again; --retrain starts anew. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+Writes into results/: report.html, NAME.json, and NAME/CATEGORY/ with drawings, pictures and trainings. What an earlier
+call has trained is used again; --retrain starts anew. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -157,11 +157,11 @@ def refuse_files_of_others(out: Path, name: str, categories: list[str]) -> None:
     """Raise ValueError for a file or folder that this program would write into and has not made."""
     for path, mark in ((out / f"{name}.json", '"categories"'), (out / "report.html", "drawn stroke by stroke")):
         if path.exists() and not (path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")):
-            raise ValueError(f"{path}: is no file of run_all.py; choose another --out or --name")
+            raise ValueError(f"{path}: was not written by run_all.py; choose another --out or --name")
     for folder in (out / name / category for category in categories):
         found = {path.name for path in folder.iterdir()} if folder.exists() else set()
         if found and not found & OWN_FILES:
-            raise ValueError(f"{folder}: is no folder of run_all.py; choose another --out or --name")
+            raise ValueError(f"{folder}: was not made by run_all.py; choose another --out or --name")
 
 
 # ------------------------------------------------------------------ one category
@@ -289,15 +289,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("--profile", default="quick", choices=PROFILES, help="how much to do (default quick)")
     by_profile = "; ".join(f"{name}: {','.join(profile.categories)}" for name, profile in PROFILES.items())
-    parser.add_argument("--categories", help=f"with commas (default by profile, {by_profile})")
-    parser.add_argument("--n", type=int, help="drawings per category (default by profile: 64, 500, 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawings (default 0)")
-    parser.add_argument("--seeds", type=int, default=1, help="score so many seeds: mean and deviation (default 1)")
-    parser.add_argument("--name", help="name of the run (default the profile)")
-    parser.add_argument("--out", default="results", help="folder for everything (default results)")
-    parser.add_argument("--data-dir", help="folder of <category>.ndjson files, or 'embedded'")
-    parser.add_argument("--retrain", action="store_true", help="train anew, whatever weights exist")
-    parser.add_argument("--publish", action="store_true", help="put figures and animations into README and root")
+    parser.add_argument("--categories", metavar="NAMES", help=f"with commas (default by profile, {by_profile})")
+    counts = ", ".join(str(profile.drawings) for profile in PROFILES.values())
+    parser.add_argument("--n", type=int, metavar="N", help=f"drawings per category (default by profile: {counts})")
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the drawings (default 0)")
+    parser.add_argument("--seeds", type=int, metavar="N", default=1, help="draw and score with N seeds from --seed on, "
+                        "and report mean and standard deviation (default 1)")  # fmt: skip
+    parser.add_argument("--name", metavar="NAME", help="name of the run (default the profile)")
+    parser.add_argument("--out", metavar="FOLDER", default="results", help="folder for everything (default results)")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files, or 'embedded'")
+    parser.add_argument("--retrain", action="store_true", help="train anew, even where weights exist")
+    parser.add_argument("--publish", action="store_true", help="put scores and animations into README and docs")
     add_device_argument(parser)
     return parser
 
@@ -353,7 +355,7 @@ def run_tasks(tasks: list[Task], name: str, arguments: argparse.Namespace) -> Pa
     write_report([out / name / "report.html", page], results, run)
     if arguments.publish:
         publish([result.category for result in results], run_file)
-    print(f"\nOpen {page} in a browser. Figures are in {run_file}, drawings in {out / name} ({run['seconds']:.0f} s)")
+    print(f"\nOpen {page} in a browser. Scores are in {run_file}, drawings in {out / name} ({run['seconds']:.0f} s)")
     return page
 
 

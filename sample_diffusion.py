@@ -527,7 +527,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of SampleConfig is a flag."""
     parser = script_parser(__doc__)
     what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
-    what.add_argument("--category", required=True, help="cat, bus, rabbit or car (kedi, otobüs, tavşan, araba)")
+    what.add_argument("--category", required=True, metavar="NAME", help="cat, bus, rabbit or car, also in Turkish")
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
     what.add_argument("--prefix", metavar="FILE", help="ndjson of drawings to continue, repeated or cut to --n")
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")

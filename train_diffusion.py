@@ -354,7 +354,7 @@ class Run:
         self.saved_step = self.step
         for kind, now in self.state()["machine"].items():
             if (before := state["machine"][kind]) != now:
-                exact = ", sums are rounded otherwise" if kind == "threads" else ""
+                exact = ", sums are rounded differently" if kind == "threads" else ""
                 self.tell(f"saved with {before} {kind}, goes on with {now}: same batches and random numbers{exact}")
 
     def tell(self, line: str) -> None:

@@ -75,7 +75,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
         except Exception as error:  # torch.load raises whatever a damaged file provokes
             warnings.warn(f"{candidate}: damaged, using the previous one ({error})", stacklevel=2)
     if existing:
-        raise RunFailed(f"{path}: no whole training state is left; remove the folder to start anew")
+        raise RunFailed(f"{path}: no whole training state is left (of this version); remove the folder to begin anew")
     return None
 
 

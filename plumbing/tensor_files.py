@@ -80,13 +80,13 @@ def read_header(path: Path, what: str = "file") -> Header:
         raise ValueError(f"{path}: damaged, or not a safetensors file ({reason:.150})") from None
     content = path.read_bytes()
     if words.pop(DIGEST, None) not in (None, _content_sha256(content)):
-        raise ValueError(f"{path}: damaged, its content has not the sha256 that its header says; get it anew")
+        raise ValueError(f"{path}: damaged, its content does not have the sha256 in its header; get it again")
     whole = hashlib.sha256(content).hexdigest()
     sums = path.with_name(SUMS)
     lines = sums.read_text(errors="replace").splitlines() if sums.is_file() else []
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     if listed.get(path.name, whole) != whole:
-        raise ValueError(f"{path}: damaged, or another file than {sums} says; get it anew, or delete its line there")
+        raise ValueError(f"{path}: damaged, or another file than {sums} says; get it again, or delete its line there")
     return Header(path, words, shapes, types, whole)
 
 

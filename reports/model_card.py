@@ -104,9 +104,12 @@ def write_model_card(published: Path, checkpoints: Path, out: Path) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
-    parser.add_argument("--published", type=Path, default=ROOT / "results" / "published.json", help="file of results")
-    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the models")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "MODEL_CARD.md", help="the card")
+    parser.add_argument("--published", type=Path, metavar="FILE", default=ROOT / "results" / "published.json",
+                        help="scores (default results/published.json)")  # fmt: skip
+    parser.add_argument("--checkpoints", type=Path, metavar="FOLDER", default=CHECKPOINTS,
+                        help="folder of the models (default checkpoints)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE", default=ROOT / "docs" / "MODEL_CARD.md",
+                        help="file to write (default docs/MODEL_CARD.md)")  # fmt: skip
     return parser
 
 

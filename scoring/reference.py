@@ -151,7 +151,7 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
     """
     tensors, metadata = read_safetensors(path)
     if metadata.get("format") != REFERENCE_FORMAT or metadata.get("network_sha256") != loaded.sha256:
-        raise ValueError(f"{path}: made for another program or feature network; make it again with train_features.py")
+        raise ValueError(f"{path}: for another program or network; make it again with python -m studies.train_features")
     held = sorted({name.rsplit(".", 1)[0] for name in tensors})
     if category not in held:
         raise ValueError(f"{path}: holds {', '.join(held)}, not '{category}'; give --real")

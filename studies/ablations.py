@@ -8,9 +8,9 @@ Each line is a training by train_diffusion.py, then 500 drawings of each scored 
 function, then their scores by metrics.py against held-out drawings. Two budgets, both small, are presets of
 train_diffusion.py: `ablation`, a little network from scratch, for what changes the network or its tokens, and
 `ablation-fine-tuned`, the shipped base fine-tuned for a few minutes, for the rest. They show directions, not how much
-longer trainings gain. Writes results/ablations.json line by line; interrupted, the same command goes on. Rows of it
-that no line here makes are of alternatives that lost and left the program: other points of a token, no whitening, an
-MLP as the denoiser, the category told to it directly. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+longer trainings gain. Writes results/ablations.json line by line; after an interruption the same command resumes. Some
+rows there are of alternatives that are no longer in the program: other points of a token, no whitening, an MLP as the
+denoiser, the category given to it directly. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -185,10 +185,10 @@ def measure(
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = script_parser(__doc__)
-    parser.add_argument("--only", help=f"groups with commas, of {', '.join(GROUPS)} (default all)")
+    parser.add_argument("--only", metavar="GROUPS", help=f"with commas, of {', '.join(GROUPS)} (default all)")
     parser.add_argument("--list", action="store_true", help="print the commands and end")
-    parser.add_argument("--again", action="store_true", help="measure also what results/ablations.json has")
-    parser.add_argument("--data-dir", help="folder of <category>.ndjson files")
+    parser.add_argument("--again", action="store_true", help="measure again what results/ablations.json has")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files")
     return parser
 
 
@@ -247,7 +247,7 @@ def main(argv: list[str] | None = None) -> Path:
         write_atomically(RESULTS, json.dumps(table, indent=1) + "\n")
         for category, scores in row["categories"].items():
             share, fid = scores["kid_share"], scores["fid_at_floor_n"] / scores["fid_floor"]
-            print(f"{category}: KID share {share:.2f}, FID {fid:.2f} times its floor, top-1 {scores['top1']:.0%}")
+            print(f"{category}: normalised KID {share:.2f}, FID {fid:.2f} x real vs real, top-1 {scores['top1']:.0%}")
     print(f"\nwrote {RESULTS}")
     return RESULTS
 

@@ -249,10 +249,14 @@ def conditions(data_dir: str | None) -> dict[str, Any]:
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = script_parser(__doc__)
-    parser.add_argument("--only", default=",".join(PARTS), help=f"with commas (default all: {', '.join(PARTS)})")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full sizes, 0.001 to 1 (default 1)")
-    parser.add_argument("--data-dir", help="folder of <category>.ndjson files (default QUICKDRAW_DIR), or 'embedded'")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="file to write (default results/benchmark.json)")
+    parts = ", ".join(PARTS)
+    parser.add_argument("--only", metavar="PARTS", default=",".join(PARTS), help=f"with commas (default all: {parts})")
+    parser.add_argument("--scale", type=float, metavar="X", default=1.0,
+                        help="share of the full sizes, 0.001 to 1 (default 1)")  # fmt: skip
+    parser.add_argument("--data-dir", metavar="FOLDER",
+                        help="folder of CATEGORY.ndjson files (default QUICKDRAW_DIR), or 'embedded'")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE", default=RESULTS,
+                        help="file to write (default results/benchmark.json)")  # fmt: skip
     return parser
 
 

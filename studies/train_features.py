@@ -2,12 +2,11 @@
 
     python -m studies.train_features --data-dir quickdraw/simplified --out checkpoints/sketch_features.safetensors
 
-The folder holds `<category>.ndjson` files of the official simplified form. Training uses the local split and never sees
-a drawing of its held-out 15 %. The same command continues a training that was cut off, and does not repeat one that is
-finished. With `--pictures DIR` it also writes the reference features of real pictures (`DIR/<category>.npz`) that
-`metrics.py` compares with where no real drawings are at hand, and with `--held-out NAMES` those of categories without
-such pictures, whose held-out drawings are rendered instead. `--measure` does not train: it measures the network that is
-there once more and writes its accuracy into its file.
+The folder holds CATEGORY.ndjson files in the official simplified form. Training uses the local split and never sees its
+held-out 15 %. The same command resumes an interrupted training, and does not repeat a finished one. With `--pictures
+FOLDER` it also writes the reference features of real pictures (FOLDER/CATEGORY.npz), with which `metrics.py` compares
+drawings by default, and with `--held-out NAMES` those of categories without such pictures, whose held-out drawings are
+rendered instead. `--measure` does not train: it measures the network again and writes the accuracy into its file.
 """
 
 from __future__ import annotations
@@ -294,12 +293,13 @@ def write_references(
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder of <category>.ndjson files")
-    parser.add_argument("--out", type=Path, default=NETWORK_PATH, help="file of the trained network")
-    parser.add_argument("--pictures", type=Path, help="folder of <category>.npz with real pictures, for the reference")
+    parser.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER", help="of CATEGORY.ndjson files")
+    parser.add_argument("--out", type=Path, metavar="FILE", default=NETWORK_PATH, help="file of the trained network")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER",
+                        help="folder of CATEGORY.npz with real pictures, for the reference")  # fmt: skip
     parser.add_argument("--held-out", default="", metavar="NAMES",
                         help="categories, with commas, whose held-out drawings take the place of pictures")  # fmt: skip
-    parser.add_argument("--reference", type=Path, default=REFERENCE_PATH, help="file of reference features")
+    parser.add_argument("--reference", type=Path, metavar="FILE", default=REFERENCE_PATH, help="reference features")
     parser.add_argument("--measure", action="store_true", help="do not train: measure --out on held-out drawings again")
     add_config_arguments(parser, FeatureTrainingConfig)
     add_device_argument(parser)

@@ -1,14 +1,14 @@
-"""Choose how strongly a trained model is guided in sampling, and away from what, and put it into its checkpoint.
+"""Choose the strength of guidance and the guide for a trained model, and store them in its checkpoint.
 
     python -m studies.tune_sampling --checkpoint runs/cat/weights.safetensors --category cat --out tuned/cat.safetensors
 
-Draws with every strength and every guide and takes what has the lowest KID to drawings that the model was trained on.
-Test drawings have no say in it.
+Draws with every strength and every guide and takes the pair with the lowest KID against training drawings. Test
+drawings play no part in it.
 
 Beware: a model that only copies its training drawings has a KID of 0 here, and stronger guidance makes more copies. Of
-the shipped buses, 17 % are copies unguided and 47 % at the strength chosen here; for rabbits that strength halves the
-KID to training drawings and raises the one to test drawings by a third. Count the copies of what comes out
-(`metrics.py score`) before you trust it. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+the shipped buses, 17 % are copies unguided and 47 % at the strength chosen here; for rabbits that strength halves KID
+against training drawings and raises KID against test drawings by a third. Count the copies in the result
+(`metrics.py score --training`) before you trust it. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ def tuned(
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = script_parser(__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="weights to tune")
-    parser.add_argument("--category", required=True, help="what they draw")
-    parser.add_argument("--guide", type=Path, default=CHECKPOINTS / "base.safetensors",
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="weights to tune")
+    parser.add_argument("--category", required=True, metavar="NAME", help="what they draw")
+    parser.add_argument("--guide", type=Path, metavar="FILE", default=CHECKPOINTS / "base.safetensors",
                         help="a weaker model to guide away from (default checkpoints/base.safetensors)")  # fmt: skip
-    parser.add_argument("--strengths", default=STRENGTHS, help=f"strengths to try, with commas (default {STRENGTHS})")
-    parser.add_argument("--n", type=int, default=500, help="drawings per way of sampling (default 500)")
-    parser.add_argument("--data-dir", help="folder of <category>.ndjson files, or 'embedded'")
-    parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings it trained on (default auto)")
-    parser.add_argument("--out", type=Path, required=True, help="weights file to write")
+    parser.add_argument("--strengths", default=STRENGTHS, metavar="X,X", help=f"strengths to try (default {STRENGTHS})")
+    parser.add_argument("--n", type=int, default=500, metavar="N", help="drawings per way of sampling (default 500)")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files, or 'embedded'")
+    parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings trained it (default auto)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="weights file to write")
     add_device_argument(parser)
     return parser
 
