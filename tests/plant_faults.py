@@ -153,6 +153,7 @@ FAULTS = [
         ("the stop loss has no weight in the gradient", "loss = both[0] + config.stop_weight * both[1]",
          "loss = both[0] + both[1]"),
         ("all updates have the same noise", "SeedSequence([config.seed, self.step])", "SeedSequence([config.seed])"),
+        ("gradients of parts are counted again", "            self.optimizer.zero_grad(set_to_none=True)\n", ""),
         ("all parts have the same noise", "seeds[1 + 2 * number : 3 + 2 * number]", "seeds[1:3]"),
         ("parts of a batch count alike", "torch.tensor(num_errors(part, config)) / whole",
          "torch.ones(2) / len(self.own_parts)"),
@@ -250,7 +251,7 @@ FAULTS = [
     ),
     *planted(
         MODEL,
-        "diffusion_model science_shipped",
+        "diffusion_model science_sampling science_shipped",
         ("the history looks ahead", "device=x.device).tril()", "device=x.device)"),
         ("the denoiser looks ahead", "stroke[:, None] >= stroke[None, :]", "stroke[:, None] >= 0 * stroke[None, :]"),
         ("a change of the drawing is not read", "kind = kind + self.augmentation(affine)[:, None]", "pass"),
@@ -258,6 +259,7 @@ FAULTS = [
          "[kind, strokes], dim=1)"),
         ("a cached stroke has the wrong position", "+ self.position[length]\n", "+ self.position[length - 1]\n"),
         ("attention is not scaled", "* q.shape[-1] ** -0.5", "* q.shape[-1] ** 0"),
+        ("no category is the first category", "self.null_category = num_categories", "self.null_category = 0"),
         ("times are embedded otherwise", "math.log(10_000.0)", "math.log(1_000.0)"),
     ),
     *planted(
@@ -281,6 +283,7 @@ FAULTS = [
         ("categories are drawn by their size", "np.maximum(data.sizes, 1.0) ** balance", "np.maximum(data.sizes, 1.0)"),
         ("companions and targets are exchanged", "((is_target, 1 - companion_share), (~is_target, companion_share))",
          "((is_target, companion_share), (~is_target, 1 - companion_share))"),
+        ("shares of categories are ignored", "size=ROUND_DRAWINGS, p=weights)", "size=ROUND_DRAWINGS)"),
         ("every drawing is changed", "AUGMENTED_SHARE = 0.5", "AUGMENTED_SHARE = 1.0"),
         ("another change is told than made", "affine=change.flatten(1))", "affine=change.mT.flatten(1))"),
         ("the change is twice as large", "change = size * torch.randn", "change = 2 * size * torch.randn"),
@@ -307,6 +310,7 @@ FAULTS = [
         ("guidance is tuned on test drawings", "real = list(data.train)", "real = list(data.test)"),
         ("all ways of sampling are unguided", "sample(trained, category, config)",
          "sample(trained, category, replace(config, guidance=1.0))"),
+        ("guidance is tuned on published seeds", "SEED = 1_000_000", "SEED = 0"),
         ("no guide is tried", "way = replace(trained, guide=weaker)", "way = replace(trained, guide=None)"),
         ("the worst guidance is taken", 'key=lambda row: float(row["kid"])', 'key=lambda row: -float(row["kid"])'),
     ),
@@ -317,6 +321,12 @@ FAULTS = [
          "[each.test for each in data]"),
         ("the feature network is measured on its training drawings", "[each.test for each in data]",
          "[each.train for each in data]"),
+    ),
+    *planted(
+        FEATURES,
+        "train_features::references_are_of_pictures_or_of_held_out_drawings",
+        ("references are of training drawings", "train, held_out = list(data.train), list(data.test)",
+         "train, held_out = list(data.test), list(data.train)"),
     ),
     *planted(
         METRICS,

@@ -131,7 +131,7 @@ def test_each_network_is_asked_for_its_own_number_of_the_category_and_without_a_
     assert [kind.unique().tolist() for kind in (*oracle.kinds, *guide.kinds)] == [[0], [1]]
     alone = Oracle(OURS)
     drawn(model_of(alone), guidance=2.0)
-    assert [kind.unique().tolist() for kind in alone.kinds] == [[0], [alone.null_category]]
+    assert [kind.unique().tolist() for kind in alone.kinds] == [[0], [2]]
 
 
 def test_model_and_guide_see_the_same_noisy_strokes_and_remember_the_same_drawn_ones() -> None:

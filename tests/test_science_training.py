@@ -223,16 +223,22 @@ def test_every_update_part_and_seed_has_noise_of_its_own(data: TrainingData, tmp
         assert not torch.isclose(a, b).any()
 
 
-def test_in_how_many_parts_a_batch_is_computed_does_not_matter(data: TrainingData, tmp_path: Path) -> None:
-    """But for noise; the stop loss has none where the history has none."""
-    found = []
+def test_the_gradient_depends_neither_on_parts_nor_on_the_update_before(data: TrainingData, tmp_path: Path) -> None:
+    """But for noise: the stop loss has none where the history has none, and alone moves the head that decides it."""
+    losses_found, gradients_found = [], []
     for parts in (1, 3, 25):
-        run = new_run(data, tmp_path, parts=parts, history_noise=0.0, category_dropout=0.0, augmentation=0.0)
+        run = new_run(data, tmp_path, parts=parts, history_noise=0.0, category_dropout=0.0, augmentation=0.0,
+                      learning_rate=0.0)  # fmt: skip
         for module in run.model.modules():
             if hasattr(module, "dropout"):
                 module.dropout = 0.0
-        found.append(run.update(batch_of(data, 21))["stop_loss"])
-    assert found == pytest.approx([found[0]] * 3, rel=1e-5)
+        for _ in range(2):
+            figures = run.update(batch_of(data, 21))
+            losses_found.append(figures["stop_loss"])
+            gradients_found.append(gradients(run)["stop.weight"] * max(1.0, figures["grad_norm"]))
+    assert losses_found == pytest.approx([losses_found[0]] * 6, rel=1e-5)
+    for gradient in gradients_found[1:]:
+        torch.testing.assert_close(gradient, gradients_found[0], rtol=1e-3, atol=1e-6)
 
 
 def test_dropout_is_on_in_updates_also_after_a_validation(data: TrainingData, tmp_path: Path) -> None:
