@@ -55,7 +55,7 @@ from plumbing.command_line import (
     script_parser,
     stop_signals,
 )
-from plumbing.files import append_line, locked_folder, sha256_of
+from plumbing.files import append_line, locked_folder, refuse_overwriting, sha256_of
 from plumbing.processes import ALONE, Group, ProcessLost, autocast_for, best_device, joined_processes
 from plumbing.run_folder import (
     LOG_FILE,
@@ -569,6 +569,7 @@ def main(argv: list[str] | None = None) -> Path:
         config = replace(config, category=",".join(names))
     out = Path(arguments.out or "runs/" + (arguments.preset or config.category.replace(",", "+")))
     check_folder(out)
+    refuse_overwriting([init] if init else [], [out / "weights.safetensors"])
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
     device = best_device(arguments.device)
     with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():

@@ -372,6 +372,11 @@ def test_what_was_given_to_read_is_never_written_over(
         said = answer(*words)
         assert said.code == 2, (words, said)
         assert own.read_bytes() == content
+    weights = own.with_name("weights.safetensors")
+    weights.write_bytes((files / "good.safetensors").read_bytes())
+    said = answer("train_diffusion", "--data-dir", "embedded", "--init", weights, "--out", own.parent)
+    assert said.code == 2, said
+    assert weights.read_bytes() == (files / "good.safetensors").read_bytes()
     assert answer(*draw(files, tmp_path / "t"), "--prefix", own).code == 0
     (tmp_path / "t" / mine.name).write_text("<svg/>")
     assert answer(*draw(files, tmp_path / "t", 2)).code == 0

@@ -100,7 +100,7 @@ def test_files_of_others_are_refused_before_anything_is_drawn(name: str, tmp_pat
     theirs = tmp_path / name
     theirs.parent.mkdir(parents=True, exist_ok=True)
     theirs.write_text("a user's own")
-    with pytest.raises(ValueError, match=r"is no (file|folder) of run_all\.py; choose another --out"):
+    with pytest.raises(ValueError, match=r"was not (written|made) by run_all\.py; choose another --out"):
         run_all.main(["--categories", "bus", "--out", str(tmp_path)])
     assert theirs.read_text() == "a user's own"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]

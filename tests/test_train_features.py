@@ -155,7 +155,7 @@ def test_references_are_of_pictures_or_of_held_out_drawings(
         )
     assert bus.training is not None
     assert (len(bus.training), bus.num_learned_from) == (20, len(data.train))
-    with pytest.raises(ValueError, match="another program or feature network"):
+    with pytest.raises(ValueError, match="for another program or network"):
         load_reference(path, "cat", load_feature_network(NETWORK_PATH))
     before = path.read_bytes()
     for arguments, message in (
