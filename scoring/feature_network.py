@@ -120,11 +120,6 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata to `path` in one step, with mode 0644."""
-    write_tensors(path, tensors, metadata)
-
-
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file; floating numbers must all be finite.
 
@@ -153,7 +148,7 @@ def save_feature_network(
         "conditions": dict(conditions),
         "sha256": sha256,
     }
-    write_safetensors(path, tensors, {key: json.dumps(value) for key, value in header.items()})
+    write_tensors(path, tensors, {key: json.dumps(value) for key, value in header.items()})
     return sha256
 
 

@@ -47,6 +47,7 @@ from plumbing.command_line import (
 from plumbing.files import locked_folder, refuse_overwriting
 from plumbing.processes import best_device
 from plumbing.run_folder import load_state, save_state
+from plumbing.tensor_files import write_tensors
 from scoring.feature_network import (
     FeatureNetworkConfig,
     LoadedNetwork,
@@ -54,7 +55,6 @@ from scoring.feature_network import (
     describe_pictures,
     load_feature_network,
     save_feature_network,
-    write_safetensors,
 )
 from scoring.reference import NUM_INDEPENDENT, REFERENCE_FORMAT, describe_drawings, recognised_after, training_part
 from scoring.stroke_statistics import describe_strokes, independent_strokes, to_arrays
@@ -283,7 +283,7 @@ def write_references(
         "sources": json.dumps(sources),
         "counts": json.dumps(counts),
     }
-    write_safetensors(out, tensors, metadata)
+    write_tensors(out, tensors, metadata)
     return counts
 
 

@@ -14,8 +14,9 @@ from config import CATEGORIES, NETWORK_PATH, REFERENCE_PATH
 from dataset_utils import load_category
 from drawings.embedded import embedded_drawings
 from metrics import nearest_distances
+from plumbing.tensor_files import write_tensors
 from scoring import reference
-from scoring.feature_network import LoadedNetwork, load_feature_network, read_safetensors, write_safetensors
+from scoring.feature_network import LoadedNetwork, load_feature_network, read_safetensors
 from scoring.stroke_statistics import MEASURES, describe_strokes
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
@@ -93,7 +94,7 @@ def test_a_reference_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, lo
     path = tmp_path / "reference.safetensors"
 
     def refused(changes: dict[str, torch.Tensor], message: str, category: str = "cat", **metadata_changes: str) -> None:
-        write_safetensors(path, {**tensors, **changes}, {**metadata, **metadata_changes})
+        write_tensors(path, {**tensors, **changes}, {**metadata, **metadata_changes})
         with pytest.raises(ValueError, match=message) as caught:
             reference.load_reference(path, category, loaded)
         assert len(str(caught.value).splitlines()) == 1
