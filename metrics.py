@@ -47,6 +47,8 @@ NEIGHBOURS = 5
 """k of density and coverage, as Naeem et al. chose it."""
 EXTRAPOLATION_SIZES = 15
 MINIMUM_FLOOR = 8  # drawings a side
+EQUAL_N = 125
+"""Drawings a side of the scores that compare categories: half of the 250 real pictures that three of them have."""
 MINIMUM_EXTRAPOLATION = 16
 ROW_CHUNK = 1024  # rows of a distance matrix at once: memory stays linear in the larger set
 
@@ -251,18 +253,27 @@ def with_floor(
         | ({"independent_strokes": shuffled[name]} if shuffled else {})
         for name, value in values.items()
     }
-    if n < MINIMUM_FLOOR:
-        return result
+    if n >= MINIMUM_FLOOR:
+        for name, figures in over_splits(measure, generated, real, n, seed).items():
+            result[name] |= figures
+    return result
+
+
+def over_splits(
+    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, n: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return, of NUM_SPLITS random splits, the scores of n drawings of a side: see ``with_floor``, which has them."""
     rng = np.random.default_rng(seed)
     floors, scores = [], []
     for _ in range(NUM_SPLITS):
         order = rng.permutation(len(real))
         floors.append(measure(real[order[:n]], real[order[n : 2 * n]]))
         scores.append(measure(generated[rng.permutation(len(generated))[:n]], real[order[:n]]))
+    result: dict[str, dict[str, Any]] = {name: {} for name in scores[0]}
     for name, figures in result.items():
         for key, found in (("at_floor_n", scores), ("floor", floors)):
-            if numbers := [figure[name] for figure in found if name in figure]:
-                figures |= {key: float(np.mean(numbers)), f"{key}_std": float(np.std(numbers))}
+            numbers = [figure[name] for figure in found]
+            figures |= {key: float(np.mean(numbers)), f"{key}_std": float(np.std(numbers))}
     return result
 
 
@@ -286,9 +297,17 @@ def picture_scores(
     """Return the scores of ``feature_distances`` with their baselines; KID over 100 subsets, and normalised (`share`).
 
     Normalised KID is KID over the KID of the shuffled-stroke baseline: unlike KID it can be carried from one feature
-    network to another. It is None where shuffled strokes are no farther than real drawings.
+    network to another. It is None where shuffled strokes are no farther than real drawings. `equal_n` are the scores
+    beside their real-vs-real baselines at EQUAL_N drawings a side, or fewer where there are fewer.
     """
     scores = with_floor(feature_distances, generated, real, seed, independent)
+    baselines = ("floor_n", "at_floor_n", "at_floor_n_std", "floor", "floor_std")
+    equal = {name: {key: figures[key] for key in baselines} for name, figures in scores.items()}
+    if scores["fid"]["floor_n"] > EQUAL_N:
+        at_n = over_splits(feature_distances, generated, real, EQUAL_N, seed)
+        equal = {name: {"floor_n": EQUAL_N, **figures} for name, figures in at_n.items()}
+    for name, figures in equal.items():
+        scores[name]["equal_n"] = figures
     value, std = kernel_distance(generated, real, seed=seed)
     shuffled, _ = kernel_distance(independent, real, seed=seed)
     size = min(SUBSET_SIZE, len(generated), len(real))
@@ -308,6 +327,7 @@ def memorisation(generated: ArrayLike, real: ArrayLike, training: ArrayLike) -> 
     Medians of the distance to the nearest training drawing, and their `ratio`: far below 1 means copies. A model may
     copy now and then and keep its median, so `nearer_than_real` is the share of generated drawings that are nearer than
     the nearest hundredth of real ones: 0.01 where no picture is copied. Copied strokes can pass: see `stroke_copies`.
+    `kid_of_training` is what a model would score that repeats its training drawings.
     """
     ours, _ = nearest_distances(generated, training)
     theirs, _ = nearest_distances(real, training)
@@ -318,6 +338,7 @@ def memorisation(generated: ArrayLike, real: ArrayLike, training: ArrayLike) -> 
         "median_real": median,
         "ratio": float(np.median(ours)) / median if median > 0 else None,
         "nearer_than_real": float((ours < np.quantile(theirs, 0.01)).mean()),
+        "kid_of_training": kernel_distance(training, real)[0],
     }
 
 

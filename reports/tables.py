@@ -1,6 +1,6 @@
 """Put the scores of a run into tables: ten rows for README and report, all of them for docs/RESULTS.md.
 
-    python -m reports.tables        # both READMEs and docs/RESULTS.md anew, from results/published.json and audit.json
+    python -m reports.tables        # both READMEs and docs/RESULTS.md anew, from the files in results/
 
 A table has a column for each category. A cell is "x ± y (z)": y is the standard deviation over sampling seeds, z what
 real drawings score. Where a score depends on the number of drawings, x and z are of the same number.
@@ -32,7 +32,8 @@ MISSING, MINUS = "not measured", "\N{MINUS SIGN}"
 PER_MILLE = 1000
 """Scale of a KID in a table."""
 MOST_DECIMALS = 4
-AUDIT = ROOT / "results" / "audit.json"
+LOSSES_FILE = "held_out_losses.json"
+"""Beside the results: what `python -m studies.held_out_losses` has measured."""
 
 
 # ------------------------------------------------------------------ one score
@@ -83,8 +84,8 @@ def count(values: Scores, name: str) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if isinstance(value, float) else str(value)
 
 
-def _beside(ours: str, real: str) -> str:
-    return ours if MISSING in (ours, real) else f"{ours} ({real})"
+def _beside(ours: str, *real: str) -> str:
+    return ours if MISSING == ours or {*real} == {MISSING} else f"{ours} ({'; '.join(real).replace(MISSING, '–')})"
 
 
 def beside_floor(values: Scores) -> str:
@@ -104,13 +105,22 @@ def _kernel_distance_at_n(kid: Scores) -> str:
 
 
 def _kernel_distance(scores: Scores) -> str:
-    real = _number(part(scores, "training_kid"), "value")
-    shown = MISSING if real is None else _text(real * PER_MILLE, 0.0, 1)
-    return _beside(figure(part(scores, "kid"), "value", PER_MILLE), shown)
+    """Return KID × 10³ of all drawings beside that of training drawings and its real-vs-real baseline."""
+    found = (_number(part(scores, "memorisation"), "kid_of_training"), _number(part(scores, "kid"), "floor"))
+    real = (MISSING if value is None else _text(value * PER_MILLE, 0.0, 1) for value in found)
+    return _beside(figure(part(scores, "kid"), "value", PER_MILLE), *real)
 
 
 def _share(where: str, name: str) -> Callable[[Scores], str]:
     return lambda scores: _beside(*(percent(part(scores, where, side), name) for side in ("generated", "real")))
+
+
+def _copies(scores: Scores) -> str:
+    """Return the share of drawings that redraw a training drawing, and of how many different ones."""
+    ours, theirs = part(scores, "stroke_copies", "generated"), part(scores, "stroke_copies", "real")
+    different = _number(ours, "different")
+    shown = percent(ours, "share") + ("" if different is None else f" / {different:,.0f}")
+    return _beside(shown, percent(theirs, "share"))
 
 
 def _strokes_per_drawing(scores: Scores) -> str:
@@ -144,19 +154,22 @@ def _n_of(scores: Scores) -> str:
     return f"{count(scores, 'n_generated')} / {count(scores, 'n_real')}"
 
 
+def _sizes(scores: Scores) -> str:
+    return " / ".join([count(part(scores, "memorisation"), "n_learned_from"), _n_of(scores)])
+
+
 SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
-    ("Training drawings", "Eğitim çizimleri", _at("memorisation", show=count, name="n_learned_from")),
-    ("Generated / real pictures", "Üretilen / gerçek resim", _n_of),
-    ("KID × 10³ (real training drawings)", "KID × 10³ (gerçek eğitim çizimleri)", _kernel_distance),
+    ("Drawings: training / generated / real", "Çizim: eğitim / üretilen / gerçek", _sizes),
+    ("KID × 10³ (real training drawings; real vs real)", "KID × 10³ (gerçek eğitim çizimleri; gerçek, gerçeğe karşı)",
+     _kernel_distance),
     ("Normalised KID (shuffled strokes: 1)", "Normalleştirilmiş KID (karışık çizgiler: 1)",
      _at("kid", show=figure, name="share")),
-    ("n per side in the next two rows", "Sonraki iki satırda taraf başına n", _at("fid", show=count, name="floor_n")),
-    ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("fid")),
-    ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("coverage")),
+    ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("fid", "equal_n")),
+    ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("coverage", "equal_n")),
     ("Recognised, top-1 (real)", "Doğru adlandırılan, top-1 (gerçek)", _share("recognisability", "top1")),
     ("Strokes per drawing (held-out)", "Çizim başına çizgi (eğitimde görülmemiş)", _strokes_per_drawing),
-    ("Redrawn training drawings (held-out)", "Yeniden çizilmiş eğitim çizimi (eğitimde görülmemiş)",
-     _share("stroke_copies", "share")),
+    ("Redraws of training drawings / different ones (held-out; chance: 1 %)",
+     "Eğitim çizimlerinin yeniden çizimi / kaç farklı (eğitimde görülmemiş; rastlantı: % 1)", _copies),
 )  # fmt: skip
 """Label in English and in Turkish, and cell, of the rows of README and report."""
 
@@ -169,9 +182,14 @@ PICTURES: Lines = (
     ("FID∞ at n", _at("fid_infinity")),
     ("KID × 10³", _at("kid", show=figure, name="value", scale=PER_MILLE)),
     ("KID × 10³ at n", _at("kid", show=_kernel_distance_at_n)),
+    ("KID × 10³ of real training drawings",
+     _at("memorisation", show=figure, name="kid_of_training", scale=PER_MILLE)),
     ("Normalised KID", _at("kid", show=figure, name="share")),
     ("Density at n", _at("density")),
     ("Coverage at n", _at("coverage")),
+    ("equal n", _at("fid", "equal_n", show=count, name="floor_n")),
+    ("FID at equal n", _at("fid", "equal_n")),
+    ("Coverage at equal n", _at("coverage", "equal_n")),
     ("Top-1 accuracy", _share("recognisability", "top1")),
     ("Top-5 accuracy", _share("recognisability", "top5")),
     ("Shuffled strokes: FID", _at("fid", show=figure, name="independent_strokes")),
@@ -188,22 +206,42 @@ STROKES: Lines = (
 )
 WITHOUT_MEAN = ("stroke_length_by_position", "start_points", "order")
 MEANS: Lines = [(label, _means(name)) for name, label in UNITS if name not in WITHOUT_MEAN]
-OPTIONAL = "First three strokes copied"
-"""Needs training drawings at hand."""
 COPIES: Lines = (
+    ("First three strokes copied / different drawings (held-out; chance: 1 %)", _copies),
+    ("N generated / training", lambda s: " / ".join(
+        count(part(s, "stroke_copies", "generated"), name) for name in ("n_generated", "n_training"))),
+    ("Nearer than this is a copy, px", _at("stroke_copies", "generated", show=figure, name="limit_px")),
+)  # fmt: skip
+NEAREST: Lines = (
     ("N training", lambda s: _training(part(s, "memorisation"))),
     ("Median distance, generated", _at("memorisation", show=figure, name="median_generated")),
     ("Median distance, real", _at("memorisation", show=figure, name="median_real")),
     ("Generated / real", _at("memorisation", show=figure, name="ratio")),
     ("Nearer than the nearest 1 % of real drawings", _at("memorisation", show=percent, name="nearer_than_real")),
-    (OPTIONAL, _share("stroke_copies", "share")),
+)
+LOSSES: Lines = [
+    ("Held-out drawings", _at(show=count, name="drawings")),
+    *((f"{kind}: {label}", _at(loss, name, show=lambda of: _beside(figure(of, "held_out"), figure(of, "training"))))
+      for kind, loss, names in (
+          ("Denoising", "denoising", {"model": "this model", "base": "base", "gaussian": "Gaussian of all strokes"}),
+          ("Stop", "stop", {"model": "this model", "base": "base", "constant": "constant probability",
+                            "by_position": "probability by number of strokes"}),
+      ) for name, label in names.items()),
+]  # fmt: skip
+LOSSES_CAPTION = (
+    "Mean squared error of v, and nats per decision of the stop head, on held-out drawings; in brackets on as many "
+    "training drawings. Above the value of `base` a model has overfitted; above that of the constant its stop head is "
+    "worse than none. The Gaussian denoises with mean and deviations of the category's strokes and knows no history. "
+    "`python -m studies.held_out_losses` measures them."
 )
 FULL: Sequence[tuple[str, str, Lines]] = (
     ("Pictures", "Features of the rendered drawings, compared with those of real drawings.", PICTURES),
     ("Strokes", "Wasserstein-1 distance to real drawings, in the unit of each row; n is smaller here.", STROKES),
     ("Means of the stroke statistics", "Generated / real drawings.", MEANS),
+    ("Copies", "Drawings whose first three strokes are nearer to those of a training drawing than 99 % of the training "
+     "drawings are to each other.", COPIES),
     ("Nearest training drawings", "Distances of whole drawings in feature space are blind to copies of single strokes.",
-     COPIES),
+     NEAREST),
 )  # fmt: skip
 """Title, caption and rows of the tables that hold every score."""
 
@@ -211,14 +249,15 @@ FULL: Sequence[tuple[str, str, Lines]] = (
 def table_of(lines: Lines, scores: Mapping[str, Scores]) -> Table:
     """Return a row for each of `lines` and a column for each category of `scores`.
 
-    The row OPTIONAL is left out where no category has it.
+    A row that no category has, as in files of earlier versions, is left out; of a table without any, none is.
     """
     rows = [[label, *map(cell, scores.values())] for label, cell in lines]
-    return ["", *scores], [row for row in rows if row[0] != OPTIONAL or set(row[1:]) != {MISSING}]
+    found = [row for row in rows if not {part for cell in row[1:] for part in cell.split(" / ")} <= {MISSING, "?"}]
+    return ["", *scores], found or rows
 
 
 def summary_table(scores: Mapping[str, Scores]) -> Table:
-    """Return the ten rows that README and report begin with."""
+    """Return the rows that README and report begin with."""
     return table_of([(label, cell) for label, _, cell in SUMMARY], scores)
 
 
@@ -230,12 +269,31 @@ def _over_seeds(seeds: Sequence[str]) -> str:
 
 
 def how_to_read(seeds: Sequence[str]) -> str:
-    """Return what the cells of every table mean."""
+    """Return what the cells of the tables that hold every score mean."""
     return (
         f"{_over_seeds(seeds)}. In brackets: what real drawings score; where a row says n, n of them against n others, "
         "and of KID also the standard deviation over such splits. Lower is better for KID, FID and W₁, higher for "
         "coverage and top-1; density is about 1 for real drawings."
     )
+
+
+def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: bool = False) -> str:
+    """Return what the cells of ``summary_table`` mean; steps and guidance where all categories have the same."""
+    made = [part(entry, "conditions") for entry in entries.values()]
+    settings = {(_number(conditions, "steps"), _number(conditions, "guidance")) for conditions in made}
+    steps, guidance = settings.pop() if len(settings) == 1 else (None, None)
+    known, named = steps is not None and guidance is not None, ", ".join(seeds)
+    sizes = {_number(part(entry, "scores", "fid", "equal_n"), "floor_n") for entry in entries.values()} - {None}
+    n = ", ".join(f"{size:g}" for size in sizes) or "?"
+    if turkish:
+        over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
+        over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
+        over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
+        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her iki tarafta {n} çizim vardır. KID "
+                "ve FID'de düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
+    over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
+    return (f"{over}. In brackets: what real drawings score. FID and coverage compare {n} drawings with {n} others. "
+            "Lower is better for KID and FID, higher for coverage.")  # fmt: skip
 
 
 # ------------------------------------------------------------------ metadata
@@ -290,12 +348,12 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def results_table(scores: Mapping[str, Scores]) -> str:
-    """Return the ten rows as Markdown, `scores` being dicts of ``metrics.score_drawings`` by category."""
+    """Return the rows of README as Markdown, `scores` being dicts of ``metrics.score_drawings`` by category."""
     return markdown_table(*summary_table(scores))
 
 
 def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
-    """Return run, categories and sampling seeds of a file that run_all.py wrote, with the audit.json beside it.
+    """Return run, categories and sampling seeds of a file that run_all.py wrote.
 
     Raises FileNotFoundError, or ValueError for anything else.
     """
@@ -310,49 +368,37 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], lis
         lawful, entries = False, {}
     if not lawful or not entries:
         raise ValueError(f"{path}: damaged, or not results of this run_all.py, which makes it again")
-    for name, entry in entries.items():
-        entry["scores"] = audited(entry["scores"], name, part(entry, "conditions"), path.with_name("audit.json"))
     return run, entries, seeds
 
 
-def audited(scores: Scores, category: str, made: Scores, audit: Path) -> dict[str, Any]:
-    """Return scores with what the file `audit` has measured, once, of the same weights; it needs training drawings."""
-    measured = json.loads(audit.read_text(encoding="utf-8"))["categories"] if audit.is_file() else {}
-    found, added = part(measured, category), {}
-    if found and found["checkpoint_sha256"] == made.get("checkpoint_sha256"):
-        copies = found["copies"]
-        real = {"share": copies["held_out"] / copies["n_held_out"]}
-        added = {"training_kid": found["training_kid"], "stroke_copies": {"generated": copies, "real": real}}
-    return added | {key: value for key, value in scores.items() if value is not None}
+def losses_table(run_file: Path, entries: Mapping[str, Scores]) -> str:
+    """Return the losses of the models of a run, as the file LOSSES_FILE beside it has them, as Markdown.
+
+    What it has of other weights does not count.
+    """
+    path = run_file.with_name(LOSSES_FILE)
+    measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = {name: part(measured, "categories", name) for name in entries}
+    for name, entry in entries.items():
+        if found[name].get("checkpoint_sha256") != part(entry, "conditions").get("checkpoint_sha256"):
+            found[name] = {}
+    return markdown_table(*table_of(LOSSES, found))
 
 
 def readme_table(results_json_path: Path, turkish: bool = False) -> str:
-    """Return what stands between the markers of a README: the ten rows, and how to read them.
+    """Return what stands between the markers of a README: its table, and how to read it.
 
     Raises FileNotFoundError or ValueError as ``read_run`` does.
     """
     _, entries, seeds = read_run(results_json_path)
-    head, rows = summary_table({name: part(entry, "scores") for name, entry in entries.items()})
+    scores = {name: part(entry, "scores") for name, entry in entries.items()}
+    head, rows = summary_table(scores)
     if turkish:
         names = {"cat": "kedi", "bus": "otobüs", "rabbit": "tavşan", "car": "araba"}
+        labels = {english: turkish for english, turkish, _ in SUMMARY}
         head = [names.get(name, name) for name in head]
-        rows = [[label, *map(_in_turkish, cells)] for (_, label, _), (_, *cells) in zip(SUMMARY, rows, strict=True)]
-    note = textwrap.fill(_readme_note([part(entry, "conditions") for entry in entries.values()], seeds, turkish), 120)
-    return f"{markdown_table(head, rows)}\n{note}\n"
-
-
-def _readme_note(made: Sequence[Scores], seeds: Sequence[str], turkish: bool) -> str:
-    """Return how to read a README's table; steps and guidance where they are the same for all categories."""
-    settings = {(_number(conditions, "steps"), _number(conditions, "guidance")) for conditions in made}
-    steps, guidance = settings.pop() if len(settings) == 1 else (None, None)
-    known, named = steps is not None and guidance is not None, ", ".join(seeds)
-    if turkish:
-        over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
-        over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
-        over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
-        return f"{over}. Ayraç içinde: gerçek çizimlerin değeri. KID ve FID'de düşük, kapsamada yüksek olan iyidir."
-    over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
-    return f"{over}. In brackets: what real drawings score. Lower is better for KID and FID, higher for coverage."
+        rows = [[labels[label], *map(_in_turkish, cells)] for label, *cells in rows]
+    return f"{markdown_table(head, rows)}\n{textwrap.fill(summary_note(entries, seeds, turkish), 120)}\n"
 
 
 def _in_turkish(cell: str) -> str:
@@ -365,9 +411,9 @@ def results_page(results_json_path: Path) -> str:
     """Return docs/RESULTS.md: every score of a run with its metadata."""
     run, entries, seeds = read_run(results_json_path)
     scores = {name: part(entry, "scores") for name, entry in entries.items()}
-    sections = "".join(
-        f"## {title}\n\n{caption}\n\n{markdown_table(*table_of(lines, scores))}\n" for title, caption, lines in FULL
-    )
+    tables = [(title, caption, markdown_table(*table_of(lines, scores))) for title, caption, lines in FULL]
+    tables.append(("Held-out losses", LOSSES_CAPTION, losses_table(results_json_path, entries)))
+    sections = "".join(f"## {title}\n\n{caption}\n\n{table}\n" for title, caption, table in tables)
     return (
         "# Results\n\nEvery score of the shipped models. `make table` writes this page from `results/published.json`; "
         f"what each score means is in [METRICS.md](METRICS.md).\n\n{how_to_read(seeds)}\nThe shuffled-stroke "
