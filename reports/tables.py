@@ -1,4 +1,4 @@
-"""Put the scores of a run into tables: ten rows for README and report, all of them for docs/RESULTS.md.
+"""Put the scores of a run into tables: the first rows for README and report, all of them for docs/RESULTS.md.
 
     python -m reports.tables        # both READMEs and docs/RESULTS.md anew, from the files in results/
 
@@ -31,9 +31,6 @@ README_MARKERS = ("<!-- results -->", "<!-- /results -->")
 MISSING, MINUS = "not measured", "\N{MINUS SIGN}"
 PER_MILLE = 1000
 """Scale of a KID in a table."""
-MOST_DECIMALS = 4
-LOSSES_FILE = "held_out_losses.json"
-"""Beside the results: what `python -m studies.held_out_losses` has measured."""
 
 
 # ------------------------------------------------------------------ one score
@@ -54,7 +51,7 @@ def _number(values: Scores, name: str) -> float | None:
 def _decimals(value: float, deviation: float = 0.0) -> int:
     largest = max(abs(value), deviation)
     decimals = 1 if largest >= 10 else 2 if largest >= 0.1 else 3
-    while decimals < MOST_DECIMALS and 0 < deviation < 0.5 * 10**-decimals:  # would read ± 0
+    while decimals < 4 and 0 < deviation < 0.5 * 10**-decimals:  # would read ± 0
         decimals += 1
     return decimals
 
@@ -88,20 +85,14 @@ def _beside(ours: str, *real: str) -> str:
     return ours if MISSING == ours or {*real} == {MISSING} else f"{ours} ({'; '.join(real).replace(MISSING, '–')})"
 
 
-def beside_floor(values: Scores) -> str:
+def beside_floor(values: Scores, scale: float = 1) -> str:
     """Return "x ± y (z)", both of the baseline's n drawings; of all drawings, "x ± y", where it is missing."""
     value, floor = _number(values, "at_floor_n"), _number(values, "floor")
     if value is None or floor is None:
-        return figure(values, "value")
-    deviation = _number(values, "at_floor_n_over_seeds") or 0.0
-    decimals = _decimals(value, deviation)
-    return _beside(_text(value, deviation, decimals), _text(floor, 0.0, decimals))
-
-
-def _kernel_distance_at_n(kid: Scores) -> str:
-    """Return KID × 10³ of n drawings beside its baseline, with that one's deviation over splits."""
-    floor = figure({"value": kid.get("floor"), "value_over_seeds": kid.get("floor_std")}, "value", PER_MILLE)
-    return _beside(figure(kid, "at_floor_n", PER_MILLE), floor)
+        return figure(values, "value", scale)
+    deviation = (_number(values, "at_floor_n_over_seeds") or 0.0) * scale
+    decimals = _decimals(value * scale, deviation)
+    return _beside(_text(value * scale, deviation, decimals), _text(floor * scale, 0.0, decimals))
 
 
 def _kernel_distance(scores: Scores) -> str:
@@ -123,9 +114,13 @@ def _copies(scores: Scores) -> str:
     return _beside(shown, percent(theirs, "share"))
 
 
-def _strokes_per_drawing(scores: Scores) -> str:
-    found = part(scores, "strokes", "distances", "strokes_per_drawing")
-    return _beside(figure(found, "mean_generated"), figure(found, "mean_real"))
+def _pair(values: Scores, ours: str, real: str) -> str:
+    return _beside(figure(values, ours), figure(values, real))
+
+
+def _loss(values: Scores) -> str:
+    found = (_number(values, where) for where in ("held_out", "training"))
+    return _beside(*(MISSING if loss is None else f"{loss:.3f}" for loss in found))
 
 
 def _at(*path: str, show: Callable[..., str] = beside_floor, **how: Any) -> Callable[[Scores], str]:
@@ -133,33 +128,19 @@ def _at(*path: str, show: Callable[..., str] = beside_floor, **how: Any) -> Call
     return lambda scores: show(part(scores, *path), **how)
 
 
-def _training(copies: Scores) -> str:
-    """Return how many training drawings are compared with, and of how many where that is only a part of them."""
-    compared, whole = count(copies, "n_training"), count(copies, "n_learned_from")
-    return compared if whole in ("?", compared) else f"{compared} of {whole}"
-
-
-def _means(name: str) -> Callable[[Scores], str]:
-    def cell(scores: Scores) -> str:
-        values = part(scores, "strokes", "distances", name)
-        return f"{figure(values, 'mean_generated')} / {figure(values, 'mean_real')}"
-
-    return cell
+def _sizes(*paths: str) -> Callable[[Scores], str]:
+    """Return the function that shows numbers of drawings, each at the end of a path "strokes.n_real"."""
+    whole = [path.split(".") for path in paths]
+    return lambda scores: " / ".join(count(part(scores, *path[:-1]), path[-1]) for path in whole)
 
 
 # ------------------------------------------------------------------ the rows
 
 
-def _n_of(scores: Scores) -> str:
-    return f"{count(scores, 'n_generated')} / {count(scores, 'n_real')}"
-
-
-def _sizes(scores: Scores) -> str:
-    return " / ".join([count(part(scores, "memorisation"), "n_learned_from"), _n_of(scores)])
-
-
+MEANS_OF = {"ours": "mean_generated", "real": "mean_real"}
 SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
-    ("Drawings: training / generated / real", "Çizim: eğitim / üretilen / gerçek", _sizes),
+    ("Drawings: training / generated / real", "Çizim: eğitim / üretilen / gerçek",
+     _sizes("memorisation.n_learned_from", "n_generated", "n_real")),
     ("KID × 10³ (real training drawings; real vs real)", "KID × 10³ (gerçek eğitim çizimleri; gerçek, gerçeğe karşı)",
      _kernel_distance),
     ("Normalised KID (shuffled strokes: 1)", "Normalleştirilmiş KID (karışık çizgiler: 1)",
@@ -167,23 +148,23 @@ SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
     ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("fid", "equal_n")),
     ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("coverage", "equal_n")),
     ("Recognised, top-1 (real)", "Doğru adlandırılan, top-1 (gerçek)", _share("recognisability", "top1")),
-    ("Strokes per drawing (held-out)", "Çizim başına çizgi (eğitimde görülmemiş)", _strokes_per_drawing),
+    ("Strokes per drawing (held-out)", "Çizim başına çizgi (eğitimde görülmemiş)",
+     _at("strokes", "distances", "strokes_per_drawing", show=_pair, **MEANS_OF)),
     ("Redraws of training drawings / different ones (held-out; chance: 1 %)",
      "Eğitim çizimlerinin yeniden çizimi / kaç farklı (eğitimde görülmemiş; rastlantı: % 1)", _copies),
 )  # fmt: skip
 """Label in English and in Turkish, and cell, of the rows of README and report."""
 
 PICTURES: Lines = (
-    ("N generated / real", _n_of),
+    ("N generated / real", _sizes("n_generated", "n_real")),
     ("n", _at("fid", show=count, name="floor_n")),
     ("FID", _at("fid", show=figure, name="value")),
     ("FID at n", _at("fid")),
     ("FID∞, extrapolated to N → ∞", _at("fid_infinity", show=figure, name="value")),
     ("FID∞ at n", _at("fid_infinity")),
     ("KID × 10³", _at("kid", show=figure, name="value", scale=PER_MILLE)),
-    ("KID × 10³ at n", _at("kid", show=_kernel_distance_at_n)),
-    ("KID × 10³ of real training drawings",
-     _at("memorisation", show=figure, name="kid_of_training", scale=PER_MILLE)),
+    ("KID × 10³ at n", _at("kid", scale=PER_MILLE)),
+    ("KID × 10³ of real training drawings", _at("memorisation", show=figure, name="kid_of_training", scale=PER_MILLE)),
     ("Normalised KID", _at("kid", show=figure, name="share")),
     ("Density at n", _at("density")),
     ("Coverage at n", _at("coverage")),
@@ -192,36 +173,32 @@ PICTURES: Lines = (
     ("Coverage at equal n", _at("coverage", "equal_n")),
     ("Top-1 accuracy", _share("recognisability", "top1")),
     ("Top-5 accuracy", _share("recognisability", "top5")),
-    ("Shuffled strokes: FID", _at("fid", show=figure, name="independent_strokes")),
-    ("Shuffled strokes: KID × 10³", _at("kid", show=figure, name="independent_strokes", scale=PER_MILLE)),
-    ("Shuffled strokes: density", _at("density", show=figure, name="independent_strokes")),
-    ("Shuffled strokes: coverage", _at("coverage", show=figure, name="independent_strokes")),
+    *((f"Shuffled strokes: {label}", _at(name, show=figure, name="independent_strokes", scale=scale))
+      for label, name, scale in (("FID", "fid", 1), ("KID × 10³", "kid", PER_MILLE), ("density", "density", 1),
+                                 ("coverage", "coverage", 1))),
     ("Shuffled strokes: top-1", _at("recognisability", "independent_strokes", show=percent, name="top1")),
-)
+)  # fmt: skip
 UNITS = [(name, label if not unit or unit in label.lower() else f"{label}, {unit}") for name, label, unit in STATISTICS]
 STROKES: Lines = (
-    ("N generated / real", lambda s: f"{count(s, 'n_generated')} / {count(part(s, 'strokes'), 'n_real')}"),
+    ("N generated / real", _sizes("n_generated", "strokes.n_real")),
     ("n", _at("strokes", "distances", STATISTICS[0][0], show=count, name="floor_n")),
     *((label, _at("strokes", "distances", name)) for name, label in UNITS),
 )
-WITHOUT_MEAN = ("stroke_length_by_position", "start_points", "order")
-MEANS: Lines = [(label, _means(name)) for name, label in UNITS if name not in WITHOUT_MEAN]
+MEANS: Lines = [(label, _at("strokes", "distances", name, show=_pair, **MEANS_OF)) for name, label in UNITS]
 COPIES: Lines = (
     ("First three strokes copied / different drawings (held-out; chance: 1 %)", _copies),
-    ("N generated / training", lambda s: " / ".join(
-        count(part(s, "stroke_copies", "generated"), name) for name in ("n_generated", "n_training"))),
+    ("N generated / training", _sizes("stroke_copies.generated.n_generated", "stroke_copies.generated.n_training")),
     ("Nearer than this is a copy, px", _at("stroke_copies", "generated", show=figure, name="limit_px")),
-)  # fmt: skip
+)
 NEAREST: Lines = (
-    ("N training", lambda s: _training(part(s, "memorisation"))),
-    ("Median distance, generated", _at("memorisation", show=figure, name="median_generated")),
-    ("Median distance, real", _at("memorisation", show=figure, name="median_real")),
-    ("Generated / real", _at("memorisation", show=figure, name="ratio")),
+    ("N compared / training", _sizes("memorisation.n_training", "memorisation.n_learned_from")),
+    ("Median distance", _at("memorisation", show=_pair, ours="median_generated", real="median_real")),
+    ("Median distance, generated / real", _at("memorisation", show=figure, name="ratio")),
     ("Nearer than the nearest 1 % of real drawings", _at("memorisation", show=percent, name="nearer_than_real")),
 )
 LOSSES: Lines = [
     ("Held-out drawings", _at(show=count, name="drawings")),
-    *((f"{kind}: {label}", _at(loss, name, show=lambda of: _beside(figure(of, "held_out"), figure(of, "training"))))
+    *((f"{kind}: {label}", _at(loss, name, show=_loss))
       for kind, loss, names in (
           ("Denoising", "denoising", {"model": "this model", "base": "base", "gaussian": "Gaussian of all strokes"}),
           ("Stop", "stop", {"model": "this model", "base": "base", "constant": "constant probability",
@@ -237,7 +214,7 @@ LOSSES_CAPTION = (
 FULL: Sequence[tuple[str, str, Lines]] = (
     ("Pictures", "Features of the rendered drawings, compared with those of real drawings.", PICTURES),
     ("Strokes", "Wasserstein-1 distance to real drawings, in the unit of each row; n is smaller here.", STROKES),
-    ("Means of the stroke statistics", "Generated / real drawings.", MEANS),
+    ("Means of the stroke statistics", "Of generated drawings (of real ones).", MEANS),
     ("Copies", "Drawings whose first three strokes are nearer to those of a training drawing than 99 % of the training "
      "drawings are to each other.", COPIES),
     ("Nearest training drawings", "Distances of whole drawings in feature space are blind to copies of single strokes.",
@@ -271,9 +248,9 @@ def _over_seeds(seeds: Sequence[str]) -> str:
 def how_to_read(seeds: Sequence[str]) -> str:
     """Return what the cells of the tables that hold every score mean."""
     return (
-        f"{_over_seeds(seeds)}. In brackets: what real drawings score; where a row says n, n of them against n others, "
-        "and of KID also the standard deviation over such splits. Lower is better for KID, FID and W₁, higher for "
-        "coverage and top-1; density is about 1 for real drawings."
+        f"{_over_seeds(seeds)}. In brackets: what real drawings score; where a row says n, n of them against n "
+        "others. Lower is better for KID, FID and W₁, higher for coverage and top-1; density is about 1 for real "
+        "drawings."
     )
 
 
@@ -289,8 +266,8 @@ def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: b
         over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
         over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
         over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
-        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her iki tarafta {n} çizim vardır. KID "
-                "ve FID'de düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
+        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her iki tarafta {n} çizim vardır. "
+                "KID ve FID'de düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
     over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
     return (f"{over}. In brackets: what real drawings score. FID and coverage compare {n} drawings with {n} others. "
             "Lower is better for KID and FID, higher for coverage.")  # fmt: skip
@@ -299,23 +276,23 @@ def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: b
 # ------------------------------------------------------------------ metadata
 
 
-def _file(name: Any, sha256: Any) -> str | None:
-    return f"{name}, sha256 {str(sha256)[:12]}" if name else None
-
-
 def metadata_of(scores: Scores, made: Scores) -> dict[str, str]:
     """Return under which conditions a category was scored, as far as known; `made` is how its drawings were made."""
     network, steps, guidance = part(scores, "feature_network"), made.get("steps", "?"), made.get("guidance", "?")
     if made.get("guide"):
         guidance = f"{guidance} away from {made['guide']}"
+
+    def file(name: Any, sha256: Any) -> str | None:
+        return f"{name}, sha256 {str(sha256)[:12]}" if name else None
+
     found = {
         "Real drawings, as pictures": scores.get("reference"),
         "Real drawings, as strokes": part(scores, "strokes").get("reference"),
         "Rendering": scores.get("rendering"),
-        "Feature network": _file(network.get("file"), network.get("sha256")),
+        "Feature network": file(network.get("file"), network.get("sha256")),
         "Seed of the scores": scores.get("seed"),
         "Sampler": f"{made['sampler']}, {steps} steps, guidance {guidance}" if "sampler" in made else None,
-        "Weights": _file(made.get("checkpoint"), made.get("checkpoint_sha256")),
+        "Weights": file(made.get("checkpoint"), made.get("checkpoint_sha256")),
         "Not measured": scores.get("not_measured"),
     }
     return {name: str(value) for name, value in found.items() if value is not None}
@@ -372,17 +349,13 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], lis
 
 
 def losses_table(run_file: Path, entries: Mapping[str, Scores]) -> str:
-    """Return the losses of the models of a run, as the file LOSSES_FILE beside it has them, as Markdown.
-
-    What it has of other weights does not count.
-    """
-    path = run_file.with_name(LOSSES_FILE)
+    """Return the losses of a run's models, from held_out_losses.json beside it, as Markdown: "" where it has others."""
+    path = run_file.with_name("held_out_losses.json")
     measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     found = {name: part(measured, "categories", name) for name in entries}
-    for name, entry in entries.items():
-        if found[name].get("checkpoint_sha256") != part(entry, "conditions").get("checkpoint_sha256"):
-            found[name] = {}
-    return markdown_table(*table_of(LOSSES, found))
+    used = {name: part(entry, "conditions").get("checkpoint_sha256") for name, entry in entries.items()}
+    own = {name: each if each.get("checkpoint_sha256") == used[name] else {} for name, each in found.items()}
+    return markdown_table(*table_of(LOSSES, own)) if any(own.values()) else ""
 
 
 def readme_table(results_json_path: Path, turkish: bool = False) -> str:
@@ -413,7 +386,7 @@ def results_page(results_json_path: Path) -> str:
     scores = {name: part(entry, "scores") for name, entry in entries.items()}
     tables = [(title, caption, markdown_table(*table_of(lines, scores))) for title, caption, lines in FULL]
     tables.append(("Held-out losses", LOSSES_CAPTION, losses_table(results_json_path, entries)))
-    sections = "".join(f"## {title}\n\n{caption}\n\n{table}\n" for title, caption, table in tables)
+    sections = "".join(f"## {title}\n\n{caption}\n\n{table}\n" for title, caption, table in tables if table)
     return (
         "# Results\n\nEvery score of the shipped models. `make table` writes this page from `results/published.json`; "
         f"what each score means is in [METRICS.md](METRICS.md).\n\n{how_to_read(seeds)}\nThe shuffled-stroke "

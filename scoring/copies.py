@@ -38,9 +38,7 @@ class TrainingStrokes:
         return float(np.quantile(self.apart, quantile))
 
 
-def nearest_pairs(
-    generated: Sequence[Drawing], training: TrainingStrokes, count: int
-) -> list[tuple[int, int, float]]:
+def nearest_pairs(generated: Sequence[Drawing], training: TrainingStrokes, count: int) -> list[tuple[int, int, float]]:
     """Return the `count` generated drawings whose first three strokes are nearest to a training drawing's, in order.
 
     Each is (index of the generated drawing, index of the training drawing, distance in pixels).
