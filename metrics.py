@@ -233,8 +233,9 @@ def density_and_coverage(
 
 
 def with_floor(
-    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None
-) -> dict[str, dict[str, Any]]:
+    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None,
+    most: int | None = None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Return every score of `measure(generated, real)` beside its baselines: real against real, shuffled strokes.
 
     The sets are features or statistics, of which an array of indices takes rows.
@@ -242,9 +243,10 @@ def with_floor(
     set, `at_floor_n` that of as many generated against as many real drawings, `floor_n` a side; both with `_std` over
     NUM_SPLITS random splits. Compare these two: most scores change with N. KID, being unbiased, does not. With fewer
     than 8 drawings a side the baseline is None, and so it is for a score that `measure` leaves out at n.
-    `independent_strokes`, where these are given, is the shuffled-stroke baseline at full size.
+    `independent_strokes`, where these are given, is the shuffled-stroke baseline at full size; `floor_n` is at most
+    `most`.
     """
-    n = min(len(generated), len(real) // 2)
+    n = min(len(generated), len(real) // 2, most or len(real))
     values = measure(generated, real)
     shuffled = measure(independent, real) if independent is not None else {}
     result: dict[str, dict[str, Any]] = {
@@ -253,27 +255,18 @@ def with_floor(
         | ({"independent_strokes": shuffled[name]} if shuffled else {})
         for name, value in values.items()
     }
-    if n >= MINIMUM_FLOOR:
-        for name, figures in over_splits(measure, generated, real, n, seed).items():
-            result[name] |= figures
-    return result
-
-
-def over_splits(
-    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, n: int, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Return, of NUM_SPLITS random splits, the scores of n drawings of a side: see ``with_floor``, which has them."""
+    if n < MINIMUM_FLOOR:
+        return result
     rng = np.random.default_rng(seed)
     floors, scores = [], []
     for _ in range(NUM_SPLITS):
         order = rng.permutation(len(real))
         floors.append(measure(real[order[:n]], real[order[n : 2 * n]]))
         scores.append(measure(generated[rng.permutation(len(generated))[:n]], real[order[:n]]))
-    result: dict[str, dict[str, Any]] = {name: {} for name in scores[0]}
     for name, figures in result.items():
         for key, found in (("at_floor_n", scores), ("floor", floors)):
-            numbers = [figure[name] for figure in found]
-            figures |= {key: float(np.mean(numbers)), f"{key}_std": float(np.std(numbers))}
+            if numbers := [figure[name] for figure in found if name in figure]:
+                figures |= {key: float(np.mean(numbers)), f"{key}_std": float(np.std(numbers))}
     return result
 
 
@@ -297,23 +290,27 @@ def picture_scores(
     """Return the scores of ``feature_distances`` with their baselines; KID over 100 subsets, and normalised (`share`).
 
     Normalised KID is KID over the KID of the shuffled-stroke baseline: unlike KID it can be carried from one feature
-    network to another. It is None where shuffled strokes are no farther than real drawings. `equal_n` are the scores
-    beside their real-vs-real baselines at EQUAL_N drawings a side, or fewer where there are fewer.
+    network to another. It is None where shuffled strokes are no farther than real drawings.
     """
     scores = with_floor(feature_distances, generated, real, seed, independent)
-    baselines = ("floor_n", "at_floor_n", "at_floor_n_std", "floor", "floor_std")
-    equal = {name: {key: figures[key] for key in baselines} for name, figures in scores.items()}
-    if scores["fid"]["floor_n"] > EQUAL_N:
-        at_n = over_splits(feature_distances, generated, real, EQUAL_N, seed)
-        equal = {name: {"floor_n": EQUAL_N, **figures} for name, figures in at_n.items()}
-    for name, figures in equal.items():
-        scores[name]["equal_n"] = figures
     value, std = kernel_distance(generated, real, seed=seed)
     shuffled, _ = kernel_distance(independent, real, seed=seed)
     size = min(SUBSET_SIZE, len(generated), len(real))
     scores["kid"] |= {"value": value, "std": std, "num_subsets": SUBSETS, "subset_size": size}
     scores["kid"] |= {"independent_strokes": shuffled, "share": value / shuffled if shuffled > 0 else None}
     return scores
+
+
+def scores_at_equal_n(generated: NDArray[Any], real: NDArray[Any], seed: int) -> dict[str, dict[str, Any]]:
+    """Return FID and coverage of features beside their baselines, at most EQUAL_N a side: they depend on n."""
+
+    def measure(a: Array, b: Array) -> dict[str, float]:
+        return {"fid": frechet_distance(a, b)} | (
+            {"coverage": density_and_coverage(a, b)[1]} if len(b) > NEIGHBOURS else {}
+        )
+
+    scores = with_floor(measure, generated, real, seed, most=EQUAL_N)
+    return {name: {key: value for key, value in found.items() if key != "value"} for name, found in scores.items()}
 
 
 def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
@@ -327,7 +324,6 @@ def memorisation(generated: ArrayLike, real: ArrayLike, training: ArrayLike) -> 
     Medians of the distance to the nearest training drawing, and their `ratio`: far below 1 means copies. A model may
     copy now and then and keep its median, so `nearer_than_real` is the share of generated drawings that are nearer than
     the nearest hundredth of real ones: 0.01 where no picture is copied. Copied strokes can pass: see `stroke_copies`.
-    `kid_of_training` is what a model would score that repeats its training drawings.
     """
     ours, _ = nearest_distances(generated, training)
     theirs, _ = nearest_distances(real, training)
@@ -338,7 +334,6 @@ def memorisation(generated: ArrayLike, real: ArrayLike, training: ArrayLike) -> 
         "median_real": median,
         "ratio": float(np.median(ours)) / median if median > 0 else None,
         "nearer_than_real": float((ours < np.quantile(theirs, 0.01)).mean()),
-        "kid_of_training": kernel_distance(training, real)[0],
     }
 
 
@@ -387,6 +382,9 @@ def scores_against(
     """Return what ``score_drawings`` does, against a reference at hand: it serves many sets of drawings."""
     ours = describe_drawings(generated, loaded)
     sides = {"generated": ours, "real": reference.real, "independent_strokes": reference.independent}
+    pictures = picture_scores(ours.features, reference.real.features, reference.independent.features, seed)
+    if reference.training is not None:
+        pictures["kid"]["training"] = kernel_distance(reference.training, reference.real.features, seed=seed)[0]
     return {
         "category": category,
         "n_generated": len(generated),
@@ -395,7 +393,8 @@ def scores_against(
         "seed": seed,
         "rendering": FEATURE_RENDERING,
         "feature_network": {"file": loaded.file, "sha256": loaded.sha256},
-        **picture_scores(ours.features, reference.real.features, reference.independent.features, seed),
+        **pictures,
+        "equal_n": scores_at_equal_n(ours.features, reference.real.features, seed),
         "recognisability": {
             name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()
         },

@@ -97,7 +97,7 @@ def beside_floor(values: Scores, scale: float = 1) -> str:
 
 def _kernel_distance(scores: Scores) -> str:
     """Return KID × 10³ of all drawings beside that of training drawings and its real-vs-real baseline."""
-    found = (_number(part(scores, "memorisation"), "kid_of_training"), _number(part(scores, "kid"), "floor"))
+    found = (_number(part(scores, "kid"), name) for name in ("training", "floor"))
     real = (MISSING if value is None else _text(value * PER_MILLE, 0.0, 1) for value in found)
     return _beside(figure(part(scores, "kid"), "value", PER_MILLE), *real)
 
@@ -145,8 +145,8 @@ SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
      _kernel_distance),
     ("Normalised KID (shuffled strokes: 1)", "Normalleştirilmiş KID (karışık çizgiler: 1)",
      _at("kid", show=figure, name="share")),
-    ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("fid", "equal_n")),
-    ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("coverage", "equal_n")),
+    ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("equal_n", "fid")),
+    ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("equal_n", "coverage")),
     ("Recognised, top-1 (real)", "Doğru adlandırılan, top-1 (gerçek)", _share("recognisability", "top1")),
     ("Strokes per drawing (held-out)", "Çizim başına çizgi (eğitimde görülmemiş)",
      _at("strokes", "distances", "strokes_per_drawing", show=_pair, **MEANS_OF)),
@@ -164,13 +164,13 @@ PICTURES: Lines = (
     ("FID∞ at n", _at("fid_infinity")),
     ("KID × 10³", _at("kid", show=figure, name="value", scale=PER_MILLE)),
     ("KID × 10³ at n", _at("kid", scale=PER_MILLE)),
-    ("KID × 10³ of real training drawings", _at("memorisation", show=figure, name="kid_of_training", scale=PER_MILLE)),
+    ("KID × 10³ of real training drawings", _at("kid", show=figure, name="training", scale=PER_MILLE)),
     ("Normalised KID", _at("kid", show=figure, name="share")),
     ("Density at n", _at("density")),
     ("Coverage at n", _at("coverage")),
-    ("equal n", _at("fid", "equal_n", show=count, name="floor_n")),
-    ("FID at equal n", _at("fid", "equal_n")),
-    ("Coverage at equal n", _at("coverage", "equal_n")),
+    ("equal n", _at("equal_n", "fid", show=count, name="floor_n")),
+    ("FID at equal n", _at("equal_n", "fid")),
+    ("Coverage at equal n", _at("equal_n", "coverage")),
     ("Top-1 accuracy", _share("recognisability", "top1")),
     ("Top-5 accuracy", _share("recognisability", "top5")),
     *((f"Shuffled strokes: {label}", _at(name, show=figure, name="independent_strokes", scale=scale))
@@ -260,7 +260,7 @@ def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: b
     settings = {(_number(conditions, "steps"), _number(conditions, "guidance")) for conditions in made}
     steps, guidance = settings.pop() if len(settings) == 1 else (None, None)
     known, named = steps is not None and guidance is not None, ", ".join(seeds)
-    sizes = {_number(part(entry, "scores", "fid", "equal_n"), "floor_n") for entry in entries.values()} - {None}
+    sizes = {_number(part(entry, "scores", "equal_n", "fid"), "floor_n") for entry in entries.values()} - {None}
     n = ", ".join(f"{size:g}" for size in sizes) or "?"
     if turkish:
         over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
