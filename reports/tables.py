@@ -102,8 +102,8 @@ def _kernel_distance(scores: Scores) -> str:
     return _beside(figure(part(scores, "kid"), "value", PER_MILLE), *real)
 
 
-def _share(where: str, name: str) -> Callable[[Scores], str]:
-    return lambda scores: _beside(*(percent(part(scores, where, side), name) for side in ("generated", "real")))
+def _share(where: str, name: str, show: Callable[..., str] = percent) -> Callable[[Scores], str]:
+    return lambda scores: _beside(*(show(part(scores, where, side), name) for side in ("generated", "real")))
 
 
 def _copies(scores: Scores) -> str:
@@ -188,6 +188,7 @@ MEANS: Lines = [(label, _at("strokes", "distances", name, show=_pair, **MEANS_OF
 COPIES: Lines = (
     ("First three strokes copied / different drawings (held-out; chance: 1 %)", _copies),
     ("N generated / training", _sizes("stroke_copies.generated.n_generated", "stroke_copies.generated.n_training")),
+    ("Median distance to the nearest training drawing, px (held-out)", _share("stroke_copies", "median_px", figure)),
     ("Nearer than this is a copy, px", _at("stroke_copies", "generated", show=figure, name="limit_px")),
 )
 NEAREST: Lines = (

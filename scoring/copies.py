@@ -58,7 +58,8 @@ def stroke_copies(
 
     The distance of two drawings is the mean distance, in pixels, of 32 points of each of their first three strokes, in
     order. A copy is nearer to a training drawing than all but `reference_quantile` of the training drawings are to
-    another one, so that this is also the share that chance gives. `different` counts the training drawings copied.
+    another one, so that this is also the share that chance gives. `different` counts the training drawings copied, and
+    `median_px` is the median of the distances.
     Drawings of fewer than three strokes are left out, and of more than MOST_COMPARED only so many, evenly spread, are
     compared. The share is None where nothing is left to compare.
     """
@@ -69,7 +70,8 @@ def stroke_copies(
     limit = training.limit(reference_quantile)
     distances, nearest = _nearest(ours[_spread(len(ours))], theirs)
     copied = nearest[distances < limit]
-    return found | {"share": len(copied) / len(distances), "different": len(np.unique(copied)), "limit_px": limit}
+    found |= {"share": len(copied) / len(distances), "different": len(np.unique(copied))}
+    return found | {"limit_px": limit, "median_px": float(np.median(distances))}
 
 
 def _first_strokes(drawings: Sequence[Drawing]) -> tuple[NDArray[np.int64], NDArray[np.complex64]]:

@@ -66,8 +66,8 @@ def scores(category: str = "cat", by: float = 0.0, larger: float = 1.0) -> dict[
         },
         "stroke_copies": {
             "generated": {"share": 0.42 * own, "different": 98 + round(100 * by), "n_generated": 1070,
-                          "n_training": 1210, "limit_px": 18.13},
-            "real": {"share": 0.034},
+                          "n_training": 1210, "limit_px": 18.13, "median_px": 19.5 * own},
+            "real": {"share": 0.034, "median_px": 35.5},
         },
     }  # fmt: skip
 
@@ -196,7 +196,7 @@ def test_the_page_of_results_has_every_figure(tmp_path: Path) -> None:
     assert len(strokes["cat"]) == 2 + len(STATISTICS)
     assert means["cat"]["Ink length, px"] == "7.70 ± 0.15 (8.80)"
     assert len(means["cat"]) == len(STATISTICS) - len(WITHOUT_MEAN)
-    assert list(copies["cat"].values()) == ["42.0 ± 0.8 % / 98 (3.4 %)", "1,070 / 1,210", "18.1"]
+    assert list(copies["cat"].values()) == ["42.0 ± 0.8 % / 98 (3.4 %)", "1,070 / 1,210", "19.5 ± 0.4 (35.5)", "18.1"]
     assert [nearest[name]["N compared / training"] for name in run] == ["1,234 / 1,234", "1,234 / 5,678"]
     assert nearest["cat"]["Nearer than the nearest 1 % of real drawings"] == "3.4 ± 0.1 %"
     assert nearest["cat"]["Median distance"] == "6.60 ± 0.13 (5.50)"

@@ -55,8 +55,20 @@ def test_distance_is_the_mean_over_points_in_pixels(monkeypatch: pytest.MonkeyPa
         found = stroke_copies([lines(y)] * 2, training, 0.0)
         assert found["limit_px"] == pytest.approx(10)
         assert found["share"] == copied
+        assert found["median_px"] == pytest.approx(y if copied else y - 60, rel=1e-5)
     monkeypatch.setattr(copies, "MOST_COMPARED", 2)  # the first and the last
     assert stroke_copies(training, training, 0.0)["limit_px"] == pytest.approx(10)
+
+
+def test_pairs_are_the_nearest_by_their_places_among_all_drawings() -> None:
+    training, generated = random_drawings(30, 8), random_drawings(12, 9)
+    training[3], generated[0] = training[3][:2], generated[0][:2]  # too short to be compared
+    generated[5], generated[9] = [stroke + 1 for stroke in training[20]], [stroke + 2 for stroke in training[4]]
+    pairs = copies.nearest_pairs(generated, TrainingStrokes(training), 4)
+    assert [pair[:2] for pair in pairs[:2]] == [(5, 20), (9, 4)]
+    assert [distance for _, _, distance in pairs[:2]] == pytest.approx([2**0.5, 8**0.5], rel=1e-4)
+    assert len(pairs) == 4
+    assert copies.nearest_pairs(generated, TrainingStrokes(training[3:4]), 4) == []
 
 
 def test_drawings_of_fewer_than_three_strokes_are_left_out() -> None:
