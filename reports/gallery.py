@@ -130,12 +130,11 @@ def diversity_image(
     # those of one stroke last: they had nothing to go on with
     own = [drawing[:1] for drawing in sorted(generated, key=lambda drawing: len(drawing) < 2)]
     firsts = (people + own)[:FIRST_STROKES]
-    person = f"held-out {real.name if real else ''} drawings"
-    counts = {person: len(people), "drawings of its own": len(firsts) - len(people)}
+    counts = {f"held-out {real.name if real else ''}": len(people), "generated": len(firsts) - len(people)}
     source = " and ".join(f"{number} {name}" for name, number in counts.items() if number)
     drawings = draw_on([first for first in firsts for _ in range(WAYS)])
     rows = [[first, *drawings[i * WAYS : (i + 1) * WAYS]] for i, first in enumerate(firsts)]
-    headings = (("first stroke", 1), (f"continued by the model in {WAYS} ways; first strokes of {source}", WAYS))
+    headings = (("first stroke", 1), (f"continued by the model in {WAYS} ways; first strokes of {source} drawings", WAYS))
     return continuations_image(rows, [1] * len(rows), headings, CELL)
 
 

@@ -172,7 +172,7 @@ def test_tables_are_those_of_the_scores(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [{}, {"not_measured": "no <network>"}, {"fid": None, "kid": {"value": float("nan")}}])
 def test_missing_scores_are_called_not_measured_with_the_reason(tmp_path: Path, given: dict[str, Any]) -> None:
     text, tree = write(tmp_path, result(seeds={"0": given}, real=None))
-    assert ["KID × 10³ (real training drawings)", "not measured"] in cells(tree)[0]
+    assert ["KID × 10³ (real training drawings; real vs real)", "not measured"] in cells(tree)[0]
     assert ("“Not measured”: no &lt;network&gt;." in text) == ("not_measured" in given)
     assert not any("nan" in cell for table in cells(tree) for row in table for cell in row)
     assert "Recognised after" not in chart_of(tree)
