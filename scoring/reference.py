@@ -21,7 +21,7 @@ from torch import Tensor
 import rendering
 from plumbing.tensor_files import read_header
 from scoring.copies import TrainingStrokes
-from scoring.feature_network import LoadedNetwork, describe_pictures, read_safetensors
+from scoring.feature_network import LoadedNetwork, describe_inputs, kind_of, read_safetensors
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes, from_arrays, independent_strokes
 
 Drawing = Sequence[NDArray[Any]]
@@ -69,11 +69,10 @@ class Reference:
 
 
 def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork) -> Described:
-    """Return features and logits of drawings, rendered as FEATURE_RENDERING says, in bounded memory."""
-    parts = [
-        describe_pictures(
-            loaded.network, rendering.feature_rasters(drawings[start : start + PICTURES_AT_ONCE]), batch_size=BATCH_SIZE
-        )
+    """Return features and logits of drawings, as pictures or as strokes, whichever the network reads."""
+    inputs_of = kind_of(loaded.network).inputs_of
+    parts = [  # in bounded memory
+        describe_inputs(loaded.network, inputs_of(drawings[start : start + PICTURES_AT_ONCE]), batch_size=BATCH_SIZE)
         for start in range(0, max(1, len(drawings)), PICTURES_AT_ONCE)
     ]
     features, logits = (np.concatenate(side) for side in zip(*parts, strict=True))

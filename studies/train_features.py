@@ -36,6 +36,7 @@ from tqdm import tqdm
 import rendering
 from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, RunFailed, option, resolve_category
 from dataset_utils import PackedDrawings, available_categories, load_category
+from drawings.packed import drawing_hashes
 from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
@@ -45,14 +46,15 @@ from plumbing.command_line import (
     script_parser,
 )
 from plumbing.files import locked_folder, refuse_overwriting
-from plumbing.processes import best_device
+from plumbing.processes import autocast_for, best_device
 from plumbing.run_folder import load_state, save_state
 from plumbing.tensor_files import write_tensors
 from scoring.feature_network import (
-    FeatureNetworkConfig,
+    KINDS,
     LoadedNetwork,
-    SketchFeatureNetwork,
-    describe_pictures,
+    Network,
+    describe_inputs,
+    kind_of,
     load_feature_network,
     save_feature_network,
 )
@@ -77,6 +79,8 @@ class FeatureTrainingConfig:
     ema_decay: float = option(0.998, "decay of the EMA of the weights", minimum=0, maximum=0.999999)
     cap: int = option(400, "drawings of one category per epoch at most, drawn anew each epoch",
                       minimum=1, maximum=10_000_000)  # fmt: skip
+    network: str = option("pictures", "which: the CNN that sees pictures, or the transformer that reads strokes",
+                          choices=("pictures", "strokes"))  # fmt: skip
     seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
 
 
@@ -100,21 +104,26 @@ def augmented(drawing: Drawing, rng: np.random.Generator) -> list[NDArray[np.flo
     return [(np.asarray(stroke, dtype=np.float64) - 127.5) @ affine.T for stroke in kept]
 
 
+def learned_by(network: str, train: PackedDrawings) -> PackedDrawings:
+    """Return the training drawings that a network learns from: "pictures" all, "strokes" three in four by their hash."""
+    return train if network == "pictures" else train.select(np.flatnonzero(drawing_hashes(train) // 100 % 4 != 0))
+
+
 def epoch_of(train: Sequence[PackedDrawings], config: FeatureTrainingConfig, epoch: int) -> tuple[Tensor, Tensor]:
-    """Return pictures (N, 64, 64) and labels (N,) of an epoch, shuffled: they depend on seed and epoch alone."""
+    """Return what the network reads (N, ...) and labels (N,) of an epoch, shuffled, by seed and epoch alone."""
     rng = np.random.default_rng([config.seed, epoch])
-    pictures, labels = [], []
+    inputs, labels = [], []
     for label, packed in enumerate(train):
         chosen = rng.permutation(len(packed))[: config.cap]
-        pictures.append(rendering.feature_rasters([augmented(packed.drawing(int(i)), rng) for i in chosen]))
+        inputs.append(KINDS[config.network].inputs_of([augmented(packed.drawing(int(i)), rng) for i in chosen]))
         labels += [label] * len(chosen)
     order = rng.permutation(len(labels))
-    return torch.from_numpy(np.concatenate(pictures)[order]), torch.tensor(labels)[order]
+    return torch.from_numpy(np.concatenate(inputs)[order]), torch.tensor(labels)[order]
 
 
 def train(
     config: FeatureTrainingConfig, data: Sequence[PackedDrawings], state_path: Path, device: torch.device
-) -> tuple[SketchFeatureNetwork, list[float], float]:
+) -> tuple[Network, list[float], float]:
     """Return the network with averaged weights, the loss of each epoch, and the seconds it took.
 
     `data` are the training drawings of each category. The state is written to `state_path` after every epoch.
@@ -123,7 +132,8 @@ def train(
     if steps < 1:
         raise ValueError(f"an epoch has fewer drawings than --batch-size {config.batch_size}")
     torch.manual_seed(config.seed)
-    network = SketchFeatureNetwork(FeatureNetworkConfig(num_classes=len(data)))
+    kind = KINDS[config.network]
+    network: Network = kind.network(kind.settings(num_classes=len(data)))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -132,7 +142,7 @@ def train(
     )
     parts: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
     settings = asdict(config) | {"classes": len(data), "steps_per_epoch": steps}
-    losses, seconds = [], 0.0
+    losses, seconds, autocast = [], 0.0, autocast_for("auto", device)
     if state := load_state(state_path):
         if state["settings"] != settings:
             raise ValueError(f"{state_path}: begun with other settings; repeat those, or delete it")
@@ -142,10 +152,10 @@ def train(
         losses, seconds = list(state["losses"]), state["seconds"]
         sys.stderr.write(f"resuming {state_path} after epoch {len(losses)}\n")
 
-    def update(pictures: Tensor, labels: Tensor) -> float:
+    def update(inputs: Tensor, labels: Tensor) -> float:
         network.train()
-        with torch.autocast(device.type, torch.bfloat16):
-            logits = network(pictures.to(device))
+        with autocast():
+            logits = network(inputs.to(device))
         loss = cross_entropy(logits, labels.to(device), label_smoothing=config.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -156,11 +166,11 @@ def train(
 
     for epoch in range(len(losses), config.epochs):
         began, total = time.perf_counter(), 0.0
-        pictures, labels = epoch_of(data, config, epoch)
+        inputs, labels = epoch_of(data, config, epoch)
         with tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", disable=None) as bar:
             for k in bar:
                 batch = slice(k * config.batch_size, (k + 1) * config.batch_size)
-                total += update(pictures[batch], labels[batch])
+                total += update(inputs[batch], labels[batch])
                 bar.set_postfix(loss=f"{total / (k + 1):.3f}")
         if not np.isfinite(total):
             raise RunFailed(f"the loss became NaN in epoch {epoch + 1}; try a smaller --learning-rate")
@@ -201,11 +211,9 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: l
     return result
 
 
-def measured(
-    network: SketchFeatureNetwork, classes: list[str], held_out: Sequence[PackedDrawings]
-) -> dict[str, Any]:
+def measured(network: Network, classes: list[str], held_out: Sequence[PackedDrawings]) -> dict[str, Any]:
     """Return what the network makes of each category's held-out drawings: accuracy and confusion."""
-    logits = [describe_pictures(network, rendering.feature_rasters(list(packed)))[1] for packed in held_out if packed]
+    logits = [describe_inputs(network, kind_of(network).inputs_of(list(packed)))[1] for packed in held_out if packed]
     labels = np.repeat(np.arange(len(held_out)), [len(packed) for packed in held_out])
     together = np.concatenate(logits)
     return {
@@ -241,7 +249,7 @@ def _category_tensors(
     train, held_out = list(data.train), list(data.test)
     chosen = [train[i] for i in training_part(len(train))]
     features = {
-        "real": describe_pictures(loaded.network, read_pictures(pictures))[0]
+        "real": describe_inputs(loaded.network, read_pictures(pictures))[0]
         if pictures
         else describe_drawings(held_out, loaded).features,
         "independent": describe_drawings(independent_strokes(train, NUM_INDEPENDENT), loaded).features,
@@ -352,11 +360,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         else:
             state_folder = out.with_suffix(".training")
             with locked_folder(state_folder):
+                learned = [learned_by(config.network, each.train) for each in data]
                 network, losses, seconds = train(
-                    config, [each.train for each in data], state_folder / "state.pt", best_device(arguments.device)
+                    config, learned, state_folder / "state.pt", best_device(arguments.device)
                 )
             conditions = asdict(config) | {
-                "train_drawings": sum(len(each.train) for each in data),
+                "train_drawings": sum(map(len, learned)),
                 "split": "local",
                 "rendering": rendering.FEATURE_RENDERING,
                 "training_seconds": round(seconds, 1),

@@ -12,7 +12,7 @@ from config import CATEGORIES, NETWORK_PATH
 from dataset_utils import PackedDrawings, load_category, write_ndjson
 from drawings.embedded import embedded_drawings
 from rendering import feature_rasters
-from scoring.feature_network import describe_pictures, load_feature_network
+from scoring.feature_network import describe_inputs, load_feature_network
 from scoring.reference import load_reference
 from studies import train_features
 
@@ -151,7 +151,7 @@ def test_references_are_of_pictures_or_of_held_out_drawings(
     pooled = rasters.reshape(6, 64, 4, 64, 4).mean(axis=(2, 4)).round().astype(np.uint8)
     for found, pictures in ((cat, pooled), (bus, feature_rasters(list(data.test)))):
         np.testing.assert_allclose(
-            found.real.features, describe_pictures(loaded.network, pictures)[0], atol=2e-2
+            found.real.features, describe_inputs(loaded.network, pictures)[0], atol=2e-2
         )
     assert bus.training is not None
     assert (len(bus.training), bus.num_learned_from) == (20, len(data.train))

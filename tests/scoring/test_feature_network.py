@@ -15,7 +15,7 @@ from config import CATEGORIES, NETWORK_PATH
 from scoring.feature_network import (
     FeatureNetworkConfig,
     SketchFeatureNetwork,
-    describe_pictures,
+    describe_inputs,
     load_feature_network,
     read_safetensors,
     save_feature_network,
@@ -38,15 +38,15 @@ def pictures() -> np.ndarray:
 
 
 def test_features_do_not_depend_on_the_batch(network: SketchFeatureNetwork, pictures: np.ndarray) -> None:
-    features, logits = describe_pictures(network.train(), pictures, batch_size=11)
+    features, logits = describe_inputs(network.train(), pictures, batch_size=11)
     assert features.shape == (11, 8)
     assert logits.shape == (11, 3)
     for size in (1, 4):
-        again = describe_pictures(network.train(), pictures, batch_size=size)
+        again = describe_inputs(network.train(), pictures, batch_size=size)
         np.testing.assert_allclose(again[0], features, atol=1e-5)
         np.testing.assert_allclose(again[1], logits, atol=1e-5)
     order = np.random.default_rng(1).permutation(11)
-    np.testing.assert_allclose(describe_pictures(network, pictures[order])[0], features[order], atol=1e-5)
+    np.testing.assert_allclose(describe_inputs(network, pictures[order])[0], features[order], atol=1e-5)
 
 
 def test_a_saved_network_comes_back_with_names_conditions_and_hash(
@@ -58,8 +58,8 @@ def test_a_saved_network_comes_back_with_names_conditions_and_hash(
     assert (loaded.classes, loaded.conditions, loaded.sha256) == (["a", "b", "ü"], {"seed": 7}, sha256)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [p.name for p in tmp_path.iterdir()] == ["network.safetensors"]
-    expected = describe_pictures(network, pictures)[1]
-    np.testing.assert_allclose(describe_pictures(loaded.network, pictures)[1], expected, atol=1e-2)
+    expected = describe_inputs(network, pictures)[1]
+    np.testing.assert_allclose(describe_inputs(loaded.network, pictures)[1], expected, atol=1e-2)
     assert save_feature_network(path, loaded.network, ["a", "b", "ü"], {"seed": 7}) == sha256
 
 
