@@ -56,7 +56,7 @@ Drawing = list[np.ndarray]
 Watcher = Callable[[int, np.ndarray], object]
 """(stroke number, points of x_t (B, num_points, 2) in pixels) after every denoising step."""
 
-NOT_CATEGORIES = ("base", "sketch_features", "reference_features")
+NOT_CATEGORIES = ("base", "sketch_features", "stroke_recogniser", "reference_features")
 SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6

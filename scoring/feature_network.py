@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plumbing.tensor_files import read_header, write_tensors
-from rendering import feature_rasters
-from scoring.stroke_recogniser import StrokeRecogniser, StrokeRecogniserConfig, stroke_arrays
+from rendering import FEATURE_RENDERING, feature_rasters
+from scoring.stroke_recogniser import STROKE_FORM, StrokeRecogniser, StrokeRecogniserConfig, stroke_arrays
 
 Drawing = Sequence[NDArray[Any]]
 
@@ -99,17 +99,23 @@ Network = SketchFeatureNetwork | StrokeRecogniser
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the two kinds of network: the format of its file, the classes of settings and network, what it reads."""
+    """One of the two kinds of network: the format of its file, its settings, its class, how drawings become its input.
+
+    `form` says the last in words.
+    """
 
     format: str
     settings: Any
     network: Any
     inputs_of: Callable[[Sequence[Drawing]], NDArray[np.uint8]]
+    form: str
 
 
 KINDS = {
-    "pictures": Kind("sketch-features-1", FeatureNetworkConfig, SketchFeatureNetwork, feature_rasters),
-    "strokes": Kind("stroke-recogniser-1", StrokeRecogniserConfig, StrokeRecogniser, stroke_arrays),
+    "pictures": Kind(
+        "sketch-features-1", FeatureNetworkConfig, SketchFeatureNetwork, feature_rasters, FEATURE_RENDERING
+    ),
+    "strokes": Kind("stroke-recogniser-1", StrokeRecogniserConfig, StrokeRecogniser, stroke_arrays, STROKE_FORM),
 }
 
 

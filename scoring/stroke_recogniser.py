@@ -27,6 +27,7 @@ MOST_STROKES = 24
 BOX = 254
 """Longest side of a drawing in the arrays, in their units; its box is centred."""
 PADDING = 255
+STROKE_FORM = f"{NUM_POINTS} points a stroke, of the first {MOST_STROKES} strokes, the longest side scaled to {BOX}"
 JITTER = 2.0
 """Standard deviation of the noise on every point in training, in units of the arrays: invisible detail says nothing."""
 
@@ -37,10 +38,10 @@ class StrokeRecogniserConfig:
 
     channels: int = 64
     width: int = 160
-    layers: int = 3
+    layers: int = 2
     heads: int = 4
     num_classes: int = 345
-    dropout: float = 0.15
+    dropout: float = 0.1
 
 
 class _Block(nn.Module):
@@ -53,18 +54,26 @@ class _Block(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, strokes: Tensor, mask: Tensor) -> Tensor:
         """Map the strokes (S, W) that `mask` (B, K) sets out on drawings to (S, W)."""
-        own = self.qkv(self.norms[0](strokes))
-        padded = own.new_zeros(*mask.shape, own.shape[1])  # (B, K, 3 W)
-        padded[mask] = own
+        padded = _padded(self.qkv(self.norms[0](strokes)), mask)  # (B, K, 3 W)
         q, k, v = padded.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, K, W / H)
-        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
-        strokes = strokes + self.dropout(self.out(attended.transpose(1, 2).flatten(2)[mask]))
-        result: Tensor = strokes + self.dropout(self.mlp(self.norms[1](strokes)))
+        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None]).transpose(1, 2)
+        strokes = strokes + self.out(attended.reshape(mask.numel(), -1).index_select(0, _places(mask)))
+        result: Tensor = strokes + self.mlp(self.norms[1](strokes))
         return result
+
+
+def _places(mask: Tensor) -> Tensor:
+    """Return where in the flattened `mask` (B, K) the S strokes are, (S,)."""
+    return mask.flatten().nonzero()[:, 0]
+
+
+def _padded(strokes: Tensor, mask: Tensor) -> Tensor:
+    """Return strokes (S, C) set out on their drawings, (B, K, C), zeros where `mask` (B, K) has none."""
+    empty = strokes.new_zeros(mask.numel(), strokes.shape[1])
+    return empty.index_copy(0, _places(mask), strokes).unflatten(0, mask.shape)
 
 
 class StrokeRecogniser(nn.Module):
@@ -75,11 +84,9 @@ class StrokeRecogniser(nn.Module):
         super().__init__()
         self.config = config
         channels, width = config.channels, config.width
-        self.shape = nn.Sequential(  # of places and steps, (S, 4, 32), by way of 8 and 4 parts of a stroke
-            nn.Conv1d(4, channels, 8, stride=4, padding=2, bias=False), nn.BatchNorm1d(channels), nn.ReLU(),
-            nn.Conv1d(channels, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
-            nn.Flatten(), nn.Linear(width * NUM_POINTS // 8, width),
-        )  # fmt: skip
+        self.shape = nn.Sequential(  # of places and steps, (S, 4, 32), by way of 8 overlapping parts of a stroke
+            nn.Conv1d(4, channels, 8, stride=4, padding=2), nn.GELU(), nn.Flatten(), nn.Linear(8 * channels, width)
+        )
         self.place = nn.Embedding(MOST_STROKES, width)
         self.blocks = nn.ModuleList([_Block(config) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(width)
@@ -99,10 +106,7 @@ class StrokeRecogniser(nn.Module):
         strokes = strokes + self.place(mask.nonzero()[:, 1])
         for block in self.blocks:
             strokes = block(strokes, mask)
-        whole = self.norm(strokes).float()
-        padded = whole.new_zeros(*mask.shape, whole.shape[1])
-        padded[mask] = whole
-        return padded.sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        return _padded(self.norm(strokes).float(), mask).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits (B, num_classes) float32 of features (B, W)."""

@@ -1,12 +1,14 @@
-"""Train the sketch feature network on every category of a folder of Quick, Draw! drawings.
+"""Train the two networks that judge drawings on every category of a folder of Quick, Draw! drawings.
 
-    python -m studies.train_features --data-dir quickdraw/simplified --out checkpoints/sketch_features.safetensors
+    python -m studies.train_features --data-dir quickdraw/simplified                       # the CNN that sees pictures
+    python -m studies.train_features --data-dir quickdraw/simplified --network strokes     # the stroke recogniser
 
 The folder holds CATEGORY.ndjson files in the official simplified form. Training uses the local split and never sees its
 held-out 15 %. The same command resumes an interrupted training, and does not repeat a finished one. With `--pictures
 FOLDER` it also writes the reference features of real pictures (FOLDER/CATEGORY.npz), with which `metrics.py` compares
 drawings by default, and with `--held-out NAMES` those of categories without such pictures, whose held-out drawings are
-rendered instead. `--measure` does not train: it measures the network again and writes the accuracy into its file.
+rendered instead; both have features of either network. `--measure` does not train: it measures the network again and
+writes the accuracy into its file.
 """
 
 from __future__ import annotations
@@ -34,7 +36,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import rendering
-from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, RunFailed, option, resolve_category
+from config import (
+    ATTRIBUTION,
+    CATEGORIES,
+    NETWORK_PATH,
+    RECOGNISER_PATH,
+    REFERENCE_PATH,
+    RunFailed,
+    option,
+    resolve_category,
+)
 from dataset_utils import PackedDrawings, available_categories, load_category
 from drawings.packed import drawing_hashes
 from plumbing.command_line import (
@@ -60,6 +71,7 @@ from scoring.feature_network import (
 )
 from scoring.reference import NUM_INDEPENDENT, REFERENCE_FORMAT, describe_drawings, recognised_after, training_part
 from scoring.stroke_statistics import describe_strokes, independent_strokes, to_arrays
+from scoring.two_sample import MOST_PER_SIDE
 
 Drawing = Sequence[NDArray[Any]]
 
@@ -104,9 +116,12 @@ def augmented(drawing: Drawing, rng: np.random.Generator) -> list[NDArray[np.flo
     return [(np.asarray(stroke, dtype=np.float64) - 127.5) @ affine.T for stroke in kept]
 
 
-def learned_by(network: str, train: PackedDrawings) -> PackedDrawings:
-    """Return the training drawings that a network learns from: "pictures" all, "strokes" three in four by their hash."""
-    return train if network == "pictures" else train.select(np.flatnonzero(drawing_hashes(train) // 100 % 4 != 0))
+READ_BY_RECOGNISER = "three quarters, by a hash of each drawing"
+
+
+def read_by_recogniser(train: PackedDrawings) -> NDArray[np.bool_]:
+    """Return which training drawings the stroke recogniser learns from, bool (N,): about three in four."""
+    return drawing_hashes(train) // 100 % 4 != 0
 
 
 def epoch_of(train: Sequence[PackedDrawings], config: FeatureTrainingConfig, epoch: int) -> tuple[Tensor, Tensor]:
@@ -242,18 +257,23 @@ def read_pictures(path: Path) -> NDArray[np.uint8]:
 
 
 def _category_tensors(
-    category: str, pictures: Path | None, data_dir: Path, loaded: LoadedNetwork
+    category: str, pictures: Path | None, data_dir: Path, loaded: LoadedNetwork, recogniser: LoadedNetwork
 ) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Return a category's part of the shipped file, and how many drawings are behind each part."""
     data = load_category(category, data_dir=data_dir, split="local")
     train, held_out = list(data.train), list(data.test)
     chosen = [train[i] for i in training_part(len(train))]
+    shuffled = independent_strokes(train, NUM_INDEPENDENT)
+    unread = np.flatnonzero(~read_by_recogniser(data.train))[:MOST_PER_SIDE]
     features = {
         "real": describe_inputs(loaded.network, read_pictures(pictures))[0]
         if pictures
         else describe_drawings(held_out, loaded).features,
-        "independent": describe_drawings(independent_strokes(train, NUM_INDEPENDENT), loaded).features,
+        "independent": describe_drawings(shuffled, loaded).features,
         "training": describe_drawings(chosen, loaded).features,
+        "real_strokes": describe_drawings(held_out, recogniser).features,
+        "independent_strokes": describe_drawings(shuffled, recogniser).features,
+        "training_strokes": describe_drawings([train[i] for i in unread], recogniser).features,
     }
     arrays = {
         "recognised": recognised_after(held_out, loaded, category).astype(np.uint8),
@@ -272,21 +292,23 @@ def write_references(
 
     The categories of `held_out` have no pictures: their held-out drawings, by the local split of `data_dir`, are
     rendered instead, as generated drawings are. Beside the features of the pictures stand those of NUM_INDEPENDENT
-    drawings of shuffled strokes and of ``training_part`` of the training drawings, and the statistics of the held-out
-    drawings. Raises ValueError for a damaged file.
+    drawings of shuffled strokes and of ``training_part`` of the training drawings, what the stroke recogniser makes of
+    held-out, shuffled and unread training drawings, and the statistics of the held-out drawings. Raises ValueError for
+    a damaged file.
     """
-    loaded = load_feature_network(network_path)
+    loaded, recogniser = load_feature_network(network_path), load_feature_network(RECOGNISER_PATH)
     tensors: dict[str, Tensor] = {}
     counts: dict[str, dict[str, int]] = {}
     sources: dict[str, dict[str, str]] = {}
     for category in tqdm([*pictures, *held_out], desc="references", unit="category", disable=None):
-        own, counts[category] = _category_tensors(category, pictures.get(category), data_dir, loaded)
+        own, counts[category] = _category_tensors(category, pictures.get(category), data_dir, loaded, recogniser)
         tensors |= {f"{category}.{name}": tensor for name, tensor in own.items()}
         source = _TEST_PICTURES if category in pictures else f"{_HELD_OUT}, as pictures"
         sources[category] = {"pictures": source, "strokes": _HELD_OUT}
     metadata = {
         "format": REFERENCE_FORMAT,
         "network_sha256": loaded.sha256,
+        "recogniser_sha256": recogniser.sha256,
         "rendering": rendering.FEATURE_RENDERING,
         "sources": json.dumps(sources),
         "counts": json.dumps(counts),
@@ -302,7 +324,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER", help="of CATEGORY.ndjson files")
-    parser.add_argument("--out", type=Path, metavar="FILE", default=NETWORK_PATH, help="file of the trained network")
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help=f"file of the trained network (default: {NETWORK_PATH.name} or {RECOGNISER_PATH.name} in "
+                             f"{NETWORK_PATH.parent.name})")  # fmt: skip
     parser.add_argument("--pictures", type=Path, metavar="FOLDER",
                         help="folder of CATEGORY.npz with real pictures, for the reference")  # fmt: skip
     parser.add_argument("--held-out", default="", metavar="NAMES",
@@ -338,7 +362,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     config = config_from_arguments(FeatureTrainingConfig, arguments)
     if not arguments.data_dir.is_dir():
         raise FileNotFoundError(f"{arguments.data_dir}: no such folder of <category>.ndjson files")
-    classes, out = sorted(available_categories(arguments.data_dir)), arguments.out
+    if arguments.pictures and config.network == "strokes":
+        raise ValueError("--pictures goes with --network pictures: its file has features of either network")
+    classes = sorted(available_categories(arguments.data_dir))
+    out = arguments.out or (RECOGNISER_PATH if config.network == "strokes" else NETWORK_PATH)
     if len(classes) < 2:
         raise ValueError(f"{arguments.data_dir}: {len(classes)} categories, a classifier needs at least 2")
     pictures, held_out = categories_of_reference(arguments, classes)
@@ -360,14 +387,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         else:
             state_folder = out.with_suffix(".training")
             with locked_folder(state_folder):
-                learned = [learned_by(config.network, each.train) for each in data]
+                learned = [each.train for each in data]
+                if config.network == "strokes":
+                    learned = [train.select(np.flatnonzero(read_by_recogniser(train))) for train in learned]
                 network, losses, seconds = train(
                     config, learned, state_folder / "state.pt", best_device(arguments.device)
                 )
             conditions = asdict(config) | {
                 "train_drawings": sum(map(len, learned)),
                 "split": "local",
-                "rendering": rendering.FEATURE_RENDERING,
+                "training_part": "all" if config.network == "pictures" else READ_BY_RECOGNISER,
+                "rendering": KINDS[config.network].form,
                 "training_seconds": round(seconds, 1),
                 "epoch_losses": [round(loss, 4) for loss in losses],
                 "data": ATTRIBUTION,
