@@ -41,7 +41,6 @@ from scoring.reference import (
     Judge,
     Reference,
     describe_drawings,
-    evenly_spread,
     load_reference,
     recognised,
     recognised_after,
@@ -52,13 +51,13 @@ from scoring.two_sample import FOLDS, MOST_PER_SIDE, two_sample_accuracy
 
 Array = NDArray[np.float64]
 Drawing = Sequence[NDArray[Any]]
+Measure = Callable[[Any, Any], dict[str, float]]
 SUBSETS, SPLIT_SUBSETS = 100, 10
 SUBSET_SIZE = 1000
 NEIGHBOURS = 5
 """k of density and coverage, as Naeem et al. chose it."""
 EXTRAPOLATION_SIZES = 15
 MINIMUM_EXTRAPOLATION = 16
-ROUGH = 100  # fewer real drawings say little of a distance
 ROW_CHUNK = 1024  # rows of a distance matrix at once: memory stays linear in the larger set
 
 
@@ -241,9 +240,8 @@ def density_and_coverage(
 # ------------------------------------------------------------------ pictures and copies
 
 
-def judge_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]:
+def judge_distances(a: NDArray[Any], b: NDArray[Any]) -> dict[str, float]:
     """Return KID and, where N and M allow, the two-sample accuracy of features (N, d) and (M, d)."""
-    a, b = np.asarray(generated), np.asarray(real)
     figures = {"kid": kernel_distance(a, b, SPLIT_SUBSETS)[0]}
     return figures | ({"two_sample": two_sample_accuracy(a, b)} if min(len(a), len(b)) >= FOLDS else {})
 
@@ -260,9 +258,8 @@ def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]
 
 
 def picture_scores(
-    generated: NDArray[Any], real: NDArray[Any], independent: NDArray[Any], seed: int,
-    measure: Callable[[Any, Any], dict[str, float]] = feature_distances,
-) -> dict[str, dict[str, Any]]:  # fmt: skip
+    generated: NDArray[Any], real: NDArray[Any], independent: NDArray[Any], seed: int, measure: Measure
+) -> dict[str, dict[str, Any]]:
     """Return the scores of `measure` with their baselines; KID over 100 subsets, and normalised (`share`).
 
     Normalised KID is KID over the KID of the shuffled-stroke baseline: unlike KID it can be carried from one feature
@@ -274,14 +271,11 @@ def picture_scores(
     size = min(SUBSET_SIZE, len(generated), len(real))
     scores["kid"] |= {"value": value, "std": std, "num_subsets": SUBSETS, "subset_size": size}
     scores["kid"] |= {"independent_strokes": shuffled, "share": value / shuffled if shuffled > 0 else None}
-    if "two_sample" in scores:
-        scores["two_sample"]["n"] = min(MOST_PER_SIDE, len(generated), len(real))
+    scores.get("two_sample", {})["n"] = min(MOST_PER_SIDE, len(generated), len(real))
     return scores
 
 
-def judged(
-    judge: Judge, ours: Described, category: str, seed: int, measure: Callable[[Any, Any], dict[str, float]]
-) -> dict[str, Any]:
+def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Measure) -> dict[str, Any]:
     """Return what a network makes of generated drawings: scores of its features, what it recognises, its conditions.
 
     KID and two-sample accuracy also have, as `training`, what training drawings score in the place of generated ones.
@@ -384,7 +378,7 @@ def scores_against(
             **judged(second, theirs, category, seed, judge_distances),
         },
         "recognised_after": {
-            "generated": recognised_after(evenly_spread(generated), loaded, category).mean(axis=0).tolist(),
+            "generated": recognised_after(generated, loaded, category).mean(axis=0).tolist(),
             "real": reference.recognised.mean(axis=0).tolist(),
             "n_real": len(reference.recognised),
             "reference": reference.strokes_source,
@@ -501,8 +495,7 @@ def _note(scores: dict[str, Any], counts_copies: bool) -> str:
     notes.append(
         "two_sample is 0.5 where generated drawings cannot be told from real ones, and 1 where they always can"
     )
-    if n_strokes < ROUGH:
-        notes.append(f"second_judge compares with {n_strokes} real drawings, known as strokes: its figures are rough")
+    notes.append(f"second_judge compares with {n_strokes} real drawings, those known as strokes")
     counted_by = "stroke_copies counts" if counts_copies else "--training FILE counts"
     notes.append(f"features of whole pictures do not see redrawn strokes of training drawings, which {counted_by}")
     return "; ".join(notes)

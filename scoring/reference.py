@@ -31,7 +31,7 @@ NUM_INDEPENDENT = 500
 MOST_STROKES = 24
 """Columns of `recognised_after`: the longest drawing that the models make."""
 MOST_SHOWN = 250
-"""Drawings of a set at hand that are shown stroke by stroke: each is nine pictures for the network."""
+"""Drawings of a set that are shown stroke by stroke: each is as many pictures for the network as it has strokes."""
 BATCH_SIZE = 64
 """Pictures that the feature network sees at once: a quarter faster than 256, and the same bits."""
 PICTURES_AT_ONCE = 128 * BATCH_SIZE
@@ -96,12 +96,6 @@ def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork) -> Des
     return Described(features, logits)
 
 
-def evenly_spread(drawings: Sequence[Drawing]) -> list[Drawing]:
-    """Return MOST_SHOWN of the drawings, spread evenly over them, or all where there are fewer."""
-    chosen = np.linspace(0, len(drawings) - 1, min(MOST_SHOWN, len(drawings))).round().astype(int)
-    return [drawings[i] for i in chosen]
-
-
 def recognised(logits: NDArray[Any], classes: Sequence[str], category: str, best: int = 1) -> NDArray[np.bool_]:
     """Return, (N,), of which drawings, logits (N, C), the category is among the `best` classes."""
     logits = np.asarray(logits)
@@ -114,12 +108,17 @@ def recognised(logits: NDArray[Any], classes: Sequence[str], category: str, best
     return result
 
 
-def recognised_after(drawings: Sequence[Drawing], loaded: LoadedNetwork, category: str) -> NDArray[np.bool_]:
+def recognised_after(
+    drawings: Sequence[Drawing], loaded: LoadedNetwork, category: str, most: int = MOST_SHOWN
+) -> NDArray[np.bool_]:
     """Return, (N, MOST_STROKES), whether each drawing is recognised after its first 1, 2, ... strokes.
 
-    A drawing that has ended stays as it is, so that the mean of a column is the share of all drawings that are
-    recognised when at most so many strokes are shown.
+    Of more than `most` drawings N = `most` are shown, spread evenly over them. A drawing that has ended stays as it is,
+    so that the mean of a column is the share of all drawings that are recognised when at most so many strokes are
+    shown.
     """
+    chosen = np.linspace(0, len(drawings) - 1, min(most, len(drawings))).round().astype(int)
+    drawings = [drawings[i] for i in chosen]
     shown = np.array([min(len(drawing), MOST_STROKES) for drawing in drawings])
     beginnings = [drawing[:k] for drawing, most in zip(drawings, shown, strict=True) for k in range(1, most + 1)]
     hits = recognised(describe_drawings(beginnings, loaded).logits, loaded.classes, category)
@@ -148,7 +147,7 @@ def reference_of(
         second=Judge(recogniser, describe_drawings(real, recogniser), describe_drawings(independent, recogniser), None),
         strokes_source=source,
         statistics=describe_strokes(real),
-        recognised=recognised_after(evenly_spread(real), loaded, category),
+        recognised=recognised_after(real, loaded, category),
         training=describe_drawings(training, loaded).features if training else None,
         num_learned_from=len(training or ()),
         real_drawings=real,

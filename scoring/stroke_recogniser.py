@@ -87,7 +87,7 @@ class StrokeRecogniser(nn.Module):
         self.shape = nn.Sequential(  # of places and steps, (S, 4, 32), by way of 8 overlapping parts of a stroke
             nn.Conv1d(4, channels, 8, stride=4, padding=2), nn.GELU(), nn.Flatten(), nn.Linear(8 * channels, width)
         )
-        self.place = nn.Embedding(MOST_STROKES, width)
+        self.place = nn.Parameter(torch.randn(MOST_STROKES, width))  # of the first stroke, the second ...
         self.blocks = nn.ModuleList([_Block(config) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
@@ -103,7 +103,7 @@ class StrokeRecogniser(nn.Module):
         points = points / (BOX / 2) - 1
         steps = torch.diff(points, dim=1, prepend=points[:, :1])
         strokes = self.shape(torch.cat([points, 8 * steps], dim=2).transpose(1, 2))  # steps are small beside places
-        strokes = strokes + self.place(mask.nonzero()[:, 1])
+        strokes = strokes + self.place[mask.nonzero()[:, 1]]
         for block in self.blocks:
             strokes = block(strokes, mask)
         return _padded(self.norm(strokes).float(), mask).sum(dim=1) / mask.sum(dim=1, keepdim=True)

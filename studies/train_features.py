@@ -276,7 +276,7 @@ def _category_tensors(
         "training_strokes": describe_drawings([train[i] for i in unread], recogniser).features,
     }
     arrays = {
-        "recognised": recognised_after(held_out, loaded, category).astype(np.uint8),
+        "recognised": recognised_after(held_out, loaded, category, len(held_out)).astype(np.uint8),
         **to_arrays(describe_strokes(held_out)),
     }
     tensors = {name: torch.from_numpy(rows).half() for name, rows in features.items()}
