@@ -41,6 +41,7 @@ OUTPUT = "planted.txt"
 TRAINING, SAMPLING, METRICS = "train_diffusion.py", "sample_diffusion.py", "metrics.py"
 PROCESS, MODEL, TOKENS = "diffusion_process.py", "diffusion_model.py", "stroke_tokens.py"
 BATCHES, PACKED, OFFICIAL = "drawings/batches.py", "drawings/packed.py", "drawings/official.py"
+BASELINES, TWO_SAMPLE, RECOGNISER = "scoring/baselines.py", "scoring/two_sample.py", "scoring/stroke_recogniser.py"
 REFERENCE, STATISTICS, COPIES = "scoring/reference.py", "scoring/stroke_statistics.py", "scoring/copies.py"
 AVERAGES, TUNING, FEATURES = "scoring/averages.py", "studies/tune_sampling.py", "studies/train_features.py"
 DISTANCE_LAWS = (
@@ -329,6 +330,11 @@ FAULTS = [
          "train, held_out = list(data.test), list(data.train)"),
     ),
     *planted(
+        FEATURES,
+        "train_features::the_stroke_recogniser_learns_from_three_quarters_of_the_training_drawings",
+        ("the recogniser learns from all training drawings", "// 100 % 4 != 0", "// 100 % 4 != 9"),
+    ),
+    *planted(
         METRICS,
         " ".join(f"metrics::{law}" for law in DISTANCE_LAWS),
         ("FID has no means", "float(((mean_a - mean_b) ** 2).sum() + spread)", "float(spread)"),
@@ -344,9 +350,26 @@ FAULTS = [
         ("density is not over k", "return balls / (k * len(generated))", "return balls / len(generated)"),
         ("coverage is of generated drawings", "covered += int(inside.any(axis=1).sum())",
          "covered += int(inside.any(axis=0).sum())"),
+    ),
+    *planted(
+        BASELINES,
+        " ".join(f"metrics::{law}" for law in DISTANCE_LAWS),
         ("the halves of a floor overlap", "real[order[n : 2 * n]]", "real[order[n // 2 : n // 2 + n]]"),
         ("a score at the floor's number has all drawings", "generated[rng.permutation(len(generated))[:n]]",
          "generated"),
+    ),
+    *planted(
+        TWO_SAMPLE,
+        "scoring/two_sample",
+        ("a classifier is asked what it has learned", "learn, ask = part != fold,", "learn, ask = part >= 0,"),
+        ("features count by their unit", "(x - mean) / np.where(std > 0, std, 1.0)", "x - mean"),
+    ),
+    *planted(
+        RECOGNISER,
+        "scoring/stroke_recogniser",
+        ("padding is attended to", "attn_mask=mask[:, None, None]", "attn_mask=None"),
+        ("the recogniser knows no order", "strokes + self.place[mask.nonzero()[:, 1]]", "strokes"),
+        ("the recogniser judges with noise", "if self.training:", "if True:"),
     ),
     *planted(
         METRICS,
@@ -358,10 +381,10 @@ FAULTS = [
         ("the share of KID is inverted", "value / shuffled if shuffled > 0", "shuffled / value if shuffled > 0"),
         ("copies and real drawings are exchanged", "memorisation(ours.features, reference.real.features,",
          "memorisation(reference.real.features, ours.features,"),
-        ("scored drawings and real ones are exchanged", "picture_scores(ours.features, reference.real.features,",
-         "picture_scores(reference.real.features, ours.features,"),
-        ("real drawings are counted as recognised", '{"generated": ours, "real": reference.real,',
-         '{"generated": reference.real, "real": ours,'),
+        ("scored drawings and real ones are exchanged", "picture_scores(ours.features, real.features,",
+         "picture_scores(real.features, ours.features,"),
+        ("real drawings are counted as recognised", '{"generated": ours, "real": real,',
+         '{"generated": real, "real": ours,'),
         ("copied strokes are looked for in real drawings", "stroke_copies(generated, reference.training_strokes)",
          "stroke_copies(reference.real_drawings, reference.training_strokes)"),
     ),

@@ -306,6 +306,13 @@ def test_scores_tell_real_drawings_from_shuffled_strokes_from_reversed_drawings_
     assert other["recognisability"]["generated"]["top1"] < 0.1
     assert same["recognisability"]["generated"]["top1"] > 0.4
 
+    for judge in (None, "second_judge"):
+        found, far, shuffled = (side[judge] if judge else side for side in (same, other, mixed))
+        assert found["two_sample"]["value"] < 0.62 < 0.7 < shuffled["two_sample"]["value"], judge
+        assert far["two_sample"]["value"] > 0.9, judge
+        assert 0.8 < found["top1_over_real"] < 1.25, judge
+        assert far["recognisability"]["generated"]["top1"] < 0.15, judge
+
     assert mixed["kid"]["share"] == pytest.approx(1, abs=0.4)
     assert mixed["fid"]["at_floor_n"] > 1.15 * mixed["fid"]["floor"]
     jumps = mixed["strokes"]["distances"]["pen_jumps"]
@@ -317,6 +324,8 @@ def test_scores_tell_real_drawings_from_shuffled_strokes_from_reversed_drawings_
 
     backward = scores([drawing[::-1] for drawing in ours])
     assert backward["fid"]["value"] == pytest.approx(same["fid"]["value"], rel=1e-6)
+    assert backward["two_sample"]["value"] == same["two_sample"]["value"]
+    assert backward["second_judge"]["two_sample"]["value"] > 0.75  # it reads the order
     order = backward["strokes"]["distances"]["order"]
     assert order["at_floor_n"] > 1.5 * max(order["floor"], same["strokes"]["distances"]["order"]["at_floor_n"])
     after = same["recognised_after"]
@@ -335,6 +344,11 @@ def test_scores_without_real_drawings_use_the_shipped_reference_and_say_so() -> 
     assert score["kid"]["floor_n"] == 60
     assert "held-out" in score["strokes"]["reference"]
     assert score["strokes"]["n_real"] > 100
+    assert score["second_judge"]["n_real"] == score["strokes"]["n_real"]
+    assert "held-out" in score["second_judge"]["reference"]
+    for judge in (score, score["second_judge"]):  # real training drawings are near, and the judge knows how near
+        assert abs(judge["two_sample"]["training"] - 0.5) < 0.1
+        assert abs(judge["kid"]["training"]) < 0.1 * judge["kid"]["independent_strokes"]
     assert score["memorisation"]["n_training"] == score["memorisation"]["n_learned_from"] > 1000
     assert score["kid"]["independent_strokes"] > 0.1
     assert score["kid"]["share"] == pytest.approx(score["kid"]["value"] / score["kid"]["independent_strokes"])
