@@ -247,7 +247,8 @@ class Run:
         """
         config, parameters = self.config, list(self.model.parameters())
         seeds = np.random.SeedSequence([config.seed, self.step]).generate_state(1 + 2 * config.parts).tolist()
-        changed = random_affine(batch, config.augmentation, torch.Generator().manual_seed(seeds[0]))
+        generator = torch.Generator().manual_seed(seeds[0])
+        changed = random_affine(batch, config.augmentation, generator, config.augmented_share, config.mirrored)
         whole = torch.tensor(num_errors(changed, config))
         vectors = []
         for number in self.own_parts:
@@ -507,7 +508,8 @@ def sample_grid(run: Run, path: Path) -> None:
 
 
 GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
+    "data": ("category", "companions", "companion_share", "balance", "augmentation",
+             "augmented_share", "mirrored"),
     "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
                      "ema_decay", "seed"),
     "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",

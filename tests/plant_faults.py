@@ -284,7 +284,7 @@ FAULTS = [
         ("companions and targets are exchanged", "((is_target, 1 - companion_share), (~is_target, companion_share))",
          "((is_target, companion_share), (~is_target, 1 - companion_share))"),
         ("shares of categories are ignored", "size=ROUND_DRAWINGS, p=weights)", "size=ROUND_DRAWINGS)"),
-        ("every drawing is changed", "AUGMENTED_SHARE = 0.5", "AUGMENTED_SHARE = 1.0"),
+        ("every drawing is changed", "generator=generator) < share)", "generator=generator) < 1.0)"),
         ("another change is told than made", "affine=change.flatten(1))", "affine=change.mT.flatten(1))"),
         ("the change is twice as large", "change = size * torch.randn", "change = 2 * size * torch.randn"),
         ("changed drawings leave the canvas", "((moved - new_low) * scale + low)", "moved"),
