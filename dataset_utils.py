@@ -26,7 +26,7 @@ import threading
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,6 +72,8 @@ MAX_POINTS = 20_000
 MAX_LINE_BYTES = 32 << 20
 MAX_LINE_LISTS = 2_000_000
 EMBEDDED_COUNT = 2_000
+MOST_VALIDATION = 1_000
+"""Drawings of an official file, of neither side of its split, by which choices are made."""
 MAX_PROCESSES = 1024
 PACK_COMMAND = "python dataset_utils.py pack"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -89,6 +91,7 @@ class CategoryData:
 
     category: str
     train: PackedDrawings
+    validation: PackedDrawings
     test: PackedDrawings
     source: str  # data-dir, environment, data, download or embedded
     path: Path | None
@@ -170,9 +173,10 @@ def load_category(
             f"{source.path}: was packed with {kinds[not recognized_only]}, this asks for {kinds[recognized_only]}; "
             f"`{PACK_COMMAND}` packs them {'with' if recognized_only else 'without'} --recognized-only"
         )
-    train, test = packed.train, packed.test
+    train, validation, test = local_parts(packed, source.category)
     if indices is not None:
         train, test = (drawings_at(packed, indices[name]) for name in ("train", "test"))
+        validation = unused_drawings(packed, indices)
         for name, side in (("train", train), ("test", test)):
             if missing := len(indices[name]) - len(side):
                 notes.append(f"{missing} of {len(indices[name])} {name} lines hold no drawing to use")
@@ -181,8 +185,27 @@ def load_category(
     if not len(test):
         notes.append("no drawing to test on")
     return CategoryData(
-        source.category, train, test, source.kind, source.path, split, packed.counts, source.identity, tuple(notes)
+        source.category, train, validation, test, source.kind, source.path, split, packed.counts, source.identity, tuple(notes)
     )
+
+
+def local_parts(packed: PackedCategory, category: str) -> tuple[PackedDrawings, PackedDrawings, PackedDrawings]:
+    """Return the training, validation and test drawings of the local split.
+
+    Cats, buses and rabbits have test pictures of their own (the official test split), and few drawings: what is held
+    out of them is for both, validation and statistics of strokes. Of other categories every second one is tested on.
+    """
+    held_out = packed.test
+    if category in official.OFFICIAL:
+        return packed.train, held_out, held_out
+    rows = np.arange(len(held_out))
+    return packed.train, held_out.select(rows[::2]), held_out.select(rows[1::2])
+
+
+def unused_drawings(packed: PackedCategory, indices: Mapping[str, Sequence[int]]) -> PackedDrawings:
+    """Return at most MOST_VALIDATION drawings of the official file that neither side of its split has."""
+    used = np.concatenate([np.asarray(lines) for lines in indices.values()])
+    return packed.test.select(np.flatnonzero(~np.isin(packed.test.lines, used))[:MOST_VALIDATION])
 
 
 @dataclass(frozen=True)

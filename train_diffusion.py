@@ -392,7 +392,7 @@ def load_training_data(
     form = (model_config.num_points, model_config.max_strokes)
     train = stroke_set([data.train for data in loaded], ids, *form)
     own = slice(0, len(targets))
-    held_out = stroke_set([data.test for data in loaded[own]], ids[own], *form)
+    held_out = stroke_set([data.validation for data in loaded[own]], ids[own], *form)
     source = {
         "data": sorted({data.source for data in loaded}),
         "split": sorted({data.split for data in loaded}),
