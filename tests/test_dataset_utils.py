@@ -392,6 +392,16 @@ def test_a_cache_that_cannot_be_written_is_no_error(cached: dict[str, Any]) -> N
     assert cache.read_bytes() == b"a user's file"
 
 
+def test_validation_and_test_drawings_are_apart_where_there_are_no_test_pictures(tmp_path: Path) -> None:
+    lines = b"".join(b'{"drawing":[[[%d,%d],[0,9]]]}\n' % (i, 255 - i) for i in range(256))
+    for name in ("car", "bus"):
+        written(tmp_path / f"{name}.ndjson", lines)
+    car, bus = (load_category(name, data_dir=tmp_path, cache_dir=tmp_path / "cache") for name in ("car", "bus"))
+    assert equal(bus.validation, bus.test)
+    assert sorted([*car.validation.lines, *car.test.lines]) == bus.test.lines.tolist()
+    assert abs(len(car.validation) - len(car.test)) <= 1
+
+
 # --- official split ----------------------------------------------------------------------------------------------
 
 
@@ -412,6 +422,8 @@ def test_a_file_of_official_length_gets_the_official_split(tmp_path: Path) -> No
         assert side.lines.tolist() == expected
         points = side.points.astype(np.int64).reshape(-1, 4)  # x0 y0 x1 y1
         assert (points[:, 0] + (points[:, 2] << 8) + (points[:, 1] << 16)).tolist() == expected
+    assert len(found.validation) == dataset_utils.MOST_VALIDATION
+    assert not set(found.validation.lines.tolist()) & {*indices["train"], *indices["test"]}
     strict = load_category("cat", split="leak-free", **options)
     assert equal(strict.train, found.train)
     assert strict.test.lines.tolist() == sorted(set(indices["test"]) - set(indices["train"]))
