@@ -47,6 +47,8 @@ NEIGHBOURS = 5
 """k of density and coverage, as Naeem et al. chose it."""
 EXTRAPOLATION_SIZES = 15
 MINIMUM_FLOOR = 8  # drawings a side
+EQUAL_N = 125
+"""Drawings a side of the scores that compare categories: half of the 250 real pictures that three of them have."""
 MINIMUM_EXTRAPOLATION = 16
 ROW_CHUNK = 1024  # rows of a distance matrix at once: memory stays linear in the larger set
 
@@ -231,8 +233,9 @@ def density_and_coverage(
 
 
 def with_floor(
-    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None
-) -> dict[str, dict[str, Any]]:
+    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None,
+    most: int | None = None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Return every score of `measure(generated, real)` beside its baselines: real against real, shuffled strokes.
 
     The sets are features or statistics, of which an array of indices takes rows.
@@ -240,9 +243,10 @@ def with_floor(
     set, `at_floor_n` that of as many generated against as many real drawings, `floor_n` a side; both with `_std` over
     NUM_SPLITS random splits. Compare these two: most scores change with N. KID, being unbiased, does not. With fewer
     than 8 drawings a side the baseline is None, and so it is for a score that `measure` leaves out at n.
-    `independent_strokes`, where these are given, is the shuffled-stroke baseline at full size.
+    `independent_strokes`, where these are given, is the shuffled-stroke baseline at full size; `floor_n` is at most
+    `most`.
     """
-    n = min(len(generated), len(real) // 2)
+    n = min(len(generated), len(real) // 2, most or len(real))
     values = measure(generated, real)
     shuffled = measure(independent, real) if independent is not None else {}
     result: dict[str, dict[str, Any]] = {
@@ -295,6 +299,18 @@ def picture_scores(
     scores["kid"] |= {"value": value, "std": std, "num_subsets": SUBSETS, "subset_size": size}
     scores["kid"] |= {"independent_strokes": shuffled, "share": value / shuffled if shuffled > 0 else None}
     return scores
+
+
+def scores_at_equal_n(generated: NDArray[Any], real: NDArray[Any], seed: int) -> dict[str, dict[str, Any]]:
+    """Return FID and coverage of features beside their baselines, at most EQUAL_N a side: they depend on n."""
+
+    def measure(a: Array, b: Array) -> dict[str, float]:
+        return {"fid": frechet_distance(a, b)} | (
+            {"coverage": density_and_coverage(a, b)[1]} if len(b) > NEIGHBOURS else {}
+        )
+
+    scores = with_floor(measure, generated, real, seed, most=EQUAL_N)
+    return {name: {key: value for key, value in found.items() if key != "value"} for name, found in scores.items()}
 
 
 def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
@@ -366,6 +382,9 @@ def scores_against(
     """Return what ``score_drawings`` does, against a reference at hand: it serves many sets of drawings."""
     ours = describe_drawings(generated, loaded)
     sides = {"generated": ours, "real": reference.real, "independent_strokes": reference.independent}
+    pictures = picture_scores(ours.features, reference.real.features, reference.independent.features, seed)
+    if reference.training is not None:
+        pictures["kid"]["training"] = kernel_distance(reference.training, reference.real.features, seed=seed)[0]
     return {
         "category": category,
         "n_generated": len(generated),
@@ -374,7 +393,8 @@ def scores_against(
         "seed": seed,
         "rendering": FEATURE_RENDERING,
         "feature_network": {"file": loaded.file, "sha256": loaded.sha256},
-        **picture_scores(ours.features, reference.real.features, reference.independent.features, seed),
+        **pictures,
+        "equal_n": scores_at_equal_n(ours.features, reference.real.features, seed),
         "recognisability": {
             name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()
         },
