@@ -59,16 +59,3 @@ def test_everything_is_written_with_its_conditions(tmp_path: Path, monkeypatch: 
     written = json.loads((tmp_path / "b.json").read_text())
     assert written["rows"] == [vars(row)]
     assert written["conditions"]["drawings"] == "embedded drawings"
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--scale", "0"], "--scale is 0"),
-        (["--only", "drawing,speed"], "--only names 'speed'"),
-        (["--data-dir", "no/such/folder"], "no such folder"),
-    ],
-)
-def test_a_wrong_command_is_refused_before_anything_is_measured(words: list[str], said: str, tmp_path: Path) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=said):
-        benchmark.main([*words, "--out", str(tmp_path / "b.json")])

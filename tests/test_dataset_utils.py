@@ -368,18 +368,6 @@ def test_a_stale_or_damaged_cache_is_rebuilt_and_the_reason_given(
     assert "(version 1, this program has 2)" in note
 
 
-def test_what_a_killed_writer_left_of_a_cache_is_removed_and_what_another_one_writes_is_not(
-    cached: dict[str, Any],
-) -> None:
-    old, fresh = (cached["cache_dir"] / f".cat-{name}.packed.tmp" for name in ("old", "fresh"))
-    for path, age in ((old, 4_000), (fresh, 10)):
-        path.mkdir(parents=True)
-        (path / "points.npy").write_bytes(b"half")
-        os.utime(path, (time.time() - age,) * 2)
-    load_category("cat", **cached)
-    assert (old.exists(), fresh.exists()) == (False, True)
-
-
 def test_a_cache_that_cannot_be_written_is_no_error(cached: dict[str, Any]) -> None:
     cached["cache_dir"].write_bytes(b"a file is in the way")
     assert "not cached" in load_category("cat", **cached).describe()

@@ -1,7 +1,7 @@
 """Laws that hold for any file: a drawing, a counted skip, or one line with file and place, in bounded memory.
 
-Files are nearly right: lines and packed folders that this program or the dataset's makers could have written,
-with a few things wrong. The default form takes some hundreds of them, `make test-long` tens of thousands.
+Files are nearly right: lines that this program or the dataset's makers could have written, with a few things wrong.
+The default form takes some hundreds of them, `make test-long` tens of thousands.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dataset_utils import LoadCounts, PackedDrawings, load_category, read_ndjson, word_of
-from drawings.packed import PACKED_FILES, PackedCategory, load_packed
+from dataset_utils import LoadCounts, PackedDrawings, read_ndjson, word_of
 
 BOM = b"\xef\xbb\xbf"
 
@@ -185,115 +183,3 @@ def test_every_ndjson_file_is_drawings_counted_skips_or_one_line_with_its_place(
     kinds = ("drawings", "raw_drawings", "error", "blank_lines", "empty_drawings", "empty_strokes", "unrecognized",
              "unknown_recognition")  # fmt: skip
     assert all(seen[kind] > cases / 100 for kind in kinds), seen
-
-
-def test_a_line_too_long_or_of_too_many_lists_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
-    path = tmp_path / "cat.ndjson"
-    good = b'{"drawing":[[[1],[2]]]}\n'
-    for body, reason in (
-        (b'{"drawing":[' + b"[]," * 3_000_000, "line has 3,000,002 lists, the limit of a drawing is 2,000,000"),
-        (b'{"drawing":[[[' + b"1," * (17 << 20), "line is longer than 32 MiB, the limit of a drawing"),
-        (b"\0" * (40 << 20), "line is longer than 32 MiB, the limit of a drawing"),
-    ):
-        path.write_bytes(good + body)
-        tracemalloc.start()
-        message = message_of(lambda: read_ndjson(path))
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert message == f"{path}:2: {reason}"
-        assert peak < 150_000_000  # of the line itself; parsed it takes a gigabyte
-
-
-# --- packed folders ----------------------------------------------------------------------------------------------
-
-NPY_HEADERS = [b"{'descr': '%s', 'fortran_order': %s, 'shape': %s, }" % parts for parts in (
-    (b"<i8", b"False", b"(1000000000000,)"), (b"<i8", b"False", b"(99999999999999999999999,)"),
-    (b"|O", b"False", b"(3,)"), (b"<i8", b"True", b"(3,)"), (b"<f8", b"False", b"(3,)"), (b"|u1", b"True", b"(9, 2)"),
-    (b"|u1", b"False", b"(-1, 2)"), (b"<i8", b"False", b"()"), (b"|u1", b"False", b"(4000000000, 4000000000)"),
-    (b"|V8", b"False", b"(3,)"), (b"|u1", b"False", b"(0, 2)"), (b">i8", b"False", b"(4,)"), (b"<i8", b"1", b"(3, )"),
-    (b"<i8", b"False", b"((((((3,),),),),),)"), (b"<i8", b"False", b"(0,)"))]  # fmt: skip
-ODD_METADATA = [b"", b"[]", b"{}", b"5", b"[{}, 0]", b"[[], 0]", b"[" * 5000, b"[null, null]", b"\xff", b'[{"a":1}, 2]']
-
-
-def npy(header: bytes, size: int) -> bytes:
-    return b"\x93NUMPY\x01\x00" + len(header + b"\n").to_bytes(2, "little") + header + b"\n" + b"\0" * size
-
-
-@st.composite
-def packed_folders(draw: st.DrawFn, whole: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the files of a packed folder, nearly right: one is damaged, or another one, or lacks."""
-    name, kind = draw(st.sampled_from(PACKED_FILES)), draw(st.integers(0, 5))
-    content = whole[name]
-    if kind == 0:
-        return {other: whole[other] for other in whole if other != name}
-    if kind == 1:
-        content = draw(st.builds(npy, st.sampled_from(NPY_HEADERS), st.integers(0, 64)))
-    elif kind == 2:
-        content = draw(st.sampled_from([*ODD_METADATA, *whole.values(), b"PK\3\4", b"PK\5\6" + b"\0" * 18]))
-    else:
-        put = draw(st.sampled_from(BYTES_PUT_IN) | st.binary(max_size=8))
-        content = damaged(content, draw(st.integers(0, 20_000)), len(put or b""), put)
-    return {**whole, name: content}
-
-
-def test_every_packed_folder_is_drawings_or_one_line_and_a_cache_never_changes_what_is_loaded(
-    tmp_path: Path, long_form: bool
-) -> None:
-    (tmp_path / "cat.ndjson").write_bytes(b"".join(b'{"drawing":[[[%d,7],[9,%d]]]}\n' % (i, i) for i in range(30)))
-    options: dict[str, Any] = {"data_dir": tmp_path, "cache_dir": tmp_path / "cache"}
-    right = load_category("cat", **options)
-    (folder,) = (tmp_path / "cache").iterdir()
-    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-    seen: Counter[bool] = Counter()
-
-    @example(files={**whole, "points.npy": npy(NPY_HEADERS[0], 0)})
-    @example(files=whole)
-    def law(files: dict[str, bytes]) -> None:
-        for path in folder.iterdir():
-            path.unlink()
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        found: list[PackedCategory] = []
-        with bounded(sum(map(len, files.values()))):
-            message = message_of(lambda: found.append(load_packed(folder)))
-        seen[message is None] += 1
-        if message is not None:
-            assert message.startswith(f"{folder}: no packed drawings that can be used ("), message
-        for side in (found[0].train, found[0].test) if found else ():
-            assert side.points.dtype == np.uint8
-            assert sum(len(stroke) for drawing in side for stroke in drawing) == len(side.points)
-            assert all(len(drawing) and all(len(stroke) for stroke in drawing) for drawing in side)
-        again = load_category("cat", **options)
-        assert again.counts == right.counts
-        for side, other in ((again.train, right.train), (again.test, right.test)):
-            assert [s.tolist() for d in side for s in d] == [s.tolist() for d in other for s in d]
-            assert side.lines.tolist() == other.lines.tolist()
-        if message is not None:
-            assert again.notes[0].startswith(f"cache rebuilt: {folder}: no packed drawings that can be used (")
-
-    cases = 15_000 if long_form else 200
-    fuzz(law, cases, files=packed_folders(whole))
-    assert seen[False] > cases / 4
-    assert seen[True]
-
-
-# --- the word of a file ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content", "outcome"),
-    [
-        (b'{"word":"cat"}', ""),
-        (BOM + b'\n \r\n{"word":"c\\u0061t","x":' + b"[" * 1000 + b"]" * 1000 + b"}\n", ""),
-        (b"", ":0: has no text under the key 'word'"),
-        (b"\n[]", ":2: has no text under the key 'word'"),
-        (b'{"word":["cat"]}', ":1: has no text under the key 'word'"),
-        (gzip.compress(b"x", mtime=0), ":1: gzip, unpack it first"),
-    ],
-)
-def test_the_word_of_a_file_is_read_by_the_same_parser(tmp_path: Path, content: bytes, outcome: str) -> None:
-    path = tmp_path / "x.ndjson"
-    path.write_bytes(content)
-    found: list[str] = []
-    message = message_of(lambda: found.append(word_of(path)))
-    assert found == ["cat"] if not outcome else (message or "").startswith(f"{path}{outcome}"), message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import http.server
 import json
 import os
@@ -224,17 +223,6 @@ def test_a_faulty_download_leaves_what_was_there_and_says_what_runs_without(
     assert told.isprintable()
     assert server.asked == ATTEMPTS
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"as before"]
-
-
-def test_a_full_disk_is_told_at_once(server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"could not be written: No space left on device .*MB free"):
-        download_category("cat", tmp_path, base_url=server.url)
-    assert server.asked == 1
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_downloaded_file_is_the_source_and_the_next_time_it_is_data(server: _Server, tmp_path: Path) -> None:

@@ -83,16 +83,6 @@ def test_a_packed_folder_stands_alone_and_an_ndjson_file_of_its_name_goes_before
     assert load_category("dog", data_dir=tmp_path, cache_dir=tmp_path / "cache").counts.drawings == 50
 
 
-def test_packed_drawings_are_mapped_and_not_copied(folders: tuple[Path, Path]) -> None:
-    data = load_category("rabbit", data_dir=folders[1])
-    for side in (data.train, data.test):
-        for name in ARRAYS:
-            array = getattr(side, name)
-            while isinstance(array.base, np.ndarray):
-                array = array.base
-            assert type(array) is np.memmap
-
-
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed by /proc")
 def test_all_categories_of_the_dataset_stay_within_the_usual_limit_of_open_files(folders: tuple[Path, Path]) -> None:
     before = len(os.listdir("/proc/self/fd"))
@@ -126,7 +116,6 @@ def test_what_is_read_and_packed_changes_only_with_the_version(tmp_path: Path) -
 
 
 def test_a_damaged_folder_is_refused_in_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """Here the reasons; folders that are damaged in other ways are in test_fuzzed_files.py."""
     whole = content_of(folders[1] / "rabbit.packed")
     folder = tmp_path / "rabbit.packed"
     offsets = np.load(folders[1] / "rabbit.packed" / "offsets.npy", allow_pickle=False)

@@ -198,32 +198,6 @@ def test_a_run_of_one_seed_shows_no_deviation_over_seeds(tmp_path: Path) -> None
     assert not [cell for cell in columns_of(text)[0]["cat"].values() if "±" in cell]
 
 
-@pytest.mark.parametrize(
-    "given",
-    [{"not_measured": "no <network>"}, {"fid": None, "kid": {"value": float("nan")}, "recognisability": {"real": 0}}],
-)  # fmt: skip
-def test_what_is_missing_is_called_not_measured(given: dict[str, Any], tmp_path: Path) -> None:
-    path = write_run(tmp_path / "run.json", {"cat": {"0": given}, "bus": {"0": scores("bus")}})
-    for table in columns_of(tables.results_page(path) + tables.readme_table(path)):
-        numbers = [cell for row, cell in table["cat"].items() if "?" not in cell]
-        assert {part for cell in numbers for part in cell.split(" / ")} == {"not measured"}
-        assert "not measured" not in "".join(table["bus"].values())
-    assert ("not measured: no &lt;network&gt;" in tables.results_page(path)) == ("not_measured" in given)
-
-
-def test_metadata_that_all_categories_share_is_said_once(tmp_path: Path) -> None:
-    bus = three_seeds("bus")
-    for seed in bus.values():
-        seed["reference"] = "other pictures"
-    made = {"sampler": "ddim", "steps": 20, "guidance": 1.5, "guide": "w0.safetensors", "checkpoint": "w.safetensors"}
-    path = write_run(tmp_path / "run.json", {"cat": three_seeds(), "bus": bus}, checkpoint_sha256="ab" * 32, **made)
-    lines = tables.results_page(path).split("## Metadata\n\n")[1].splitlines()
-    assert "- Sampler: ddim, 20 steps, guidance 1.5 away from w0.safetensors" in lines
-    assert "- Weights: w.safetensors, sha256 abababababab" in lines
-    assert lines[-3:] == ["- Program: abc123", "- cat: real drawings, as pictures: some pictures",
-                          "- bus: real drawings, as pictures: other pictures"]  # fmt: skip
-
-
 # ------------------------------------------------------------------ figures as text
 
 
@@ -281,20 +255,3 @@ def test_readmes_keep_all_but_what_is_between_their_markers(tmp_path: Path) -> N
     readmes[0].unlink()
     with pytest.raises(FileNotFoundError, match=r"README\.md: no such file"):
         tables.publish_tables(tmp_path)
-
-
-def test_files_of_another_form_are_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"run_all\.py makes it"):
-        tables.readme_table(tmp_path / "none.json")
-    good = json.loads(write_run(tmp_path / "bad.json", {"cat": three_seeds()}).read_text(encoding="utf-8"))
-    whole = good["categories"]["cat"]
-    others = (
-        "{", "[]", "\udcff", {"categories": good["categories"]}, good | {"categories": {}},
-        good | {"categories": {"cat": whole | {"scores": 1}}}, good | {"run": {"seeds": [0, 1]}},
-    )  # fmt: skip
-    for other in others:
-        text = other if isinstance(other, str) else json.dumps(other)
-        (tmp_path / "bad.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-        with pytest.raises(ValueError, match=r"bad\.json: damaged") as caught:
-            tables.readme_table(tmp_path / "bad.json")
-        assert len(str(caught.value).splitlines()) == 1
