@@ -1,4 +1,4 @@
-"""Laws that hold for any file: a drawing, a counted skip, or one line with file and place, in bounded memory.
+"""A law that holds for any file: each line is a drawing, a counted skip, or refused in one line with its place.
 
 Files are nearly right: lines that this program or the dataset's makers could have written, with a few things wrong.
 The default form takes some hundreds of them, `make test-long` tens of thousands.
@@ -6,15 +6,12 @@ The default form takes some hundreds of them, `make test-long` tens of thousands
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import gzip
 import json
 import re
-import tracemalloc
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +23,6 @@ from hypothesis import strategies as st
 from dataset_utils import LoadCounts, PackedDrawings, read_ndjson, word_of
 
 BOM = b"\xef\xbb\xbf"
-
-
-def fuzz(law: Callable[..., None], cases: int, **strategies: st.SearchStrategy[Any]) -> None:
-    """Hold a law, with the counterexamples that are kept on it, against so many files: few are the same every time."""
-    profile = settings(
-        max_examples=cases, derandomize=cases < 1_000, deadline=None, database=None,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    profile(given(**strategies)(law))()
-
-
-@contextlib.contextmanager
-def bounded(size: int) -> Iterator[None]:
-    """Let no warning pass, and no file of `size` bytes that takes much memory, which is watched in some."""
-    if watched := size % 8 == 0:
-        tracemalloc.start()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            yield
-        assert not watched or tracemalloc.get_traced_memory()[1] < 4_000_000 + 100 * size
-    finally:
-        tracemalloc.stop()
 
 
 def message_of(action: Callable[[], Any]) -> str | None:
@@ -65,32 +39,22 @@ def message_of(action: Callable[[], Any]) -> str | None:
     return str(caught)
 
 
-# --- files that are nearly right ---------------------------------------------------------------------------------
-
 ODD_TOKENS = [
-    b"-1", b"256", b"1.5", b"2.0", b"1e2", b"1E2", b"25.5e1", b"1e999", b"-1e999", b"1e-400", b"5e-324", b"-0", b"-0.0",
-    b"NaN", b"Infinity", b"-Infinity", b"true", b"false", b"null", b'"5"', b'"true"', b"[]", b"[1]", b"{}", b'{"a":1}',
-    b"9" * 30, b"9" * 400, b"-" + b"9" * 5000, b"18446744073709551616", b"9223372036854775808",
-    b"1.7976931348623157e308",
-    b"-1e308", b"0x10", b"01", b"+1", b"1.", b".5", b"", b"1 2", b'"\\ud800"', b'"\\n"', b"[" * 900 + b"]" * 900,
-    b"[" * 2000 + b"]" * 2000, b"3.0000000000000001", b"1e-7", b"\xff", b"\x00", b"\xe2\x80\xa8", "１".encode(),
+    b"-1", b"256", b"1.5", b"2.0", b"1e2", b"1e999", b"5e-324", b"-0.0", b"NaN", b"Infinity", b"true", b"null", b'"5"',
+    b"[]", b"[1]", b"{}", b"9" * 400, b"18446744073709551616", b"1.", b".5", b"", b'"\\ud800"', b"\xff", b"\x00",
+    b"1 2", b"[" * 2000 + b"]" * 2000, b"\xe2\x80\xa8", BOM, b"]", b"[", b",", b"}", b"{", b'"', b"\\", b" ", b"\r",
 ]  # fmt: skip
 FIELDS = [
     b'"word":"cat"', b'"recognized":true', b'"recognized":false', b'"recognized":null', b'"recognized":"true"',
-    b'"key_id":"5201136883597312"', b'"word":"true drawing"', b'"word":null', b'"extra":{"drawing":[[[true],[1]]]}',
-    '"word":"kedi ş 🐈"'.encode(), b'"x":' + b"[" * 1000 + b"]" * 1000, b'"word":"\\ud83d"', b'"word":"\xff"', b"",
-    b'"drawing":null', b'"drawing":[[[true],[1]]]', b'"drawing":[]', b'"recognized":true,"recognized":false', b'"":0',
+    b'"word":"true drawing"', b'"word":null', b'"extra":{"drawing":[[[true],[1]]]}', '"word":"kedi ş 🐈"'.encode(),
+    b'"x":' + b"[" * 1000 + b"]" * 1000, b'"word":"\xff"', b"", b'"drawing":null', b'"drawing":[]', b'"":0',
 ]  # fmt: skip
 WHOLE_LINES = [
-    b"", b"", b"", b"", b" ", b"\t \r", b"\x0b", b"{}", b"[]", b"null", b"1", b'"drawing"', b"\0" * 40, BOM,
-    b"[" * 100_000, b'{"drawing":' * 3_000, b"<html><body>Sign in</body></html>", gzip.compress(b"{}", mtime=0),
-    b"\xff\xfe{\0}\0", b'{"drawing":"ab"}', b'{"drawing":{"ab":1}}', b'{"drawing":[{"a":[1],"b":[2]}]}',
-    b'{"drawing":[[{"1":2},[1]]]}', b'{"drawing":[["a","b"]]}', b'{"drawing":[[5,5]]}', b'{"drawing":[[],[]]}',
-    b'{"drawing":[[[1]]]}', b'{"drawing":[[[1],[2],[3],[4]]]}', b"\xe2\x80\xa8", b"\xc2\x85", b"\xa0",
+    b"", b"", b"", b"", b" ", b"\t \r", b"\x0b", b"{}", b"[]", b"null", b"1", b'"drawing"', BOM, b"\xc2\x85",
+    b'{"drawing":"ab"}', b'{"drawing":[{"a":[1],"b":[2]}]}', b'{"drawing":[["a","b"]]}', b'{"drawing":[[[1]]]}',
+    b'{"drawing":[[],[]]}', b'{"drawing":[[[1],[2],[3],[4]]]}',
 ]  # fmt: skip
-BYTES_PUT_IN = [b"", b"\0", BOM, b"\xff", b"\xed\xa0\x80", b"]", b"[", b",", b"}", b"{", b'"', b"\\", b" ", b"e", b"-",
-                b".", b"9", b"\r", b"\n", b"\x0b", None, None, None]  # fmt: skip
-DAMAGE = st.tuples(st.integers(0, 400), st.integers(0, 3), st.sampled_from(BYTES_PUT_IN + ODD_TOKENS))
+DAMAGE = st.tuples(st.integers(0, 400), st.integers(0, 3), st.sampled_from([*ODD_TOKENS, None, None, None]))
 
 
 def damaged(content: bytes, at: int, removed: int, put: bytes | None) -> bytes:
@@ -126,13 +90,11 @@ def lines_of(content: bytes) -> list[bytes]:
     return lines if lines[-1] else lines[:-1]
 
 
-# --- ndjson ------------------------------------------------------------------------------------------------------
-
-
 def assert_accounted_for(path: Path, only: bool, seen: Counter[str]) -> None:
     """Read a file: each line is its drawing or counted, or a message says which is wrong; those before it are right."""
     found: list[tuple[PackedDrawings, LoadCounts]] = []
-    with bounded(path.stat().st_size):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         message = message_of(lambda: found.append(read_ndjson(path, recognized_only=only)))
     word = message_of(lambda: word_of(path))
     assert word is None or word.startswith(f"{path}:")
@@ -178,8 +140,11 @@ def test_every_ndjson_file_is_drawings_counted_skips_or_one_line_with_its_place(
         path.write_bytes(content)
         assert_accounted_for(path, only, seen)
 
-    cases = 70_000 if long_form else 300
-    fuzz(law, cases, content=ndjson_files(), only=st.booleans())
+    cases = 70_000 if long_form else 200
+    # the examples first, and few files are the same every time
+    profile = settings(max_examples=cases, derandomize=not long_form, deadline=None, database=None,
+                       suppress_health_check=list(HealthCheck))  # fmt: skip
+    profile(given(content=ndjson_files(), only=st.booleans())(law))()
     kinds = ("drawings", "raw_drawings", "error", "blank_lines", "empty_drawings", "empty_strokes", "unrecognized",
              "unknown_recognition")  # fmt: skip
     assert all(seen[kind] > cases / 100 for kind in kinds), seen

@@ -251,15 +251,6 @@ def test_over_seeds_gives_mean_and_deviation_beside_each_figure_that_differs() -
     assert over_seeds([{"x": None}, {"x": 1.0}]) == {"x": None}
 
 
-@pytest.mark.parametrize(
-    ("runs", "message"),
-    [([], "no scores"), ([{"a": 1}, {"b": 1}], "'a' is not in all"), ([{"a": "x"}, {"a": "y"}], "'a' is 'x' and 'y'")],
-)
-def test_scores_of_different_forms_have_no_average(runs: list, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        over_seeds(runs)
-
-
 # ---- whole scores, with the shipped network
 
 

@@ -197,21 +197,3 @@ def test_interrupted_packing_leaves_nothing_half_written_and_the_next_call_goes_
     assert {path: path.stat().st_mtime_ns for path in there} == there
     assert sorted(path.name for path in out.iterdir()) == sorted(f"kind {number}.packed" for number in range(8))
     assert len({path.read_bytes() for path in out.glob("*/points.npy")}) == 1
-
-
-def test_what_cannot_be_packed_is_refused_before_anything_is_written(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
-    (tmp_path / "bad.ndjson").write_bytes(b'{"drawing":[[[1],[2]]]}\n<html>\n')
-    shutil.copytree(folders[1] / "dog.packed", tmp_path / "only.packed")
-    for arguments, reason in (
-        (["--data-dir", tmp_path, "--categories", "bad"], r"/bad\.ndjson:2: HTML or XML"),
-        (["--data-dir", tmp_path, "--categories", "only"], r"/only\.ndjson: no such file"),
-        (["--data-dir", tmp_path, "--categories", "cow"], "unknown category 'cow'"),
-        (["--data-dir", tmp_path / "none"], r"none \(the data folder that was asked for\): no such"),
-        (["--data-dir", tmp_path, "--processes", "0"], r"--processes is 0, must lie in 1 \.\.\. 1024"),
-        (["--data-dir", tmp_path, "--categories", "bad", "--out", tmp_path / "x" / ".."], "is the folder that is"),
-    ):
-        with pytest.raises((ValueError, FileNotFoundError), match=reason):
-            pack("--out", tmp_path / "out", *arguments)
-    assert not list(tmp_path.glob("out/*"))

@@ -86,14 +86,6 @@ def test_where_no_drawing_has_a_finite_stroke_nothing_is_written(tiny_model: Tra
     assert not list((tmp_path / "out").glob("*.*"))
 
 
-def test_decisions_that_are_not_finite_end_a_drawing_and_are_counted(tiny_model: TrainedModel) -> None:
-    broken = copy.deepcopy(tiny_model)
-    torch.nn.init.constant_(broken.model.stop.bias, float("nan"))
-    result = generate_drawings(broken, "cat", range(4), seed=0, steps=2)
-    assert result.not_finite == 4
-    assert [len(drawing) for drawing in result.drawings] == [1] * 4
-
-
 def test_watcher_sees_every_step_of_every_stroke(tiny_model: TrainedModel) -> None:
     seen: list[tuple[int, tuple[int, ...]]] = []
     result = generate_drawings(
@@ -274,13 +266,3 @@ def test_a_folder_whose_files_say_nothing_of_an_earlier_run_is_left_alone(
         draw(tiny_weights, out, "--n", "3")
     assert contents(out) == {name: told.encode() for name in ("conditions.json", "drawings.ndjson")}
     assert (tmp_path / "mine.svg").exists()
-
-
-def test_a_folder_of_an_earlier_version_is_written_anew(tiny_weights: Path, tmp_path: Path, quick: None) -> None:
-    draw(tiny_weights, tmp_path, "--n", "6")
-    path = tmp_path / "conditions.json"
-    conditions = json.loads(path.read_text())
-    del conditions["files"]
-    path.write_text(json.dumps(conditions))
-    draw(tiny_weights, tmp_path, "--n", "2")
-    assert len(list(tmp_path.glob("drawing_*.svg"))) == 2

@@ -197,19 +197,6 @@ def test_a_wrong_file_is_said_in_a_line_and_changes_nothing(page: Page, tmp_path
 # ------------------------------------------------------------------ absurdity
 
 
-def test_dots_and_strokes_that_leave_the_canvas_are_strokes(page: Page) -> None:
-    page.mouse.click(*place_of(page, (128, 128)))
-    draw(page, [[(100, 100), (-400, 100), (100, 900), (3000, 3000)], [(250, 10), (250, -900)]])
-    strokes = points(page)
-    assert len(strokes) == 3
-    flat = np.concatenate([np.array(stroke) for stroke in strokes])
-    assert flat.min() >= 0
-    assert flat.max() <= 255
-    assert ink_near(pixels(page), page, (128, 128))
-    finished(page, "#one")
-    assert by(page) == ["you"] * 3 + ["model"]
-
-
 # ------------------------------------------------------------------ everyone, everywhere
 
 

@@ -189,11 +189,3 @@ def test_charts_show_real_drawings_by_their_statistics_alone(tmp_path: Path) -> 
         assert [text for text in words if text not in chart] == []
         assert ("Learning curve" in chart) == bool(changes.get("losses", True))
         assert ("real: N = 9" in chart) == (not changes)
-
-
-def test_what_a_kill_has_left_of_a_log_is_left_out_with_a_warning(tmp_path: Path) -> None:
-    log = tmp_path / "metrics.jsonl"
-    log.write_bytes(b'{"step": 1, "loss": 2.0}\n[]3\n{"step": 2, "lo')
-    with pytest.warns(UserWarning, match=r"metrics\.jsonl:[23]: no row of numbers") as warned:
-        assert report.logged_losses(log) == [{"step": 1, "loss": 2.0}]
-    assert len(warned) == 2

@@ -60,18 +60,6 @@ def test_a_saved_network_comes_back_with_names_conditions_and_hash(
     assert save_feature_network(path, loaded.network, ["a", "b", "ü"], {"seed": 7}) == sha256
 
 
-def test_a_damaged_or_missing_file_is_refused(network: SketchFeatureNetwork, tmp_path: Path) -> None:
-    path = tmp_path / "network.safetensors"
-    save_feature_network(path, network, ["a", "b", "c"], {})
-    whole = path.read_bytes()
-    for damaged in (b"", whole[:100], whole[:-5], b"<html>not found</html>"):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="damaged"):
-            load_feature_network(path)
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        load_feature_network(tmp_path / "none")
-
-
 # ---- what is shipped
 
 

@@ -129,22 +129,6 @@ def test_real_halves_score_at_the_baseline_and_buses_far_above() -> None:
     assert json.loads(json.dumps(other)) == other
 
 
-@pytest.mark.parametrize(
-    ("n_real", "n_generated", "sha256", "notes"),
-    [
-        (2000, 2000, PUBLISHED, [1]),
-        (2049, 2049, PUBLISHED, [0]),
-        (2049, 2048, "ffff", [0, 1, 2]),
-    ],
-)
-def test_what_keeps_figures_from_being_compared_is_noted(
-    n_real: int, n_generated: int, sha256: str, notes: list[int]
-) -> None:
-    said = official.limits_note(n_real, n_generated, Network(lambda x: x, "random", sha256))
-    words = ("not the official 2000 against 2000", "singular", "not the public file")
-    assert [word in said for word in words] == [index in notes for index in range(3)]
-
-
 def test_files_and_folders_of_the_same_drawings_have_the_same_scores(tmp_path: Path) -> None:
     drawings = embedded_drawings("cat", 9)
     for name, part in (("real", drawings[:4]), ("more", drawings[4:]), ("generated", drawings[4:7])):
