@@ -138,7 +138,6 @@ REFUSED = (
     ("metrics pictures --drawings F/cats.ndjson --out F/nothing --n 41", "--n is 41, must lie in 1 ... 40"),
     ("metrics pictures --drawings F/cats.ndjson --out F/one.ndjson", "cannot be written into"),
     ("studies.train_features --data-dir F/gone", "gone: no such folder"),
-    (f"{FEATURES} --out F/new.safetensors --batch-size 300", "fewer drawings than --batch-size"),
     (f"{FEATURES} --out F/one.ndjson/x", "cannot be written into"),
     (f"{FEATURES} --out F/new.safetensors --device gpu", "argument --device: invalid choice: 'gpu'"),
     ("run_all --out /proc/results", "cannot be written into"),

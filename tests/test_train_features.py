@@ -112,6 +112,12 @@ def test_an_interrupted_training_goes_on_to_the_same_network(
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
+def test_a_batch_larger_than_an_epoch_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fewer drawings than --batch-size"):
+        train(data_dir, tmp_path / "x.safetensors", "--batch-size", "300")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
 def test_measuring_again_changes_the_scores_and_not_the_network(
     data_dir: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
