@@ -158,9 +158,3 @@ def test_padding_does_not_reach_the_affine_change(data: StrokeSet) -> None:
     other = replace(batch, vectors=spoiled)
     a, b = (random_affine(x, 0.1, torch.Generator().manual_seed(1)) for x in (batch, other))
     torch.testing.assert_close(a.vectors[batch.mask], b.vectors[batch.mask])
-
-
-def test_nothing_to_train_on_is_said() -> None:
-    packed = PackedDrawings.from_drawings([[np.array([[0, 0], [9, 9]])] * 5])
-    with pytest.raises(ValueError, match="at most 3 strokes"):
-        stroke_set([packed], [0], 8, 3)

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,48 +105,7 @@ def test_what_is_written_is_read_the_same_and_has_the_official_form(tmp_path: Pa
         time.strptime(record["timestamp"], "%Y-%m-%d %H:%M:%S.%f UTC")
 
 
-def test_a_file_of_a_failed_writing_is_never_seen(tmp_path: Path) -> None:
-    def drawings() -> Iterator[list[np.ndarray]]:
-        yield [np.zeros((2, 2), dtype=np.uint8)]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_ndjson(tmp_path / "x.ndjson", drawings(), word="cat")
-    with pytest.raises(ValueError, match="drawing 0 has no stroke"):
-        write_ndjson(tmp_path / "x.ndjson", [[]], word="cat")
-    assert list(tmp_path.iterdir()) == []
-
-
 GOOD = {"word": "cat", "recognized": True, "drawing": [[[0, 5], [0, 255]]]}
-
-
-def test_byte_order_mark_crlf_missing_metadata_and_dots_are_fine(tmp_path: Path) -> None:
-    records = [
-        {"drawing": [[[7], [9]]]},
-        {"drawing": [[[1, 2], [3, 4]]], "recognized": None, "word": None, "key_id": None},
-        {"drawing": [[[0, 12.0], [0, 255.0]]], "recognized": True, "word": "true"},
-    ]
-    body = b"\r\n".join(orjson.dumps(record) for record in records)
-    packed, counts = read_ndjson(written(tmp_path / "x.ndjson", b"\xef\xbb\xbf" + body + b"\r\n\r\n"))
-    assert [packed.drawing(i)[0].tolist() for i in range(3)] == [[[7, 9]], [[1, 3], [2, 4]], [[0, 0], [12, 255]]]
-    assert (counts.drawings, counts.blank_lines) == (3, 1)
-
-
-def test_empty_drawings_and_strokes_are_left_out_and_counted(tmp_path: Path) -> None:
-    lines: list[dict[str, Any]] = [{"drawing": []}, {"drawing": [[[], []]]}, {"drawing": [[[], []], [[4], [4]]]}, GOOD]
-    packed, counts = read_ndjson(written(tmp_path / "x.ndjson", *lines))
-    assert packed.lines.tolist() == [2, 3]
-    assert packed.num_strokes.tolist() == [1, 1]
-    assert (counts.drawings, counts.empty_drawings, counts.empty_strokes) == (2, 2, 2)
-
-
-def test_recognized_only_keeps_what_is_known_to_be_recognized(tmp_path: Path) -> None:
-    lines = [{**GOOD, "recognized": kind} for kind in (True, False, None, True)] + [{"drawing": GOOD["drawing"]}]
-    path = written(tmp_path / "x.ndjson", *lines)
-    packed, counts = read_ndjson(path, recognized_only=True)
-    assert packed.lines.tolist() == [0, 3]
-    assert (counts.drawings, counts.unrecognized, counts.unknown_recognition) == (2, 1, 2)
-    assert len(read_ndjson(path)[0]) == 5
 
 
 def drawing_line(*strokes: Any, **fields: Any) -> bytes:
@@ -366,18 +324,6 @@ def test_a_stale_or_damaged_cache_is_rebuilt_and_the_reason_given(
     monkeypatch.setattr("drawings.packed.PACKED_VERSION", 2)
     (note,) = load_category("cat", **cached).notes
     assert "(version 1, this program has 2)" in note
-
-
-def test_what_a_killed_writer_left_of_a_cache_is_removed_and_what_another_one_writes_is_not(
-    cached: dict[str, Any],
-) -> None:
-    old, fresh = (cached["cache_dir"] / f".cat-{name}.packed.tmp" for name in ("old", "fresh"))
-    for path, age in ((old, 4_000), (fresh, 10)):
-        path.mkdir(parents=True)
-        (path / "points.npy").write_bytes(b"half")
-        os.utime(path, (time.time() - age,) * 2)
-    load_category("cat", **cached)
-    assert (old.exists(), fresh.exists()) == (False, True)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cached: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -119,15 +118,6 @@ def test_what_npm_cannot_fetch_is_said(
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin" if script else str(folder))
     monkeypatch.setattr(export, "NPM_SECONDS", 5)
     refused(site, message)
-
-
-@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
-def test_a_package_that_is_missing_is_named_with_where_to_get_it(
-    site: Path, monkeypatch: pytest.MonkeyPatch, package: str
-) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
-    refused(site, f"^{package} is not installed.*requirements/page.txt")
 
 
 def test_no_source_of_the_page_names_another_host_or_a_file_that_is_not_there() -> None:

@@ -83,16 +83,6 @@ def test_a_packed_folder_stands_alone_and_an_ndjson_file_of_its_name_goes_before
     assert load_category("dog", data_dir=tmp_path, cache_dir=tmp_path / "cache").counts.drawings == 50
 
 
-def test_packed_drawings_are_mapped_and_not_copied(folders: tuple[Path, Path]) -> None:
-    data = load_category("rabbit", data_dir=folders[1])
-    for side in (data.train, data.test):
-        for name in ARRAYS:
-            array = getattr(side, name)
-            while isinstance(array.base, np.ndarray):
-                array = array.base
-            assert type(array) is np.memmap
-
-
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed by /proc")
 def test_all_categories_of_the_dataset_stay_within_the_usual_limit_of_open_files(folders: tuple[Path, Path]) -> None:
     before = len(os.listdir("/proc/self/fd"))
@@ -126,7 +116,6 @@ def test_what_is_read_and_packed_changes_only_with_the_version(tmp_path: Path) -
 
 
 def test_a_damaged_folder_is_refused_in_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """Here the reasons; folders that are damaged in other ways are in test_fuzzed_files.py."""
     whole = content_of(folders[1] / "rabbit.packed")
     folder = tmp_path / "rabbit.packed"
     offsets = np.load(folders[1] / "rabbit.packed" / "offsets.npy", allow_pickle=False)
@@ -208,21 +197,3 @@ def test_interrupted_packing_leaves_nothing_half_written_and_the_next_call_goes_
     assert {path: path.stat().st_mtime_ns for path in there} == there
     assert sorted(path.name for path in out.iterdir()) == sorted(f"kind {number}.packed" for number in range(8))
     assert len({path.read_bytes() for path in out.glob("*/points.npy")}) == 1
-
-
-def test_what_cannot_be_packed_is_refused_before_anything_is_written(
-    folders: tuple[Path, Path], tmp_path: Path
-) -> None:
-    (tmp_path / "bad.ndjson").write_bytes(b'{"drawing":[[[1],[2]]]}\n<html>\n')
-    shutil.copytree(folders[1] / "dog.packed", tmp_path / "only.packed")
-    for arguments, reason in (
-        (["--data-dir", tmp_path, "--categories", "bad"], r"/bad\.ndjson:2: HTML or XML"),
-        (["--data-dir", tmp_path, "--categories", "only"], r"/only\.ndjson: no such file"),
-        (["--data-dir", tmp_path, "--categories", "cow"], "unknown category 'cow'"),
-        (["--data-dir", tmp_path / "none"], r"none \(the data folder that was asked for\): no such"),
-        (["--data-dir", tmp_path, "--processes", "0"], r"--processes is 0, must lie in 1 \.\.\. 1024"),
-        (["--data-dir", tmp_path, "--categories", "bad", "--out", tmp_path / "x" / ".."], "is the folder that is"),
-    ):
-        with pytest.raises((ValueError, FileNotFoundError), match=reason):
-            pack("--out", tmp_path / "out", *arguments)
-    assert not list(tmp_path.glob("out/*"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,17 @@ from config import CATEGORIES, NETWORK_PATH
 from dataset_utils import PackedDrawings, load_category, write_ndjson
 from drawings.embedded import embedded_drawings
 from rendering import feature_rasters
-from scoring.feature_network import describe_pictures, load_feature_network
+from scoring.feature_network import FeatureNetworkConfig, describe_pictures, load_feature_network
 from scoring.reference import load_reference
 from studies import train_features
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        small = partial(FeatureNetworkConfig, widths=(4, 4, 8, 8))
+        patch.setattr(train_features, "FeatureNetworkConfig", small)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +112,9 @@ def test_an_interrupted_training_goes_on_to_the_same_network(
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
-def test_training_refuses_what_it_cannot_train_on(data_dir: Path, tmp_path: Path) -> None:
-    for folder, more, error, message in (
-        (tmp_path / "none", (), FileNotFoundError, "no such folder"),
-        (data_dir, ("--batch-size", "300"), ValueError, "fewer drawings than --batch-size"),
-        (data_dir, ("--epochs", "0"), ValueError, "--epochs is 0"),
-    ):
-        with pytest.raises(error, match=message):
-            train(folder, tmp_path / "x.safetensors", *more)
+def test_a_batch_larger_than_an_epoch_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fewer drawings than --batch-size"):
+        train(data_dir, tmp_path / "x.safetensors", "--batch-size", "300")
     assert not (tmp_path / "x.safetensors").exists()
 
 

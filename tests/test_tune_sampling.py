@@ -42,21 +42,6 @@ def test_the_best_way_is_kept_and_used(guide: Path, capsys: pytest.CaptureFixtur
     assert json.loads((where / "conditions.json").read_text())["guidance"] == best["guidance"]
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (("--strengths", "99"), "--guidance is 99"),
-        (("--n", "1"), "--n is 1"),
-        (("--shares", "0.5"), "--shares is '0.5', must lie in 0 ... 1 and needs --start"),
-        (("--guide", "nowhere.safetensors"), "nowhere.safetensors: no such checkpoint"),
-    ],
-)
-def test_bad_input_is_named_and_nothing_is_written(guide: Path, more: tuple[str, ...], message: str) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        tune(guide, *more)
-    assert [path.name for path in guide.parent.iterdir() if path.is_file()] == [guide.name]
-
-
 def test_embedded_drawings_do_not_tune_a_model_of_real_ones(guide: Path, tiny_weights: Path) -> None:
     command = ["--checkpoint", str(tiny_weights), "--category", "cat", "--guide", str(guide), "--data-dir", "embedded"]
     with pytest.raises(ValueError, match="was not trained on them"):
