@@ -28,7 +28,7 @@ Offsets = npt.NDArray[np.int64]
 
 MAX_COORDINATE = 255
 LOCAL_TEST_PERCENT = 15
-PACKED_VERSION = 1
+PACKED_VERSION = 2
 """Raised whenever the same ndjson file would come out as other arrays: older caches and folders are then made again."""
 POINTS_FILE, OFFSETS_FILE, METADATA_FILE = PACKED_FILES = "points.npy", "offsets.npy", "metadata.json"
 MAX_METADATA_BYTES = 1 << 16
