@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from simplification.cutil import simplify_coords
 
-
 Curve = NDArray[np.complex128]
 Rng = np.random.Generator
 
