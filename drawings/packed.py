@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ LOCAL_TEST_PERCENT = 15
 PACKED_VERSION = 2
 """Raised whenever the same ndjson file would come out as other arrays: older caches and folders are then made again."""
 POINTS_FILE, OFFSETS_FILE, METADATA_FILE = PACKED_FILES = "points.npy", "offsets.npy", "metadata.json"
-MAX_METADATA_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -142,18 +140,7 @@ def local_test_mask(packed: PackedDrawings) -> npt.NDArray[np.bool_]:
 def local_sides(packed: PackedDrawings) -> tuple[PackedDrawings, PackedDrawings]:
     """Return the training and the test drawings of the local split, each in their order."""
     on_test = local_test_mask(packed)
-    return _where(packed, ~on_test), _where(packed, on_test)
-
-
-def _where(packed: PackedDrawings, chosen: npt.NDArray[np.bool_]) -> PackedDrawings:
-    """Return the drawings for which `chosen` (N,) is true, by masks, which take a byte a point and indices eight."""
-    strokes, lengths = np.repeat(chosen, packed.num_strokes), np.diff(packed.stroke_offsets)
-    return PackedDrawings(
-        packed.points[np.repeat(strokes, lengths)],
-        running_sums(lengths[strokes]),
-        running_sums(packed.num_strokes[chosen]),
-        packed.lines[chosen],
-    )
+    return packed.select(np.flatnonzero(~on_test)), packed.select(np.flatnonzero(on_test))
 
 
 @dataclass(frozen=True)
@@ -168,8 +155,6 @@ class LoadCounts:
     unrecognized: int = 0
     unknown_recognition: int = 0
     cut_drawings: int = 0
-    cut_strokes: int = 0
-    cut_points: int = 0
 
     def describe(self) -> str:
         """Return the counts that are not zero, in words."""
@@ -202,15 +187,12 @@ def drawings_at(packed: PackedCategory, lines: Sequence[int]) -> PackedDrawings:
 
     A line that no side has holds no drawing to use, and is left out.
     """
-    wanted = np.asarray(lines, dtype=np.int64)
-    copies, places = [], []
-    for side in (packed.train, packed.test):
-        row = np.searchsorted(side.lines, wanted)  # a side has its drawings in the file's order
-        is_there = row < len(side)
-        is_there[is_there] = side.lines[row[is_there]] == wanted[is_there]
-        copies.append(side.select(row[is_there]))
-        places.append(np.flatnonzero(is_there))
-    return joined(copies).select(np.argsort(np.concatenate(places), kind="stable"))
+    wanted, both = np.asarray(lines, dtype=np.int64), joined((packed.train, packed.test))
+    order = np.argsort(both.lines)
+    row = np.searchsorted(both.lines, wanted, sorter=order)
+    is_there = row < len(both)
+    is_there[is_there] = both.lines[order[row[is_there]]] == wanted[is_there]
+    return both.select(order[row[is_there]])
 
 
 def save_packed(folder: Path, packed: PackedCategory) -> None:
@@ -250,8 +232,6 @@ def load_packed(folder: Path, *, whole: bool = False) -> PackedCategory:
     number is noticed only where the `whole` of it is read, which takes half a second a gigabyte.
     """
     try:
-        if (size := (folder / METADATA_FILE).stat().st_size) > MAX_METADATA_BYTES:
-            raise ValueError(f"{METADATA_FILE} has {size:,} bytes, must have at most {MAX_METADATA_BYTES:,}")
         facts, checksum = json.loads((folder / METADATA_FILE).read_bytes())
         if checksum != _checksum(facts):
             raise ValueError(f"{METADATA_FILE} was changed")
@@ -284,9 +264,7 @@ def _checksum(facts: Mapping[str, Any]) -> int:
 
 def _mapped(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """Return the array of a .npy file as a view of the mapped file; it has this form and the file no byte more."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # of a size that overflows numpy only warns
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
     if type(array) is not np.memmap or array.dtype != kind or array.shape != shape or not array.flags.c_contiguous:
         raise ValueError(f"{path.name} holds no {np.dtype(kind)} {shape}")
     if (size := path.stat().st_size) != array.offset + array.nbytes:
