@@ -85,14 +85,3 @@ def test_a_line_is_trained_drawn_scored_and_not_done_twice(
     ablations.main(["--data-dir", DATA_DIR])
     assert "==" not in capsys.readouterr().out
     assert json.loads((tmp_path / "a.json").read_text()) == first
-
-
-@pytest.mark.parametrize("content", ["{", '{"lines": [{"group": 3}]}'])
-def test_a_damaged_table_is_named_and_kept(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = tmp_path / "ablations.json"
-    monkeypatch.setattr(ablations, "RESULTS", table)
-    assert ablations.measured_rows() == []
-    table.write_text(content)
-    with pytest.raises(ValueError, match=r"ablations\.json: damaged; remove it"):
-        ablations.main(["--only", "tokens"])
-    assert table.read_text() == content

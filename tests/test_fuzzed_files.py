@@ -187,11 +187,10 @@ def test_every_ndjson_file_is_drawings_counted_skips_or_one_line_with_its_place(
     assert all(seen[kind] > cases / 100 for kind in kinds), seen
 
 
-def test_a_line_too_long_or_of_too_many_lists_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+def test_a_line_too_long_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     path = tmp_path / "cat.ndjson"
     good = b'{"drawing":[[[1],[2]]]}\n'
     for body, reason in (
-        (b'{"drawing":[' + b"[]," * 3_000_000, "line has 3,000,002 lists, the limit of a drawing is 2,000,000"),
         (b'{"drawing":[[[' + b"1," * (17 << 20), "line is longer than 32 MiB, the limit of a drawing"),
         (b"\0" * (40 << 20), "line is longer than 32 MiB, the limit of a drawing"),
     ):

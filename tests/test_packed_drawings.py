@@ -133,7 +133,7 @@ def test_a_damaged_folder_is_refused_in_one_line(folders: tuple[Path, Path], tmp
     offsets[3] = offsets[2]
     np.save(tmp_path / "offsets.npy", offsets)
     for name, content, reason in (
-        ("offsets.npy", (tmp_path / "offsets.npy").read_bytes(), "offsets do not rise"),
+        ("offsets.npy", (tmp_path / "offsets.npy").read_bytes(), "its content was changed"),
         ("offsets.npy", whole["points.npy"], "offsets.npy holds no int64"),
         ("points.npy", whole["points.npy"] + b"x", "points.npy has .* bytes, must have"),
         ("metadata.json", whole["metadata.json"].replace(b'"num_lines": 100', b'"num_lines": 99'), "was changed"),
