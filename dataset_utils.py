@@ -507,8 +507,6 @@ def run_pack(arguments: argparse.Namespace) -> dict[str, LoadCounts]:
     for source in sources:
         if not source.is_file():
             raise FileNotFoundError(f"{source}: no such file; what is packed is <category>.ndjson")
-    if arguments.out.resolve() == arguments.data_dir.resolve():
-        raise ValueError(f"{arguments.out}: is the folder that is read; choose another --out")
     check_folder(arguments.out)
     done: dict[str, tuple[LoadCounts, bool]] = {}
     with locked_folder(arguments.out):

@@ -21,8 +21,6 @@ Integers = NDArray[np.int64]
 ORDER_QUARTERS = 4
 NUM_POSITIONS = 8
 """Positions in the drawing whose stroke lengths are compared; few drawings have more strokes."""
-LARGEST_COORDINATE = 1e6
-"""Pixels; a drawing has 255, and far above this squares and sums would lose their digits."""
 STATISTICS = (
     ("strokes_per_drawing", "Strokes per drawing", "strokes"),
     ("points_per_stroke", "Points per stroke", "points"),
@@ -109,19 +107,18 @@ def _sums(values: Array, groups: Integers, count: int) -> Array:
 def describe_strokes(drawings: Sequence[Drawing]) -> DrawingStatistics:
     """Return the statistics of N drawings, all as float64 or int64.
 
-    Raises ValueError, naming drawing and stroke, for no drawings, a drawing without strokes, and a stroke that is
-    not (n, 2) with n at least 1 or that holds NaN, infinity or more than LARGEST_COORDINATE.
+    Raises ValueError for no drawings, and for a drawing without strokes or with points that are not finite.
     """
-    strokes, num_strokes = _checked_strokes(drawings)
+    num_strokes = np.array([len(drawing) for drawing in drawings])
+    if not num_strokes.all() or not len(num_strokes):
+        raise ValueError("at least 1 drawing is needed, each of at least 1 stroke")
+    strokes = [stroke for drawing in drawings for stroke in drawing]
     sizes = np.array([len(stroke) for stroke in strokes])
     points = np.concatenate(strokes, dtype=np.float64)
     stroke_of = np.repeat(np.arange(len(sizes)), sizes)
     drawing_of = np.repeat(np.arange(len(num_strokes)), num_strokes)[stroke_of]
-    # written so that NaN fails as well
-    wrong = np.flatnonzero(~(np.abs(points) <= LARGEST_COORDINATE).all(axis=1))
-    if len(wrong):
-        where = f"drawing {drawing_of[wrong[0]]}, stroke {_positions(num_strokes)[stroke_of[wrong[0]]]}"
-        raise ValueError(f"{where}: holds {points[wrong[0]]}, must be finite and at most {LARGEST_COORDINATE:g} px")
+    if not np.isfinite(points).all():
+        raise ValueError(f"drawing {drawing_of[~np.isfinite(points).all(axis=1)][0]}: its points are not all finite")
 
     ends = np.cumsum(sizes) - 1  # index of each stroke's last point
     starts = ends - sizes + 1
@@ -147,23 +144,6 @@ def describe_strokes(drawings: Sequence[Drawing]) -> DrawingStatistics:
         stroke_jump=jumps,
         stroke_closedness=np.minimum(closedness, 1.0),  # rounding can leave 1 + 1e-16
     )
-
-
-def _checked_strokes(drawings: Sequence[Drawing]) -> tuple[list[NDArray[Any]], Integers]:
-    """Return the strokes of all drawings as arrays (n, 2), and the number of strokes of each drawing."""
-    if not len(drawings):
-        raise ValueError("no drawings to describe, at least 1 is needed")
-    strokes = []
-    for i, drawing in enumerate(drawings):
-        if not len(drawing):
-            raise ValueError(f"drawing {i}: has no strokes, must have at least 1")
-        for k, stroke in enumerate(drawing):
-            points = np.asarray(stroke)
-            if points.ndim != 2 or points.shape[1] != 2 or not len(points) or points.dtype.kind not in "iuf":
-                found = f"is {points.dtype} {points.shape}"
-                raise ValueError(f"drawing {i}, stroke {k}: {found}, must be numbers (n, 2) with n >= 1")
-            strokes.append(points)
-    return strokes, np.array([len(drawing) for drawing in drawings])
 
 
 def _centres_of_quarters(points: Array, ways: Array, drawing_of: Integers, count: int) -> Array:

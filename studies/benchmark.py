@@ -155,21 +155,16 @@ def scoring(data_dir: str | None, scale: float) -> list[Row]:
 
 def start(data_dir: str | None, scale: float) -> list[Row]:
     """Measure whole processes: importing torch, help, and one drawing with all its files."""
+    run = partial(subprocess.run, cwd=ROOT, capture_output=True, check=True)
     with tempfile.TemporaryDirectory() as folder:
         commands = {
             "import torch": ["-c", "import torch"],
             "sample_diffusion.py --help": ["sample_diffusion.py", "--help"],
             "sample_diffusion.py --n 1": ["sample_diffusion.py", "--category", "cat", "--n", "1", "--out", folder],
         }
-        return [
-            Row("start", seconds_of(partial(run_python, words), 10 * scale), "s", f"python {name}, whole process")
-            for name, words in commands.items()
-        ]
-
-
-def run_python(words: list[str]) -> None:
-    """Run Python in the project's folder, silently."""
-    subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=True)
+        seconds = {name: seconds_of(partial(run, [sys.executable, *words]), 10 * scale)
+                   for name, words in commands.items()}  # fmt: skip
+    return [Row("start", value, "s", f"python {name}, whole process") for name, value in seconds.items()]
 
 
 # ------------------------------------------------------------------ command line

@@ -218,7 +218,6 @@ def test_what_cannot_be_packed_is_refused_before_anything_is_written(
         (["--data-dir", tmp_path, "--categories", "only"], r"/only\.ndjson: no such file"),
         (["--data-dir", tmp_path, "--categories", "cow"], "unknown category 'cow'"),
         (["--data-dir", tmp_path / "none"], r"none \(the data folder that was asked for\): no such"),
-        (["--data-dir", tmp_path, "--categories", "bad", "--out", tmp_path / "x" / ".."], "is the folder that is"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=reason):
             pack("--out", tmp_path / "out", *arguments)

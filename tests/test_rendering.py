@@ -18,7 +18,6 @@ import rendering
 from rendering import (
     HOLD_MS,
     MAX_SECONDS,
-    boxed_raster,
     comparison_image,
     continuations_image,
     denoising_animation,
@@ -35,6 +34,11 @@ from rendering import (
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def boxed_raster(drawing):
+    """What a feature raster is pooled from."""
+    return np.array(rendering._boxed(drawing))
 
 
 def stroke(*points):

@@ -56,7 +56,7 @@ def assert_same(a: DrawingStatistics, b: DrawingStatistics, names: list[str] = F
 @pytest.fixture(scope="module")
 def drawings(cats: PackedDrawings) -> list[list[np.ndarray]]:
     """Cats, real ones where they are at hand."""
-    return [cats.drawing(i) for i in range(min(len(cats), 800))]
+    return [cats.drawing(i) for i in range(min(len(cats), 400))]
 
 
 @pytest.fixture(scope="module")
@@ -264,15 +264,12 @@ def test_shuffled_strokes_keep_every_position_mix_the_drawings_and_are_those_of_
 @pytest.mark.parametrize(
     ("drawings", "message"),
     [
-        ([], "no drawings"),
-        ([[stroke((0, 0))], []], "drawing 1: has no strokes"),
-        ([[stroke((0, 0))], [stroke((0, 0)), np.zeros((3, 3))]], r"drawing 1, stroke 1: is float64 \(3, 3\)"),
-        ([[np.zeros((0, 2))]], r"drawing 0, stroke 0: is float64 \(0, 2\)"),
-        ([[stroke((0, 0))], [stroke((0, 0), (1, 1)), stroke((1, 2), (3, np.nan))]], "drawing 1, stroke 1: holds.*nan"),
-        ([[stroke((0, 0))], [stroke((0, -1e7))]], "drawing 1, stroke 0: holds.*at most 1e\\+06 px"),
+        ([], "at least 1 drawing"),
+        ([[stroke((0, 0))], []], "each of at least 1 stroke"),
+        ([[stroke((0, 0))], [stroke((0, 0), (1, 1)), stroke((1, 2), (3, np.nan))]], "drawing 1: its points"),
     ],
 )
-def test_what_is_no_drawing_is_refused_by_its_index(drawings: list, message: str) -> None:
+def test_what_is_no_drawing_is_refused(drawings: list, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         describe_strokes(drawings)
     assert "\n" not in str(caught.value)
