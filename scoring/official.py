@@ -14,7 +14,6 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +130,11 @@ def write_pictures(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
         found = f"{len(strangers)} other pictures ({min(strangers).name})"
         raise ValueError(f"{folder}: holds {found}, must hold none; choose another --out")
     check_folder(folder)
+    text, hidden = PngInfo(), folder / ".writing.png.tmp"  # so that no kill leaves half a picture
+    text.add_text("Software", WRITER)
     for path, drawing in zip(tqdm(paths, desc="pictures", unit="picture", disable=None), drawings, strict=True):
-        _write_picture(path, official_picture(drawing))
+        Image.fromarray(official_picture(drawing)).save(hidden, "PNG", pnginfo=text)
+        os.replace(hidden, path)
     return paths
 
 
@@ -143,20 +145,6 @@ def _is_ours(path: Path) -> bool:
             return image.info.get("Software") == WRITER
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
-
-
-def _write_picture(path: Path, picture: Picture) -> None:
-    """Write a PNG file by way of a hidden one, so that no kill leaves a half; unsynced: 2,000 take seconds, not 30."""
-    hidden = path.with_name(f".{path.name}.tmp")
-    text = PngInfo()
-    text.add_text("Software", WRITER)
-    try:
-        Image.fromarray(picture).save(hidden, "PNG", pnginfo=text)
-        os.chmod(hidden, 0o644)
-        os.replace(hidden, path)
-    except BaseException:
-        hidden.unlink(missing_ok=True)
-        raise
 
 
 def clean_resize(picture: Picture) -> NDArray[np.float32]:
@@ -219,11 +207,7 @@ def _clean_fid_network(device: str) -> Network:
             f"clean-fid has no Inception network ({_first_line(error)}): it downloads inception-2015-12-05.pt into the "
             "folder for temporary files, remove a broken one there, or give --inception-weights FILE"
         ) from error
-    try:
-        number = version("clean-fid")
-    except PackageNotFoundError:
-        number = "of unknown version"
-    return Network(extract, f"clean-fid {number}'s own download", None, device)
+    return Network(extract, "clean-fid's own download", None, device)
 
 
 @dataclass(frozen=True)
@@ -290,8 +274,6 @@ def limits_note(n_real: int, n_generated: int, network: Network) -> str:
         notes.append(f"not the official {OFFICIAL_N} against {OFFICIAL_N}: FID falls as the number of pictures grows")
     if min(n_real, n_generated) <= NUM_FEATURES:
         notes.append(f"a covariance of {NUM_FEATURES} features from no more pictures is singular: prefer KID")
-    if network.sha256 is None and f"clean-fid {CLEAN_FID}'" not in network.described:
-        notes.append(f"not clean-fid {CLEAN_FID}")
     if network.sha256 is not None and not network.sha256.startswith(PUBLISHED_SHA256):
         notes.append(f"the weights are not the public file, whose sha256 begins {PUBLISHED_SHA256}")
     return "; ".join(notes)

@@ -4,10 +4,10 @@
         --checkpoint runs/cat/weights.safetensors --out tuned/cat.safetensors
 
 Weights between `--start`, from which the training began, and `--checkpoint`, where it ended, need no training: their
-average is a model as well (Wortsman et al. 2022, arXiv:2109.01903). Each share of the way is drawn with at every strength
-of guidance, and what counts is the KID to validation drawings, which neither training nor test has seen. Copies are no
-way to win: what redraws more than `--most-copies` of the training drawings, by strokes, is not chosen, whatever its
-KID. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+average is a model as well (Wortsman et al. 2022, arXiv:2109.01903). Each share of the way is drawn with at every
+strength of guidance. The lowest KID to validation drawings, which no training has seen and no test sees, wins. Copies
+are no way to win: what redraws more than `--most-copies` of the training drawings, by strokes, is not chosen, whatever
+its KID. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations

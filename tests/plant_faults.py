@@ -301,8 +301,8 @@ FAULTS = [
         "science_data",
         ("a third is held out", "LOCAL_TEST_PERCENT = 15", "LOCAL_TEST_PERCENT = 33"),
         ("the sides of the split are exchanged",
-         "_where(packed, ~on_test), _where(packed, on_test)", "_where(packed, on_test), _where(packed, ~on_test)"),
-        ("the sides of the split overlap", "_where(packed, ~on_test), _where", "packed, _where"),
+         "on_test = local_test_mask(packed)", "on_test = ~local_test_mask(packed)"),
+        ("the sides of the split overlap", "packed.select(np.flatnonzero(~on_test)), ", "packed, "),
     ),
     *planted(
         TUNING,

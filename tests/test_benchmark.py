@@ -25,14 +25,6 @@ def test_operations_are_those_of_the_products() -> None:
     assert benchmark.operations_of(work) == 2 * (6 * 5 * 7 * 3 + 2 * 3 * 5 * 3)
 
 
-@pytest.mark.parametrize(("units", "millions"), [(512, 1.4), (2048, 18.2)])
-def test_rivals_are_of_their_published_sizes_and_draw(units: int, millions: float) -> None:
-    lstm = benchmark.PointLSTM(units)
-    assert sum(parameter.numel() for parameter in lstm.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
-    with torch.inference_mode():
-        assert lstm.draw(3).isfinite().all()
-
-
 def test_parts_are_measured_and_printed_through_the_command_line(
     tmp_path: Path, long_form: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,6 @@ from PIL import Image
 import rendering
 from rendering import (
     HOLD_MS,
-    boxed_raster,
     continuations_image,
     denoising_animation,
     drawing_svg,
@@ -31,6 +30,11 @@ from rendering import (
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def boxed_raster(drawing):
+    """What a feature raster is pooled from."""
+    return np.array(rendering._boxed(drawing))
 
 
 def stroke(*points):

@@ -42,16 +42,13 @@ def test_a_state_comes_back_and_the_one_before_is_kept(tmp_path: Path) -> None:
     assert torch.load(path, weights_only=True)["step"] == 3  # to be read without this program
 
 
-@pytest.mark.parametrize("links", [True, False], ids=["links", "a disk without links"])
 def test_at_every_moment_of_writing_there_is_a_whole_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, links: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     """Before each operation on files a reader finds the newest state, or that before it; so does a killed training."""
     path = tmp_path / "state.pt"
     seen: list[int] = []
-    if not links:
-        monkeypatch.setattr("os.link", lambda *paths: (_ for _ in ()).throw(OSError("no links")))
-    for name in ("fsync", "chmod", "link", "replace", "open"):
+    for name in ("fsync", "chmod", "replace", "open"):
         operation = getattr(os, name)
 
         def looking(*arguments: Any, operation: Callable[..., Any] = operation, **options: Any) -> Any:

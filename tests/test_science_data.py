@@ -192,7 +192,8 @@ def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
 
 
 def test_what_copies_is_not_chosen_and_of_the_others_the_lowest_kid_is() -> None:
-    rows = [{"kid": kid, "copies": copies} for kid, copies in ((0.1, 0.4), (0.3, 0.02), (0.2, 0.03), (0.5, 0.0), (0.9, 0.1))]
+    ways = ((0.1, 0.4), (0.3, 0.02), (0.2, 0.03), (0.5, 0.0), (0.9, 0.1))
+    rows = [{"kid": kid, "copies": copies} for kid, copies in ways]
     assert [row["kid"] for row in tune_sampling.best_first(rows, 0.03)] == [0.2, 0.3, 0.5, 0.9, 0.1]
 
 

@@ -130,7 +130,7 @@ def test_real_halves_score_at_the_baseline_and_buses_far_above() -> None:
 
 
 def test_files_and_folders_of_the_same_drawings_have_the_same_scores(tmp_path: Path) -> None:
-    drawings = embedded_drawings("cat", 9)
+    drawings = [*embedded_drawings("cat", 4), *embedded_drawings("bus", 5)]
     for name, part in (("real", drawings[:4]), ("more", drawings[4:]), ("generated", drawings[4:7])):
         write_ndjson(tmp_path / f"{name}.ndjson", part, word="cat")
     torch.save(agreement.random_inception_state(), tmp_path / "random.pth")

@@ -53,7 +53,7 @@ def assert_same(a: DrawingStatistics, b: DrawingStatistics, names: list[str] = F
 @pytest.fixture(scope="module")
 def drawings(cats: PackedDrawings) -> list[list[np.ndarray]]:
     """Cats, real ones where they are at hand."""
-    return [cats.drawing(i) for i in range(min(len(cats), 800))]
+    return [cats.drawing(i) for i in range(min(len(cats), 400))]
 
 
 @pytest.fixture(scope="module")
