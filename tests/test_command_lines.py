@@ -168,7 +168,7 @@ REFUSED = (
     ("run_all --out /proc/results", "cannot be written into"),
     ("run_all --data-dir F/gone --out F/nothing", "gone (the data folder that was asked for): no such folder"),
     ("run_all --n 3", "--n is 3, must lie in 4 ... 1000000"),
-    ("run_all --categories dog", "unknown category 'dog'"),
+    ("run_all --categories unicorn", "unknown category 'unicorn'"),
     ("studies.ablations --only nothing", "--only names 'nothing'"),
     ("reports.model_card --checkpoints F/nothing", "base.safetensors: no such checkpoint"),
     ("reports.model_card --published F/text.pth", "text.pth: damaged, or not results"),
