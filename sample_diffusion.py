@@ -521,7 +521,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of SampleConfig is a flag."""
     parser = script_parser(__doc__)
     what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
-    what.add_argument("--category", required=True, metavar="NAME", help="one of the 345 of the dataset, in English or Turkish")
+    what.add_argument("--category", required=True, metavar="NAME", help="one of 345, in English or Turkish")
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
     what.add_argument("--prefix", metavar="FILE", help="ndjson of drawings to continue, repeated or cut to --n")
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
@@ -530,8 +530,8 @@ def build_parser() -> argparse.ArgumentParser:
                      help="strength of guidance, 0 to 20, 1 is off (default auto: what the checkpoint was tuned "
                      "for)")  # fmt: skip
     add_config_arguments(how, SampleConfig, only=("guide",))
-    where.add_argument("--checkpoint", metavar="FILE",
-                       help="weights to draw with (default checkpoints/CATEGORY.safetensors, or base.safetensors)")  # fmt: skip
+    where.add_argument("--checkpoint", metavar="FILE", help="weights to draw with (default: of checkpoints/, the "
+                       "category's own, or else base.safetensors)")  # fmt: skip
     where.add_argument("--out", metavar="FOLDER", help="folder for the results (default samples/CATEGORY)")
     add_config_arguments(where, SampleConfig, only=("batch_size", "precision"))
     add_device_argument(where)

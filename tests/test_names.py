@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from config import BASE_GUIDANCE, BASE_PATH, CATEGORIES, CHECKPOINTS, TURKISH_NAMES, plain_name, resolve_category
-from diffusion_model import load_weights, load_with_guide, save_weights
+from diffusion_model import TrainedModel, load_with_guide, save_weights
 from plumbing.tensor_files import read_header
 from sample_diffusion import shipped_checkpoint
 
@@ -51,13 +51,12 @@ def test_four_categories_have_weights_of_their_own_and_the_base_draws_the_others
 
 
 def test_the_base_is_guided_as_its_header_says_and_else_by_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_weights: Path, tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = load_weights(BASE_PATH)
-    if "sampling" not in base.conditions:
-        assert (load_with_guide(BASE_PATH).guidance, load_with_guide(BASE_PATH).guide) == (BASE_GUIDANCE, None)
-    other = tmp_path / "base.safetensors"
-    base.conditions = json.loads(json.dumps(base.conditions)) | {"sampling": {"guidance": 1.25, "guide": None}}
-    save_weights(other, base)
-    monkeypatch.setattr("diffusion_model.BASE_PATH", other)
-    assert load_with_guide(other).guidance == 1.25
+    assert load_with_guide(tiny_weights).guidance == 1.0  # another model
+    monkeypatch.setattr("diffusion_model.BASE_PATH", tiny_weights)
+    base = load_with_guide(tiny_weights)
+    assert (base.guidance, base.guide) == (BASE_GUIDANCE, None)
+    conditions = {"sampling": {"guidance": 1.25, "guide": None}}
+    save_weights(tiny_weights, dataclasses.replace(tiny_model, conditions=conditions))
+    assert load_with_guide(tiny_weights).guidance == 1.25
