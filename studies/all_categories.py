@@ -117,7 +117,8 @@ def page_text(results: Result) -> str:
         real = "not measured" if row["real"] is None else f"{100 * row['real']:.0f} %"
         rows.append([name, TURKISH_NAMES[name], f"{100 * row['top1']:.0f} %", real, taken])
     head = ["category", "in Turkish", "recognised", "real drawings", "most often taken for"]
-    guidance = f"guidance {results['guidance']:g} away from {results['guide'] or 'nothing'}"
+    guide = results["guide"]
+    guidance = f"guidance {results['guidance']:g} away from {guide}" if guide else "unguided"
     return (
         f"Of {results['n']} drawings of each category (seed {results['seed']}, {results['steps']} steps, {guidance}) "
         f"the feature network\nnames {100 * results['mean_top1']:.1f} % correctly, the mean over "

@@ -143,6 +143,22 @@ def test_without_drawings_at_hand_the_shipped_reference_scores_several_seeds(
     assert made == {"grid.png", "page.png", "best_worst.png", "diversity.png"}
 
 
+def test_a_category_without_weights_of_its_own_is_drawn_by_the_base_and_where_no_drawings_are_it_is_not_scored(
+    tmp_path: Path, tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, out = tmp_path / "base.safetensors", tmp_path / "results"
+    save_weights(base, dataclasses.replace(tiny_model, categories=("cat", "dog")))
+    monkeypatch.setattr(sample_diffusion, "BASE_PATH", base)
+    monkeypatch.delenv("QUICKDRAW_DIR", raising=False)
+    run_all.main(["--categories", "köpek", "--n", "4", "--out", str(out)])
+    assert "dog: no real drawings are at hand" in capsys.readouterr().out.splitlines()
+    dog = json.loads((out / "quick.json").read_text())["categories"]["dog"]
+    assert dog["scores"] == run_all.NO_SCORES
+    assert dog["conditions"]["checkpoint"] == "base.safetensors"
+    assert (out / "quick" / "dog" / "grid.png").exists()
+    assert "not measured" in (out / "report.html").read_text()
+
+
 @pytest.fixture
 def a_car(tmp_path: Path, tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of checkpoints that ships a fourth category, and no drawings at hand."""

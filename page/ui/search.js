@@ -73,6 +73,7 @@ export class Search {
     this.#input.ariaExpanded = "false";
     this.#activate(-1);
     this.show();
+    if (document.activeElement === this.#input) this.#input.select(); // what is typed next replaces the name
   }
 
   #activate(index) {
