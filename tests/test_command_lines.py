@@ -146,7 +146,7 @@ REFUSED = (
     ("run_all --seed -1", "--seed is -1"),
     ("run_all --name ../x", "--name is '../x'"),
     ("run_all --n 3", "--n is 3, must lie in 4 ... 1000000"),
-    ("run_all --categories dog", "unknown category 'dog'"),
+    ("run_all --categories unicorn", "unknown category 'unicorn'"),
     ("studies.ablations --only nothing", "--only names 'nothing'"),
     ("studies.benchmark --scale 0", "--scale is 0"),
     ("studies.benchmark --only drawing,speed", "--only names 'speed'"),

@@ -211,6 +211,31 @@ def test_it_is_drawn_on_with_the_keyboard_alone(page: Page) -> None:
     ready(page)
 
 
+def test_every_category_is_found_by_either_name_with_the_keyboard_alone(page: Page) -> None:
+    page.focus("#find")
+    page.keyboard.type("KOPEK")  # köpek
+    expect(page.locator("#found [aria-selected=true]")).to_contain_text("dog")
+    page.keyboard.press("Enter")
+    ready(page)
+    assert page.evaluate("drawing.category") == "dog"
+    assert page.input_value("#find") == "dog"
+    assert page.locator("#categories :checked").count() == 0
+    draw(page, HEAD)
+    finished(page, "#one")
+    assert by(page) == ["you", "you", "model"]
+    page.focus("#find")
+    page.keyboard.press("ArrowDown")  # opens the list at what is chosen
+    expect(page.locator("#found [role=option]")).to_have_count(345)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Escape")
+    assert (page.locator("#found").is_hidden(), page.evaluate("drawing.category")) == (True, "dog")
+    page.keyboard.type("nothing of this name")
+    page.keyboard.press("Enter")
+    assert page.evaluate("drawing.category") == "dog"
+    page.keyboard.press("Tab")
+    assert page.input_value("#find") == "dog"
+
+
 def test_everything_that_can_be_pressed_is_reached_by_tab_and_has_a_name(page: Page) -> None:
     names = page.evaluate("""() => [...document.querySelectorAll("button, input, summary, canvas, a")]
         .filter((each) => each.checkVisibility())
