@@ -37,6 +37,7 @@ ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 BASE_PATH = CHECKPOINTS / "base.safetensors"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
+RECOGNISER_PATH = CHECKPOINTS / "stroke_recogniser.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
 
 Config = TypeVar("Config")

@@ -124,17 +124,24 @@ def official_stroke(stroke: npt.ArrayLike, where: str) -> Points:
     return points.astype(np.uint8)
 
 
-def local_test_mask(packed: PackedDrawings) -> npt.NDArray[np.bool_]:
-    """Return which drawings the local split sets aside for testing, bool (N,), about 15 % of them.
+def drawing_hashes(packed: PackedDrawings) -> npt.NDArray[np.uint64]:
+    """Return a hash of each drawing's strokes, uint64 (N,).
 
-    A drawing's side hangs on a hash of its strokes alone: not on the machine, the order of the file or its other
-    drawings. Two equal drawings are never on two sides.
+    It hangs on the strokes alone: not on the machine, the order of the file or its other drawings.
     """
     digests = bytearray()
     for drawing in packed:
         content = b"".join([len(stroke).to_bytes(4, "little") + stroke.tobytes() for stroke in drawing])
         digests += hashlib.sha256(content).digest()[:8]
-    return np.frombuffer(digests, dtype="<u8") % 100 < LOCAL_TEST_PERCENT
+    return np.frombuffer(digests, dtype="<u8")
+
+
+def local_test_mask(packed: PackedDrawings) -> npt.NDArray[np.bool_]:
+    """Return which drawings the local split sets aside for testing, bool (N,), about 15 % of them.
+
+    A drawing's side hangs on ``drawing_hashes``: two equal drawings are never on two sides.
+    """
+    return drawing_hashes(packed) % 100 < LOCAL_TEST_PERCENT
 
 
 def local_sides(packed: PackedDrawings) -> tuple[PackedDrawings, PackedDrawings]:

@@ -41,7 +41,7 @@ from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with
 from diffusion_process import cosine_alpha_bar
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
-from scoring.feature_network import SIDE, SketchFeatureNetwork, load_feature_network
+from scoring.feature_network import SIDE, Network, load_feature_network
 from stroke_tokens import polyline_fit
 
 SOURCES = Path(__file__).resolve().parent
@@ -335,7 +335,7 @@ def export_models(models: Sequence[StrokeDiffusionModel]) -> list[dict[str, byte
     return files
 
 
-def export_recogniser(network: SketchFeatureNetwork) -> bytes:
+def export_recogniser(network: Network) -> bytes:
     """Return the ONNX file that turns pictures (B, 64, 64), float32, 255 being ink, into probabilities (B, classes)."""
     inputs = {"pictures": (torch.zeros(2, SIDE, SIDE), {0: torch.export.Dim("batch")})}
     step = Step(network, lambda network, pictures: network(pictures).softmax(-1))

@@ -17,7 +17,7 @@ from diffusion_model import load_with_guide
 from drawings.simplify import simplify_stroke
 from rendering import feature_rasters
 from sample_diffusion import StrokeRandomness, generate_drawings, shipped_checkpoint
-from scoring.feature_network import describe_pictures, load_feature_network
+from scoring.feature_network import describe_inputs, load_feature_network
 from stroke_tokens import points_to_vectors, resample_strokes
 
 DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
@@ -123,7 +123,7 @@ def test_the_recogniser_sees_what_python_shows_it_and_is_as_sure(engine: Page, r
     network = load_feature_network(NETWORK_PATH)
     drawings = [*real, [np.array([[3, 4]])], [np.array([[0, 0], [255, 0]])], [np.array([[9, 9], [9, 9]])] * 3]
     pictures = feature_rasters(drawings)
-    _, logits = describe_pictures(network.network, pictures)
+    _, logits = describe_inputs(network.network, pictures)
     expected = torch.from_numpy(logits).softmax(-1)[:, network.classes.index("cat")]
     program = """async (drawings) => {
         const { picture } = await import('./engine/recogniser.js');

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from config import CATEGORIES, NETWORK_PATH
+from drawings.embedded import embedded_drawings
 from scoring.feature_network import (
     FeatureNetworkConfig,
     SketchFeatureNetwork,
-    describe_pictures,
+    describe_inputs,
     load_feature_network,
     save_feature_network,
 )
+from scoring.stroke_recogniser import StrokeRecogniser, StrokeRecogniserConfig, stroke_arrays
 
 SMALL = FeatureNetworkConfig(widths=(4, 4, 8, 8), num_classes=3)
 
@@ -35,28 +37,33 @@ def pictures() -> np.ndarray:
 
 
 def test_features_do_not_depend_on_the_batch(network: SketchFeatureNetwork, pictures: np.ndarray) -> None:
-    features, logits = describe_pictures(network.train(), pictures, batch_size=11)
+    features, logits = describe_inputs(network.train(), pictures, batch_size=11)
     assert features.shape == (11, 8)
     assert logits.shape == (11, 3)
     for size in (1, 4):
-        again = describe_pictures(network.train(), pictures, batch_size=size)
+        again = describe_inputs(network.train(), pictures, batch_size=size)
         np.testing.assert_allclose(again[0], features, atol=1e-5)
         np.testing.assert_allclose(again[1], logits, atol=1e-5)
     order = np.random.default_rng(1).permutation(11)
-    np.testing.assert_allclose(describe_pictures(network, pictures[order])[0], features[order], atol=1e-5)
+    np.testing.assert_allclose(describe_inputs(network, pictures[order])[0], features[order], atol=1e-5)
 
 
+@pytest.mark.parametrize("reads", ["pictures", "strokes"])
 def test_a_saved_network_comes_back_with_names_conditions_and_hash(
-    network: SketchFeatureNetwork, pictures: np.ndarray, tmp_path: Path
+    reads: str, network: SketchFeatureNetwork, pictures: np.ndarray, tmp_path: Path
 ) -> None:
-    path = tmp_path / "network.safetensors"
-    sha256 = save_feature_network(path, network, ["a", "b", "ü"], {"seed": 7})
+    path, kept, inputs = tmp_path / "network.safetensors", network, pictures
+    if reads == "strokes":
+        kept = StrokeRecogniser(StrokeRecogniserConfig(channels=4, width=8, layers=1, heads=2, num_classes=3))
+        inputs = stroke_arrays(embedded_drawings("cat", 11))
+    sha256 = save_feature_network(path, kept, ["a", "b", "ü"], {"seed": 7})
     loaded = load_feature_network(path)
+    assert type(loaded.network) is type(kept)
     assert (loaded.classes, loaded.conditions, loaded.sha256) == (["a", "b", "ü"], {"seed": 7}, sha256)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [p.name for p in tmp_path.iterdir()] == ["network.safetensors"]
-    expected = describe_pictures(network, pictures)[1]
-    np.testing.assert_allclose(describe_pictures(loaded.network, pictures)[1], expected, atol=1e-2)
+    expected = describe_inputs(kept, inputs)[1]
+    np.testing.assert_allclose(describe_inputs(loaded.network, inputs)[1], expected, atol=1e-2)
     assert save_feature_network(path, loaded.network, ["a", "b", "ü"], {"seed": 7}) == sha256
 
 
