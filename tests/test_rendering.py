@@ -177,15 +177,6 @@ def test_a_dot_shows_in_every_kind_of_picture(tmp_path):
     assert (read_gif(tmp_path / "dot.gif")[0][-1] < 128).any()
 
 
-def test_an_empty_drawing_is_an_empty_cell(tmp_path, drawings):
-    assert (grid_image([[]]) == 255).all()
-    assert len(ElementTree.fromstring(svg_sheet([[], drawings[0]], animated=True)).findall(f".//{SVG}animate")) > 0
-    drawings_animation([[]], tmp_path / "empty.gif")
-    frames, times = read_gif(tmp_path / "empty.gif")
-    assert times == [HOLD_MS]
-    assert (frames[0] == 255).all()
-
-
 def test_colours_follow_the_order_of_strokes():
     first, last = stroke((0, 0), (255, 0)), stroke((0, 255), (255, 255))
     picture = grid_image([[first, last]], cell=128, color_by_order=True)
@@ -223,9 +214,6 @@ def test_given_strokes_are_red_and_stand_still_in_their_row():
     # the row is centred as a whole: the longest lines of its cells reach the margins
     columns = np.nonzero((above[1] < 200).any(axis=(0, 2)))[0]
     assert abs(columns.min() + columns.max() - 115) <= 2
-
-
-# ---------------------------------------------------------------- files
 
 
 # ---------------------------------------------------------------- animations
@@ -337,6 +325,3 @@ def test_a_replay_is_the_whole_drawing_until_its_animations_are_run(drawings):
             placed = assert_through_points(path, points, 1.01)
             kind = ("dot", None) if (placed == placed[0]).all() else (None, "1")
             assert (path.get("class"), path.get("pathLength")) == kind
-
-
-# ---------------------------------------------------------------- the same bytes again

@@ -205,27 +205,6 @@ def test_what_is_missing_is_said_before_anything_is_drawn(a_car: Path, tmp_path:
     assert not out.exists()
 
 
-def test_publishing_copies_every_animation_and_writes_tables_and_card(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root, run_file = tmp_path / "root", tmp_path / "run" / "quick.json"
-    (root / "results").mkdir(parents=True)
-    for category in ("cat", "car"):
-        folder = run_file.with_suffix("") / category
-        folder.mkdir(parents=True)
-        (folder / "animation.gif").write_text(category)
-    run_file.write_text("{}")
-    written: list[tuple[Path, ...]] = []
-    for function in ("write_model_card", "publish_tables"):
-        monkeypatch.setattr(run_all, function, lambda *paths: written.append(paths))
-    monkeypatch.setattr(run_all, "ROOT", root)
-    run_all.publish(["cat", "car"], run_file)
-    assert [(root / f"{name}_fake_sample_animation.gif").read_text() for name in ("cat", "car")] == ["cat", "car"]
-    published = root / "results" / "published.json"
-    assert written == [(root,), (published, run_all.CHECKPOINTS, root / "docs" / "MODEL_CARD.md")]
-    assert published.read_text() == "{}"
-
-
 @pytest.mark.parametrize(("category", "reference"), [("cat", "real drawings, split official"), ("dog", "real ")])
 def test_drawings_of_the_official_test_and_of_unknown_categories_are_the_reference(
     category: str, reference: str

@@ -122,11 +122,6 @@ def test_neighbours_do_not_change_a_stroke() -> None:
     np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
-def test_stroke_without_points_is_refused() -> None:
-    with pytest.raises(ValueError, match="stroke 1 has no points"):
-        resample_strokes(np.zeros((2, 2)), np.array([0, 1, 1, 2]), 8)
-
-
 def test_vectors_and_points_are_inverse() -> None:
     points = resample_strokes(*pack(STROKES), 16)
     np.testing.assert_allclose(vectors_to_points(points_to_vectors(points)), points, atol=1e-4)

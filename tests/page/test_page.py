@@ -194,9 +194,6 @@ def test_a_wrong_file_is_said_in_a_line_and_changes_nothing(page: Page, tmp_path
     assert points(page) == before
 
 
-# ------------------------------------------------------------------ absurdity
-
-
 # ------------------------------------------------------------------ everyone, everywhere
 
 

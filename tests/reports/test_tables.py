@@ -186,12 +186,6 @@ def test_published_figures_stand_in_the_page_of_results() -> None:
     ]  # fmt: skip
 
 
-def test_a_run_of_one_seed_shows_no_deviation_over_seeds(tmp_path: Path) -> None:
-    text = tables.readme_table(write_run(tmp_path / "run.json", {"cat": {"7": scores()}}))
-    assert "One sampling seed (7), so no deviation." in text
-    assert not [cell for cell in columns_of(text)[0]["cat"].values() if "±" in cell]
-
-
 # ------------------------------------------------------------------ figures as text
 
 

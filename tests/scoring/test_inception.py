@@ -36,9 +36,6 @@ def save(path: Path, content: Any, **options: Any) -> Path:
     return path
 
 
-# ---- the network
-
-
 # ---- files of weights
 
 

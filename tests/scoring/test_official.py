@@ -73,16 +73,6 @@ def test_pictures_that_it_did_not_write_are_left_alone(stranger: str, tmp_path: 
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_a_folder_is_read_in_the_order_of_its_paths_with_subfolders(tmp_path: Path) -> None:
-    for number, name in enumerate(("b/0.png", "a.png", "c/d/1.PNG")):
-        save_png(tmp_path / name)
-        Image.new("L", (256, 256), number).save(tmp_path / name)  # grey becomes RGB
-    save_png(tmp_path / ".hidden.png")
-    save_png(tmp_path / ".cache" / "x.png")
-    pictures = official.pictures_in_folder(tmp_path)
-    assert [pictures.make(index)[0, 0].tolist() for index in range(pictures.count)] == [[1] * 3, [0] * 3, [2] * 3]
-
-
 def test_pictures_that_are_not_official_are_named(tmp_path: Path) -> None:
     save_png(tmp_path / "small" / "x.png", side=64)
     save_png(tmp_path / "jpeg" / "x.jpg")
@@ -95,15 +85,6 @@ def test_pictures_that_are_not_official_are_named(tmp_path: Path) -> None:
     whole.write_bytes(whole.read_bytes()[:-300])
     with pytest.raises(ValueError, match=r"00000\.png: damaged"):
         official.pictures_in_folder(tmp_path / "cut").make(0)
-
-
-# ---- resizing
-
-
-# ---- features
-
-
-# ---- kernel distance
 
 
 # ---- scores

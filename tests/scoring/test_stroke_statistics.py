@@ -226,9 +226,6 @@ def test_shuffled_strokes_keep_every_position_mix_the_drawings_and_are_those_of_
         independent_strokes([], 3)
 
 
-# ---- what is refused
-
-
 # ---- storing
 
 
