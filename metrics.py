@@ -57,6 +57,8 @@ SUBSET_SIZE = 1000
 NEIGHBOURS = 5
 """k of density and coverage, as Naeem et al. chose it."""
 EXTRAPOLATION_SIZES = 15
+EQUAL_N = 125
+"""Drawings a side of the scores that compare categories: half of the 250 real pictures that three of them have."""
 MINIMUM_EXTRAPOLATION = 16
 ROW_CHUNK = 1024  # rows of a distance matrix at once: memory stays linear in the larger set
 
@@ -275,6 +277,18 @@ def picture_scores(
     return scores
 
 
+def scores_at_equal_n(generated: NDArray[Any], real: NDArray[Any], seed: int) -> dict[str, dict[str, Any]]:
+    """Return FID and coverage of features beside their baselines, at most EQUAL_N a side: they depend on n."""
+
+    def measure(a: Array, b: Array) -> dict[str, float]:
+        return {"fid": frechet_distance(a, b)} | (
+            {"coverage": density_and_coverage(a, b)[1]} if len(b) > NEIGHBOURS else {}
+        )
+
+    scores = with_floor(measure, generated, real, seed, most=EQUAL_N)
+    return {name: {key: value for key, value in found.items() if key != "value"} for name, found in scores.items()}
+
+
 def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Measure) -> dict[str, Any]:
     """Return what a network makes of generated drawings: scores of its features, what it recognises, its conditions.
 
@@ -373,6 +387,7 @@ def scores_against(
         "seed": seed,
         "rendering": FEATURE_RENDERING,
         **judged(first, ours, category, seed, feature_distances),
+        "equal_n": scores_at_equal_n(ours.features, reference.real.features, seed),
         "second_judge": {
             "reference": reference.strokes_source,
             **judged(second, theirs, category, seed, judge_distances),

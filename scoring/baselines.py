@@ -13,8 +13,9 @@ MINIMUM_FLOOR = 8  # drawings a side
 
 
 def with_floor(
-    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None
-) -> dict[str, dict[str, Any]]:
+    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None,
+    most: int | None = None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Return every score of `measure(generated, real)` beside its baselines: real against real, shuffled strokes.
 
     The sets are features or statistics, of which an array of indices takes rows.
@@ -22,9 +23,10 @@ def with_floor(
     set, `at_floor_n` that of as many generated against as many real drawings, `floor_n` a side; both with `_std` over
     NUM_SPLITS random splits. Compare these two: most scores change with N. KID, being unbiased, does not. With fewer
     than 8 drawings a side the baseline is None, and so it is for a score that `measure` leaves out at n.
-    `independent_strokes`, where these are given, is the shuffled-stroke baseline at full size.
+    `independent_strokes`, where these are given, is the shuffled-stroke baseline at full size; `floor_n` is at most
+    `most`.
     """
-    n = min(len(generated), len(real) // 2)
+    n = min(len(generated), len(real) // 2, most or len(real))
     values = measure(generated, real)
     shuffled = measure(independent, real) if independent is not None else {}
     result: dict[str, dict[str, Any]] = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,18 @@ from config import CATEGORIES, NETWORK_PATH
 from dataset_utils import PackedDrawings, load_category, write_ndjson
 from drawings.embedded import embedded_drawings
 from rendering import feature_rasters
-from scoring.feature_network import describe_inputs, load_feature_network
+from scoring.feature_network import KINDS, FeatureNetworkConfig, describe_inputs, load_feature_network
 from scoring.reference import load_reference
 from scoring.stroke_recogniser import StrokeRecogniser, stroke_arrays
 from studies import train_features
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        kind = replace(KINDS["pictures"], settings=partial(FeatureNetworkConfig, widths=(4, 4, 8, 8)))
+        patch.setitem(KINDS, "pictures", kind)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ def test_it_is_half_for_one_distribution_one_for_two_and_between_where_they_over
     a, b = rng.normal(size=(2, 400, 8))
     assert two_sample_accuracy(a, b) == pytest.approx(0.5, abs=0.05)
     assert two_sample_accuracy(a, b + 6) == 1
-    near = b + [1, 0, 0, 0, 0, 0, 0, 0]  # the best guess is right with probability Phi(1/2)
+    near = b + np.eye(8)[0]  # the best guess is right with probability Phi(1/2)
     assert two_sample_accuracy(a, near) == pytest.approx(0.69, abs=0.05)
     assert two_sample_accuracy(near, a) == pytest.approx(two_sample_accuracy(a, near), abs=0.02)
 
