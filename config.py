@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import json
+import re
 import typing
 import unicodedata
 from collections.abc import Sequence
@@ -16,7 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 CATEGORIES = ("cat", "bus", "rabbit")
-TURKISH_NAMES = {"kedi": "cat", "otobus": "bus", "tavsan": "rabbit", "araba": "car"}
+NAMES_PATH = Path(__file__).resolve().parent / "drawings" / "turkish_names.json"
+TURKISH_NAMES: dict[str, str] = json.loads(NAMES_PATH.read_text(encoding="utf-8"))
+"""What each of the 345 categories of the dataset is called in Turkish, in the order of their English names."""
 SAMPLERS = ("dpm-solver++", "ddim", "ancestral")
 SPLITS = ("auto", "official", "leak-free", "local")
 SCHEDULES = ("cosine", "constant-decay")
@@ -25,9 +30,14 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
+BASE_GUIDANCE = 3.0
+"""Strength of guidance, away from no category, of the shipped base where its header tells none; docs/CATEGORIES.md says
+how it was chosen."""
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
+BASE_PATH = CHECKPOINTS / "base.safetensors"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
+RECOGNISER_PATH = CHECKPOINTS / "stroke_recogniser.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
 
 Config = TypeVar("Config")
@@ -38,18 +48,21 @@ class RunFailed(RuntimeError):
 
 
 def resolve_category(name: str, available: Sequence[str] = ()) -> str:
-    """Return the English category name of `name`, which may be Turkish and in any case.
+    """Return the category that `name` names in English or Turkish, in any case, with or without Turkish letters.
 
-    `available` are the names to accept, by default the three of the assignment. Raises ValueError with the
-    available ones and the nearest match.
+    `available` are the names to accept, by default all of the dataset. Raises ValueError with the
+    available ones and the nearest matches in both languages.
     """
-    known = tuple(available) or CATEGORIES
-    wanted = name.strip()
-    for candidate in (wanted, wanted.lower(), TURKISH_NAMES.get(plain_name(wanted), "")):
-        if candidate in known:
-            return candidate
-    close = difflib.get_close_matches(wanted.lower(), known, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else "."
+    known, wanted = tuple(available) or tuple(TURKISH_NAMES), name.strip()
+    if wanted in known:
+        return wanted
+    turkish = {plain_name(TURKISH_NAMES[category]): category for category in known if category in TURKISH_NAMES}
+    found = turkish | {plain_name(category): category for category in known}
+    if plain_name(wanted) in found:
+        return found[plain_name(wanted)]
+    close = dict.fromkeys(found[match] for match in difflib.get_close_matches(plain_name(wanted), found))
+    both = (f"'{match}' ({TURKISH_NAMES[match]})" if match in TURKISH_NAMES else f"'{match}'" for match in close)
+    hint = f"; did you mean {' or '.join(both)}?" if close else "."
     shown = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:8])} ... ({len(known)} in all)"
     raise ValueError(f"unknown category {quoted(name)}{hint} Available: {shown}")
 
@@ -59,10 +72,11 @@ def quoted(name: str) -> str:
     return f"'{name}'" if name.isprintable() and len(name) <= 100 else f"{name!r:.60} ..."
 
 
+@functools.lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
-    """Return a name in lower case without dots and tails: KEDİ and otobüs are typed in more than one way."""
+    """Return a name in lower case without dots, tails, spaces and hyphens: KEDİ and otobüs are typed in many ways."""
     letters = unicodedata.normalize("NFKD", name.replace("ı", "i").lower())
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return re.sub(r"[\s_-]", "", "".join(letter for letter in letters if not unicodedata.combining(letter)))
 
 
 def option(
@@ -118,7 +132,10 @@ class TrainConfig:
     )
     history_noise: float = option(0.1, "largest noise on the history, in whitened units", minimum=0, maximum=2)
     category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)
-    augmentation: float = option(0.08, "size of the random affine change of half of the drawings", minimum=0, maximum=1)
+    augmentation: float = option(0.08, "size of the random affine change of some of the drawings", minimum=0, maximum=1)
+    augmented_share: float = option(0.5, "share of the drawings that are changed; the others stay as they are",
+                                    minimum=0, maximum=1)  # fmt: skip
+    mirrored: float = option(0.0, "share of the drawings that are flipped from left to right", minimum=0, maximum=1)
     stop_weight: float = option(0.1, "weight of the stop loss beside the diffusion loss", minimum=0, maximum=100)
     seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
     precision: str = option("auto", "auto is bfloat16 where the hardware has it", choices=PRECISIONS)

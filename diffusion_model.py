@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from config import CHECKPOINTS, ModelConfig, config_from_dict
+from config import BASE_GUIDANCE, BASE_PATH, CHECKPOINTS, ModelConfig, config_from_dict
 from plumbing.tensor_files import TYPES, Header, read_header, write_tensors
 from stroke_tokens import Whitening
 
@@ -460,9 +460,12 @@ def load_with_guide(path: Path, device: str | torch.device = "cpu", guide: str =
     """Return the model of a weights file as ``load_weights`` does, with a guide: the one that it was tuned with.
 
     That lies beside the file, or among the shipped checkpoints. Another `guide` is a weights file, or "null" for none.
+    The shipped base is guided by BASE_GUIDANCE away from no category unless its header says otherwise.
     Raises FileNotFoundError where it is missing and ValueError where it is not the one of the tuning.
     """
     trained = load_weights(path, device)
+    if path.resolve() == BASE_PATH:
+        trained.conditions.setdefault("sampling", {"guidance": BASE_GUIDANCE, "guide": None})
     tuned = trained.conditions.get("sampling", {}).get("guide") if guide == "tuned" else None
     if tuned:
         places = [folder / Path(tuned["file"]).name for folder in (path.parent, CHECKPOINTS)]

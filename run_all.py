@@ -141,7 +141,7 @@ def task_of(category: str, network: LoadedNetwork, profile: Profile, arguments: 
     A shipped model needs no drawings, and embedded ones are nothing to compare it with, since it learned from people.
     Raises FileNotFoundError or ValueError as ``load_category`` does, and for damaged weights.
     """
-    path = CHECKPOINTS / f"{category}.safetensors"
+    path = sample_diffusion.shipped_checkpoint(category)
     data_dir = arguments.data_dir or profile.data_dir
     named, known = data_dir or os.environ.get("QUICKDRAW_DIR"), available_categories(data_dir)
     shipped, data = None, None
@@ -215,7 +215,7 @@ def reference_for(task: Task) -> Reference | None:
 def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress: Progress) -> CategoryResult:
     """Do everything for one category in the folder `out` and return what the report shows."""
     category, network, profile = task.category, task.network, PROFILES[arguments.profile]
-    trained, weights = task.shipped, CHECKPOINTS / f"{task.category}.safetensors"
+    trained, weights = task.shipped, sample_diffusion.shipped_checkpoint(task.category)
     if trained is None:
         progress.begin()
         weights = train(category, profile, out / "training", arguments)
@@ -290,7 +290,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("--profile", default="quick", choices=PROFILES, help="how much to do (default quick)")
     by_profile = "; ".join(f"{name}: {','.join(profile.categories)}" for name, profile in PROFILES.items())
-    parser.add_argument("--categories", metavar="NAMES", help=f"with commas (default by profile, {by_profile})")
+    parser.add_argument("--categories", metavar="NAMES", help="of the dataset's 345, with commas (default by profile, "
+                        f"{by_profile})")  # fmt: skip
     counts = ", ".join(str(profile.drawings) for profile in PROFILES.values())
     parser.add_argument("--n", type=int, metavar="N", help=f"drawings per category (default by profile: {counts})")
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="seed of the drawings (default 0)")
@@ -306,14 +307,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def chosen_categories(arguments: argparse.Namespace) -> list[str]:
-    """Return the categories of a run, each once: those asked for, else those of the profile that can be drawn.
+    """Return the categories of a run, each once: those asked for, else those of the profile.
 
-    Raises ValueError for one that has neither shipped weights nor is of the assignment, or none at all.
+    Raises ValueError for one that the dataset does not have, or none at all.
     """
-    known = sample_diffusion.known_categories()
-    named = [name for name in PROFILES[arguments.profile].categories if name in known]
-    if arguments.categories is not None:
-        named = [resolve_category(part, known) for part in arguments.categories.split(",") if part.strip()]
+    if arguments.categories is None:
+        return list(PROFILES[arguments.profile].categories)
+    named = [resolve_category(part) for part in arguments.categories.split(",") if part.strip()]
     if not named:
         raise ValueError(f"--categories is '{arguments.categories}', must name at least one category")
     return list(dict.fromkeys(named))

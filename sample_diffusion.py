@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from config import AS_TUNED, ATTRIBUTION, CATEGORIES, CHECKPOINTS, RunFailed, SampleConfig, resolve_category
+from config import AS_TUNED, ATTRIBUTION, BASE_PATH, CATEGORIES, CHECKPOINTS, RunFailed, SampleConfig, resolve_category
 from dataset_utils import read_ndjson, write_ndjson
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_with_guide
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
@@ -56,7 +56,6 @@ Drawing = list[np.ndarray]
 Watcher = Callable[[int, np.ndarray], object]
 """(stroke number, points of x_t (B, num_points, 2) in pixels) after every denoising step."""
 
-NOT_CATEGORIES = ("base", "sketch_features", "reference_features")
 SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
@@ -491,17 +490,12 @@ def read_prefixes(path: Path, keep_strokes: int | None, count: int | None, most:
 
 
 def shipped_checkpoint(category: str) -> Path:
-    """Return the path of the shipped weights of `category`, raising FileNotFoundError where there are none."""
-    path = CHECKPOINTS / f"{category}.safetensors"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no shipped weights; train some (train_diffusion.py), give --checkpoint FILE")
-    return path
+    """Return the path of the weights that draw `category`, there or not: its own, or the base's, which draws all 345.
 
-
-def known_categories() -> list[str]:
-    """Return the categories with shipped weights, and the three of the assignment in any case."""
-    shipped = sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))
-    return list(dict.fromkeys((*CATEGORIES, *(name for name in shipped if name not in NOT_CATEGORIES))))
+    The three of the assignment have their own or none.
+    """
+    own = CHECKPOINTS / f"{category}.safetensors"
+    return own if own.is_file() or category in CATEGORIES else BASE_PATH
 
 
 def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> TrainedModel:
@@ -527,7 +521,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of SampleConfig is a flag."""
     parser = script_parser(__doc__)
     what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
-    what.add_argument("--category", required=True, metavar="NAME", help="cat, bus, rabbit or car, also in Turkish")
+    what.add_argument("--category", required=True, metavar="NAME", help="one of 345, in English or Turkish")
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
     what.add_argument("--prefix", metavar="FILE", help="ndjson of drawings to continue, repeated or cut to --n")
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
@@ -536,8 +530,8 @@ def build_parser() -> argparse.ArgumentParser:
                      help="strength of guidance, 0 to 20, 1 is off (default auto: what the checkpoint was tuned "
                      "for)")  # fmt: skip
     add_config_arguments(how, SampleConfig, only=("guide",))
-    where.add_argument("--checkpoint", metavar="FILE",
-                       help="weights to draw with (default checkpoints/CATEGORY.safetensors)")  # fmt: skip
+    where.add_argument("--checkpoint", metavar="FILE", help="weights to draw with (default: of checkpoints/, the "
+                       "category's own, or else base.safetensors)")  # fmt: skip
     where.add_argument("--out", metavar="FOLDER", help="folder for the results (default samples/CATEGORY)")
     add_config_arguments(where, SampleConfig, only=("batch_size", "precision"))
     add_device_argument(where)
@@ -579,7 +573,7 @@ def main(argv: list[str] | None = None) -> Sampled:
 def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[TrainedModel, str]:
     """Return the model to draw with and the name that it knows --category by; refuse a guide that cannot guide it."""
     name = arguments.category
-    path = Path(arguments.checkpoint or shipped_checkpoint(resolve_category(name, known_categories())))
+    path = Path(arguments.checkpoint or shipped_checkpoint(resolve_category(name)))
     trained = load_model(path, config.guide, arguments.device)
     try:
         category = resolve_category(name, trained.categories)

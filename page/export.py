@@ -36,21 +36,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, NETWORK_PATH
+from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, NAMES_PATH, NETWORK_PATH
 from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with_guide
 from diffusion_process import cosine_alpha_bar
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
-from scoring.feature_network import SIDE, SketchFeatureNetwork, load_feature_network
+from scoring.feature_network import SIDE, Network, load_feature_network
 from stroke_tokens import polyline_fit
 
 SOURCES = Path(__file__).resolve().parent
 SITE_FILE = "site.json"
+SHIPPED = (*CATEGORIES, "car", "base")
+"""Whose weights are on the page: four categories have their own, the base draws all others of its 345."""
 RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-NPM_SECONDS = 300
-NETWORKS_FORM = 3
+NETWORKS_FORM = 4
 """Counted up whenever this file, or the code that it exports, writes other networks from the same weights."""
 SMALLEST_STORED = 16_384
 """Numbers of a weight from which on it is stored in two bytes each: smaller ones the exporter would widen itself, into
@@ -69,7 +70,7 @@ def build_site(out: Path, say: Callable[[str], object] = print) -> bool:
     network, and where the folder holds something else.
     """
     before, networks_version = _site(out), _version_of_networks()
-    sources = {path.relative_to(SOURCES).as_posix(): path for path in _source_files()}
+    sources = _source_files()
     version = _digest(networks_version, sources.values())
     if before["version"] == version:
         return False
@@ -99,14 +100,15 @@ def _site(out: Path) -> dict[str, Any]:
     return {"version": None, "networks_version": None, "files": [], "total_bytes": {}}
 
 
-def _source_files() -> list[Path]:
-    """Return the browser's files."""
-    return sorted(path for path in SOURCES.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
+def _source_files() -> dict[str, Path]:
+    """Return the browser's files, and their names in the folder of the page."""
+    found = sorted(path for path in SOURCES.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
+    return {path.relative_to(SOURCES).as_posix(): path for path in found} | {f"ui/{NAMES_PATH.name}": NAMES_PATH}
 
 
 def _version_of_networks() -> str:
     """Return 12 hex digits that change with the networks of the page: their weights, their form, the runtime."""
-    weights = [CHECKPOINTS / f"{name}.safetensors" for name in (*CATEGORIES, "base")]
+    weights = [CHECKPOINTS / f"{name}.safetensors" for name in SHIPPED]
     return _digest(f"{NETWORKS_FORM} {RUNTIME_SHA512}", [*weights, NETWORK_PATH])
 
 
@@ -162,11 +164,7 @@ def _fetch_runtime(folder: Path) -> None:
     if npm is None:
         raise ValueError(f"npm is not installed, which fetches {RUNTIME} for the page: install Node.js")
     with tempfile.TemporaryDirectory() as name:
-        try:
-            done = subprocess.run([npm, "pack", "--silent", RUNTIME], cwd=name, capture_output=True, text=True,
-                                  timeout=NPM_SECONDS)  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise ValueError(f"npm did not fetch {RUNTIME} within {NPM_SECONDS} s") from None
+        done = subprocess.run([npm, "pack", "--silent", RUNTIME], cwd=name, capture_output=True, text=True)
         packed = list(Path(name).glob("*.tgz"))
         if done.returncode != 0 or len(packed) != 1:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -189,18 +187,24 @@ def _write_networks(folder: Path) -> dict[str, Any]:
         (folder / file).write_bytes(content)
         return file
 
-    trained = {name: load_with_guide(CHECKPOINTS / f"{name}.safetensors") for name in CATEGORIES}
-    guides = {each.guide.file: each.guide for each in trained.values() if each.guide is not None}
-    exported = export_models([each.model for each in (*trained.values(), *guides.values())])
+    trained = {name: load_with_guide(CHECKPOINTS / f"{name}.safetensors") for name in SHIPPED}
+    loaded = {each.file: each for found in trained.values() for each in (found, found.guide) if each is not None}
+    exported = export_models([each.model for each in loaded.values()])
     files = {
-        name: {kind: written(f"{Path(name).stem}.{kind}", "onnx", content) for kind, content in graphs.items()}
-        for name, graphs in zip((*trained, *guides), exported, strict=True)
+        file: {kind: written(f"{Path(file).stem}.{kind}", "onnx", content) for kind, content in graphs.items()}
+        for file, graphs in zip(loaded, exported, strict=True)
     }
     models = {}
     for name, each in trained.items():
-        guide = each.guide and {"files": files[each.guide.file], "category": each.guide.category_id(name)}
-        own = {"files": files[name], "category": each.category_id(name)}
-        models[name] = {"own": own, "guide": guide, "guidance": each.guidance}
+        weaker = each.guide or each
+        # None stands for the category that is asked for, by its place in the base's list
+        own, same = (None if name == "base" else network.category_id(name) for network in (each, weaker))
+        without = {"files": files[weaker.file], "category": same if each.guide else each.model.null_category}
+        models[name] = {
+            "own": {"files": files[each.file], "category": own},
+            "guide": None if each.guidance == 1.0 else without,
+            "guidance": each.guidance,
+        }
     model = trained[CATEGORIES[0]].model
     numbers = {
         "alpha_bar": cosine_alpha_bar(len(model.time_table)).tolist(),
@@ -221,7 +225,7 @@ def _write_networks(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "networks": networks,
-        "categories": list(CATEGORIES),
+        "categories": list(trained["base"].categories),
         "max_strokes": model.config.max_strokes,
         "attribution": ATTRIBUTION,
     }
@@ -331,7 +335,7 @@ def export_models(models: Sequence[StrokeDiffusionModel]) -> list[dict[str, byte
     return files
 
 
-def export_recogniser(network: SketchFeatureNetwork) -> bytes:
+def export_recogniser(network: Network) -> bytes:
     """Return the ONNX file that turns pictures (B, 64, 64), float32, 255 being ink, into probabilities (B, classes)."""
     inputs = {"pictures": (torch.zeros(2, SIDE, SIDE), {0: torch.export.Dim("batch")})}
     step = Step(network, lambda network, pictures: network(pictures).softmax(-1))

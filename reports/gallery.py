@@ -134,7 +134,8 @@ def diversity_image(
     source = " and ".join(f"{number} {name}" for name, number in counts.items() if number)
     drawings = draw_on([first for first in firsts for _ in range(WAYS)])
     rows = [[first, *drawings[i * WAYS : (i + 1) * WAYS]] for i, first in enumerate(firsts)]
-    headings = (("first stroke", 1), (f"continued by the model in {WAYS} ways; first strokes of {source} drawings", WAYS))
+    title = f"continued by the model in {WAYS} ways; first strokes of {source} drawings"
+    headings = (("first stroke", 1), (title, WAYS))
     return continuations_image(rows, [1] * len(rows), headings, CELL)
 
 

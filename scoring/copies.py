@@ -16,8 +16,6 @@ FIRST_STROKES = 3
 NUM_POINTS = 32
 MOST_COMPARED = 10_000
 """Drawings of a side that are compared with all training drawings: half a minute for 10,000 of these."""
-FIRST_LOOK = 64  # the nearest by the centres of their strokes; more or fewer take longer
-ROUNDING = 0.01  # px, far above that of float32
 
 
 class TrainingStrokes:
@@ -89,21 +87,14 @@ def _nearest(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return, of each of our N drawings, the distance to the nearest of theirs, and its index, (N,).
 
-    The centres of two strokes lie no further apart than their points do on average, so what is further away by its
-    centres than the best at first look is not compared point by point. `themselves` are the indices (N,) that our
-    drawings have among theirs, where they are not to find themselves.
+    `themselves` are the indices (N,) that our drawings have among theirs, where they are not to find themselves.
     """
-    our_centres, their_centres = (side.reshape(-1, FIRST_STROKES, NUM_POINTS).mean(axis=2) for side in (ours, theirs))
     distances, nearest = np.zeros(len(ours), np.float32), np.zeros(len(ours), np.int64)
     for i, one in enumerate(ours):
-        least = np.abs(their_centres - our_centres[i]).mean(axis=1)
+        found = np.abs(theirs - one).mean(axis=1)
         if themselves is not None:
-            least[themselves[i]] = np.inf
-        first = least.argsort()[: min(FIRST_LOOK, len(theirs) - 1)]
-        best = np.abs(theirs[first] - one).mean(axis=1).min()
-        left = np.flatnonzero(least <= best + ROUNDING)
-        found = np.abs(theirs[left] - one).mean(axis=1)
-        distances[i], nearest[i] = found.min(), left[found.argmin()]
+            found[themselves[i]] = np.inf
+        distances[i], nearest[i] = found.min(), found.argmin()
     return distances, nearest
 
 

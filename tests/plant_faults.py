@@ -41,6 +41,7 @@ OUTPUT = "planted.txt"
 TRAINING, SAMPLING, METRICS = "train_diffusion.py", "sample_diffusion.py", "metrics.py"
 PROCESS, MODEL, TOKENS = "diffusion_process.py", "diffusion_model.py", "stroke_tokens.py"
 BATCHES, PACKED, OFFICIAL = "drawings/batches.py", "drawings/packed.py", "drawings/official.py"
+BASELINES, TWO_SAMPLE, RECOGNISER = "scoring/baselines.py", "scoring/two_sample.py", "scoring/stroke_recogniser.py"
 REFERENCE, STATISTICS, COPIES = "scoring/reference.py", "scoring/stroke_statistics.py", "scoring/copies.py"
 AVERAGES, TUNING, FEATURES = "scoring/averages.py", "studies/tune_sampling.py", "studies/train_features.py"
 DISTANCE_LAWS = (
@@ -174,8 +175,8 @@ FAULTS = [
          'whitening = Whitening.fit(data.train.sample_vectors(), components=model_config.whitening == "components")\n'),
         ("fine-tuning begins from nothing", "        model.load_state_dict(initial.model.state_dict())\n", ""),
         ("test drawings of companions are trained", "stroke_set([data.train for data in loaded], ids",
-         "stroke_set([data.train if i < len(targets) else data.test for i, data in enumerate(loaded)], ids"),
-        ("training drawings are held out", "stroke_set([data.test for data in loaded[own]]",
+         "stroke_set([data.train if i < len(targets) else data.validation for i, data in enumerate(loaded)], ids"),
+        ("training drawings are held out", "stroke_set([data.validation for data in loaded[own]]",
          "stroke_set([data.train for data in loaded[own]]"),
         ("companions are held out as well", "own = slice(0, len(targets))", "own = slice(0, len(loaded))"),
         ("recognized drawings are not asked for", "recognized_only=choice.recognized_only)", "recognized_only=False)"),
@@ -284,7 +285,7 @@ FAULTS = [
         ("companions and targets are exchanged", "((is_target, 1 - companion_share), (~is_target, companion_share))",
          "((is_target, companion_share), (~is_target, 1 - companion_share))"),
         ("shares of categories are ignored", "size=ROUND_DRAWINGS, p=weights)", "size=ROUND_DRAWINGS)"),
-        ("every drawing is changed", "AUGMENTED_SHARE = 0.5", "AUGMENTED_SHARE = 1.0"),
+        ("every drawing is changed", "generator=generator) < share)", "generator=generator) < 1.0)"),
         ("another change is told than made", "affine=change.flatten(1))", "affine=change.mT.flatten(1))"),
         ("the change is twice as large", "change = size * torch.randn", "change = 2 * size * torch.randn"),
         ("changed drawings leave the canvas", "((moved - new_low) * scale + low)", "moved"),
@@ -301,18 +302,23 @@ FAULTS = [
         "science_data",
         ("a third is held out", "LOCAL_TEST_PERCENT = 15", "LOCAL_TEST_PERCENT = 33"),
         ("the sides of the split are exchanged",
-         "_where(packed, ~on_test), _where(packed, on_test)", "_where(packed, on_test), _where(packed, ~on_test)"),
-        ("the sides of the split overlap", "_where(packed, ~on_test), _where", "packed, _where"),
+         "on_test = local_test_mask(packed)", "on_test = ~local_test_mask(packed)"),
+        ("the sides of the split overlap", "packed.select(np.flatnonzero(~on_test)), ", "packed, "),
     ),
     *planted(
         TUNING,
         "science_data",
-        ("guidance is tuned on test drawings", "real = list(data.train)", "real = list(data.test)"),
-        ("all ways of sampling are unguided", "sample(trained, category, config)",
-         "sample(trained, category, replace(config, guidance=1.0))"),
+        ("guidance is tuned on training drawings", "rows = list(data.validation)", "rows = list(data.train)"),
+        ("copies are counted in validation drawings", "TrainingStrokes(list(data.train))",
+         "TrainingStrokes(list(data.validation))"),
+        ("losses are of training drawings", "stroke_set([self.data.validation]", "stroke_set([self.data.train]"),
+        ("all ways of sampling are unguided", "sample(trained, name, config)",
+         "sample(trained, name, replace(config, guidance=1.0))"),
         ("guidance is tuned on published seeds", "SEED = 1_000_000", "SEED = 0"),
-        ("no guide is tried", "way = replace(trained, guide=weaker)", "way = replace(trained, guide=None)"),
-        ("the worst guidance is taken", 'key=lambda row: float(row["kid"])', 'key=lambda row: -float(row["kid"])'),
+        ("no guide is tried", "replace(model, guide=guide), config", "replace(model, guide=None), config"),
+        ("the worst guidance is taken", 'row["copies"], row["kid"])', 'row["copies"], -row["kid"])'),
+        ("copies do not count", 'row["copies"] > most_copies and row["copies"]', "False"),
+        ("weights go the wrong way", "theirs[name].lerp(own, share)", "own.lerp(theirs[name], share)"),
     ),
     *planted(
         FEATURES,
@@ -327,6 +333,11 @@ FAULTS = [
         "train_features::references_are_of_pictures_or_of_held_out_drawings",
         ("references are of training drawings", "train, held_out = list(data.train), list(data.test)",
          "train, held_out = list(data.test), list(data.train)"),
+    ),
+    *planted(
+        FEATURES,
+        "train_features::the_stroke_recogniser_learns_from_three_quarters_of_the_training_drawings",
+        ("the recogniser learns from all training drawings", "// 100 % 4 != 0", "// 100 % 4 != 9"),
     ),
     *planted(
         METRICS,
@@ -344,9 +355,26 @@ FAULTS = [
         ("density is not over k", "return balls / (k * len(generated))", "return balls / len(generated)"),
         ("coverage is of generated drawings", "covered += int(inside.any(axis=1).sum())",
          "covered += int(inside.any(axis=0).sum())"),
+    ),
+    *planted(
+        BASELINES,
+        " ".join(f"metrics::{law}" for law in DISTANCE_LAWS),
         ("the halves of a floor overlap", "real[order[n : 2 * n]]", "real[order[n // 2 : n // 2 + n]]"),
         ("a score at the floor's number has all drawings", "generated[rng.permutation(len(generated))[:n]]",
          "generated"),
+    ),
+    *planted(
+        TWO_SAMPLE,
+        "scoring/two_sample",
+        ("a classifier is asked what it has learned", "learn, ask = part != fold,", "learn, ask = part >= 0,"),
+        ("features count by their unit", "(x - mean) / np.where(std > 0, std, 1.0)", "x - mean"),
+    ),
+    *planted(
+        RECOGNISER,
+        "scoring/stroke_recogniser",
+        ("padding is attended to", "attn_mask=mask[:, None, None]", "attn_mask=None"),
+        ("the recogniser knows no order", "strokes + self.place[mask.nonzero()[:, 1]]", "strokes"),
+        ("the recogniser judges with noise", "if self.training:", "if True:"),
     ),
     *planted(
         METRICS,
@@ -358,10 +386,10 @@ FAULTS = [
         ("the share of KID is inverted", "value / shuffled if shuffled > 0", "shuffled / value if shuffled > 0"),
         ("copies and real drawings are exchanged", "memorisation(ours.features, reference.real.features,",
          "memorisation(reference.real.features, ours.features,"),
-        ("scored drawings and real ones are exchanged", "picture_scores(ours.features, reference.real.features,",
-         "picture_scores(reference.real.features, ours.features,"),
-        ("real drawings are counted as recognised", '{"generated": ours, "real": reference.real,',
-         '{"generated": reference.real, "real": ours,'),
+        ("scored drawings and real ones are exchanged", "picture_scores(ours.features, real.features,",
+         "picture_scores(real.features, ours.features,"),
+        ("real drawings are counted as recognised", '{"generated": ours, "real": real,',
+         '{"generated": real, "real": ours,'),
         ("copied strokes are looked for in real drawings", "stroke_copies(generated, reference.training_strokes)",
          "stroke_copies(reference.real_drawings, reference.training_strokes)"),
     ),

@@ -11,6 +11,7 @@ import { Tokens } from "./tokens.js";
 const USUAL_STEPS = 20;
 
 const site = fetch("../site.json").then((answer) => answer.json());
+const BASE = "base"; // the model that draws all categories without one of their own
 const models = new Map(); // category -> promise of {tokens, networks: [own, guide if any], guidance, alphaBar, chain}
 const sessions = new Map(); // file -> promise of its session
 const cancelled = new Set();
@@ -48,21 +49,24 @@ async function model(category, progress = () => {}) {
 }
 
 async function loaded(category, progress) {
-  const { networks: { sizes, numbers, models: entries }, total_bytes: bytes } = await site;
-  const entry = entries[category];
-  const files = [entry.own, entry.guide].filter(Boolean).flatMap((network) => Object.values(network.files));
-  const total = [...files, numbers].reduce((sum, file) => sum + bytes[file], 0);
+  const { networks: { sizes, numbers, models: entries }, categories, total_bytes: bytes } = await site;
+  const name = category in entries ? category : BASE;
+  const entry = entries[name];
+  const files = new Set([entry.own, entry.guide].filter(Boolean).flatMap((network) => Object.values(network.files)));
+  const missing = [...files].filter((file) => !sessions.has(file));
+  const total = [...missing, numbers].reduce((sum, file) => sum + bytes[file], 0);
   let sum = 0;
   const told = (count) => progress({ loaded: (sum += count), total });
   const made = async (network) => {
     const names = Object.keys(network.files);
     const each = await Promise.all(names.map((name) => sessionOf(network.files[name], told)));
-    return new Model(Object.fromEntries(names.map((name, i) => [name, each[i]])), network.category, sizes);
+    const asked = network.category ?? categories.indexOf(category);
+    return new Model(Object.fromEntries(names.map((name, i) => [name, each[i]])), asked, sizes);
   };
   const networks = [await made(entry.own)];
   if (entry.guide) networks.push(await made(entry.guide));
   const table = JSON.parse(new TextDecoder().decode(await content(numbers, told)));
-  const tokens = new Tokens({ fit: table.fit, ...table.whitening[category] });
+  const tokens = new Tokens({ fit: table.fit, ...table.whitening[name] });
   const ready = { tokens, networks, guidance: entry.guidance, alphaBar: table.alpha_bar, chain: [] };
   await warmUp(ready);
   return ready;

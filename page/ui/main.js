@@ -25,6 +25,7 @@ import { FileFault, MOST_POINTS, MOST_STROKES, readDrawing, save, toGif, toNdjso
 import { keepOffline } from "./offline.js";
 import { Pad } from "./pad.js";
 import { beginTheme, preferredLanguage, rememberLanguage, switchTheme } from "./preferences.js";
+import { Search } from "./search.js";
 import { Settings } from "./settings.js";
 import { Status } from "./status.js";
 import { applyWords, currentLanguage, decimal, nameOf, say, setLanguage } from "./words.js";
@@ -41,7 +42,7 @@ const drawing = new Drawing();
 const fresh = new Set(); // the strokes of the model's last turn
 const status = new Status($("status"), $("progress"));
 const settings = new Settings();
-let engine, site, begun;
+let engine, site, search, begun;
 const opening = new Promise((resolve) => (begun = resolve)); // of the engine
 let category = "cat";
 let turn = null; // the model's, while it has one
@@ -276,7 +277,8 @@ function showTurn() {
 // ------------------------------------------------------------------ category, words, files
 
 function offerCategories() {
-  const choices = site.categories.map((name) => {
+  const own = Object.keys(site.networks.models).filter((name) => site.categories.includes(name));
+  const choices = own.map((name) => {
     const label = document.createElement("label");
     const input = document.createElement("input");
     Object.assign(input, { type: "radio", name: "category", id: `category-${name}`, value: name, checked: name === category });
@@ -287,13 +289,20 @@ function offerCategories() {
     return label;
   });
   $("categories").replaceChildren(...choices);
+  search = new Search($("find"), $("found"), site.categories, choose);
+}
+
+/** Show the chosen category: its button is down, or else it stands in the search field. */
+function showChoice() {
+  const buttons = [...$("categories").querySelectorAll("input")];
+  for (const button of buttons) button.checked = button.value === category;
+  search?.show(buttons.some((button) => button.checked) ? "" : category);
 }
 
 function choose(name) {
   if (name === category) return;
   leave();
   category = name;
-  $(`category-${name}`).checked = true;
   recognition.forget();
   drawing.strokes.forEach((stroke, i, all) => {
     if (i >= all.length - charted(all).length && recognition.knows(stroke)) recognition.want(all.slice(0, i + 1), name);
@@ -311,6 +320,7 @@ function speak() {
   $("language").textContent = say("language");
   $("language").lang = currentLanguage() === "tr" ? "en" : "tr";
   settings.show();
+  showChoice();
   status.show();
   endings.applyWords();
   showPaper();
@@ -391,7 +401,7 @@ function listen() {
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") leave();
     const key = event.key.toLowerCase();
-    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.target.matches("input[type=number]")) return;
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.target.matches("[type=number], [type=text]")) return;
     if (key === "z") pressed[event.shiftKey ? "redo" : "undo"]();
     else if (key === "y") pressed.redo();
     else return;

@@ -1,9 +1,20 @@
 /** All texts of the page, in English and Turkish. A text is a string, or a function of values where it has any. */
 
-import { TURKISH_NAMES } from "./names.js";
+const TURKISH_NAMES = await (await fetch(new URL("./turkish_names.json", import.meta.url))).json();
 
 const several = (count, one, many) => `${decimal(count, 0)} ${count === 1 ? one : many}`;
-const article = (name) => (/^[aeiou]/i.test(name) ? `an ${name}` : `a ${name}`);
+// names that are plural or no single thing
+const NO_ARTICLE = new Set([
+  "animal migration", "asparagus", "binoculars", "bread", "broccoli", "camouflage", "drums", "eyeglasses", "flip flops",
+  "grapes", "grass", "headphones", "ice cream", "lightning", "matches", "pants", "peas", "pliers", "rain",
+  "rollerskates", "scissors", "shorts", "stairs", "stitches", "toothpaste", "underwear", "yoga",
+]);
+
+function article(name) {
+  if (NO_ARTICLE.has(name)) return name;
+  if (name.startsWith("The ")) return `the ${name.slice(4)}`;
+  return /^([aeiou]|hourglass)/i.test(name) ? `an ${name}` : `a ${name}`;
+}
 
 const ENGLISH = {
   title: "Draw with me",
@@ -12,6 +23,9 @@ const ENGLISH = {
   otherLanguage: "Türkçe: show this page in Turkish",
   otherTheme: "Switch between light and dark",
   category: "What to draw",
+  find: ({ count }) => `Or one of ${decimal(count, 0)} things…`,
+  findLabel: "Search all categories, in English or Turkish",
+  findNone: "Nothing of this name.",
   paperArea: "Drawing",
   paper: "Drawing paper",
   paperHelp:
@@ -111,17 +125,20 @@ const ENGLISH = {
 
 const TURKISH = {
   title: "Birlikte çizelim",
-  lead: ({ name }) => `Siz bir ${name} çizmeye başlayın, model çizgi çizgi tamamlasın.`,
+  lead: ({ name }) => `Siz ${name} çizmeye başlayın, model çizgi çizgi tamamlasın.`,
   language: "English",
   otherLanguage: "English: sayfayı İngilizce göster",
   otherTheme: "Açık ve koyu görünüm arasında geçiş yap",
   category: "Ne çizilsin?",
+  find: ({ count }) => `Ya da ${decimal(count, 0)} şeyden biri…`,
+  findLabel: "Bütün kategorilerde ara, Türkçe veya İngilizce",
+  findNone: "Bu adda bir şey yok.",
   paperArea: "Çizim",
   paper: "Çizim kâğıdı",
   paperHelp:
     "Fare, kalem veya parmakla çizin. Klavyeyle: ok tuşları kalemi yürütür, Shift ile birlikte küçük adımlarla; " +
     "D veya boşluk tuşu kalemi indirir ve kaldırır; Enter çizimi modele tamamlatır; Escape modeli durdurur.",
-  hint: ({ name }) => `Bir ${name} çizmeye başlayın; iki çizgi yeter.\nSol üst köşeden başlayarak büyükçe çizin.`,
+  hint: ({ name }) => `Buraya ${name} çizmeye başlayın; iki çizgi yeter.\nSol üst köşeden başlayarak büyükçe çizin.`,
   byYou: "siz",
   byModelNew: "model, yeni",
   byModel: "model, önceki",
@@ -140,7 +157,7 @@ const TURKISH = {
   sureTitle: "Tanıyıcı ne kadar emin?",
   sureEmpty: "345 şeyi tanıyan ikinci bir ağ, her çizgiden sonra ne gördüğünü söyler.",
   sureUnread: "Tanıyıcı bakıyor…",
-  sureCaption: ({ name }) => `olasılıkla bu bir ${name}`,
+  sureCaption: ({ name }) => `olasılıkla bu: ${name}`,
   sureChart: ({ name, percent, count }) =>
     `Her çizgiden sonra “${name}” olasılığı. ${count}. çizgiden sonra: ${percent}.`,
   stroke: ({ number, percent }) => `${number}. çizgi: ${percent}`,
@@ -235,6 +252,16 @@ export function say(key, values = {}) {
 /** Return what a category of Quick, Draw! is called in the language in use. */
 export function nameOf(category) {
   return language === "tr" ? (TURKISH_NAMES[category] ?? category) : category;
+}
+
+/** Return what it is called in the other language. */
+export function otherNameOf(category) {
+  return language === "tr" ? category : TURKISH_NAMES[category];
+}
+
+/** Return a name as it is compared, however it is typed: the twin of plain_name in config.py. */
+export function plainName(name) {
+  return name.replaceAll("ı", "i").toLowerCase().normalize("NFKD").replace(/[\p{M}\s_-]/gu, "");
 }
 
 /** Return a probability as a percentage in the language in use, such as 87% or %87. */

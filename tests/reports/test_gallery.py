@@ -122,18 +122,6 @@ def test_best_and_worst_are_the_extremes_in_order_with_their_probability_below(m
     ]
 
 
-@pytest.mark.parametrize(("count", "sides"), [(1, [1]), (5, [3, 2]), (33, [16, 16])])
-def test_no_drawing_is_among_the_best_and_the_worst(
-    count: int, sides: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = Shown(monkeypatch, "grid_image")
-    drawings = [[np.array([[0, i], [255, i]])] for i in range(count)]
-    best_worst_image(drawings, np.full(count, 0.5), "cat")  # even where all are equal
-    rows = [[int(drawing[0][0, 1]) for drawing in grid if len(drawing)] for grid, *_ in shown.calls]
-    assert [len(row) for row in rows] == sides
-    assert len({i for row in rows for i in row}) == sum(sides)
-
-
 # ------------------------------------------------------------------ going on from what is given
 
 
@@ -172,15 +160,6 @@ def test_completions_stand_between_the_half_and_the_whole(
         assert is_same(half, whole[: len(whole) // 2])
         assert len(ways) == COMPLETIONS
         assert all(is_same(way[:-1], half) for way in ways)
-
-
-def test_what_the_model_cannot_continue_is_left_out(people: list[Drawing]) -> None:
-    long = [np.array([[0, i], [255, i]], np.uint8) for i in range(10)]
-    assert completions_image(None, add_a_line, LONGEST) is None
-    assert completions_image(RealDrawings([DOT, long[:3]]), add_a_line, LONGEST) is None
-    assert completions_image(RealDrawings([long]), add_a_line, longest=5) is None
-    assert completions_image(RealDrawings([long]), add_a_line, longest=6) is not None
-    assert diversity_image([long], RealDrawings(people), add_a_line, longest=1) is None
 
 
 def test_pairs_are_the_nearest_by_strokes_each_above_the_training_drawing_that_it_redraws(

@@ -39,8 +39,7 @@ def test_chance_finds_as_many_as_the_quantile_says() -> None:
     assert stroke_copies(random_drawings(400, 3), training, 0.1)["share"] == pytest.approx(0.1, abs=0.05)
 
 
-def test_leaving_out_what_is_far_by_its_centres_changes_no_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "FIRST_LOOK", 2)
+def test_a_training_drawing_is_not_its_own_neighbour() -> None:
     training = TrainingStrokes(random_drawings(100, 6))
     distances = np.abs(training.points[:, None] - training.points).mean(axis=2) + np.diag(np.full(100, np.inf))
     assert training.apart == pytest.approx(distances.min(axis=1), rel=1e-5)

@@ -1,0 +1,110 @@
+/** The field that finds a category by its name in either language: a combobox with a list. */
+
+import { currentLanguage, nameOf, otherNameOf, plainName, say } from "./words.js";
+
+/** Offers all categories; what is chosen stands in the field, unless it has a button of its own. */
+export class Search {
+  #input;
+  #list;
+  #categories;
+  #choose;
+  #shown = ""; // the category whose name stands in the field, if any
+  #active = -1; // of the options
+
+  /** `input` and `list` are the elements, `choose(category)` is told what is chosen. */
+  constructor(input, list, categories, choose) {
+    [this.#input, this.#list, this.#categories, this.#choose] = [input, list, categories, choose];
+    input.addEventListener("focus", () => input.select());
+    input.addEventListener("click", () => this.#open(""));
+    input.addEventListener("input", () => this.#open(input.value));
+    input.addEventListener("blur", () => this.#close());
+    input.addEventListener("keydown", (event) => this.#key(event));
+    list.addEventListener("pointerdown", (event) => event.preventDefault()); // the focus stays in the field
+    list.addEventListener("click", ({ target }) => this.#take(target.closest("[data-category]")));
+  }
+
+  /** Show the chosen category, "" for none, in the language in use. */
+  show(category = this.#shown) {
+    this.#shown = category;
+    this.#input.value = category && nameOf(category);
+    this.#input.placeholder = say("find", { count: this.#categories.length });
+    this.#input.classList.toggle("chosen", category !== "");
+  }
+
+  #open(typed) {
+    const found = this.#found(plainName(typed));
+    const options = found.map((category, i) => {
+      const option = document.createElement("li");
+      Object.assign(option, { id: `found-${i}`, role: "option", textContent: nameOf(category) });
+      option.dataset.category = category;
+      const other = document.createElement("small");
+      Object.assign(other, { lang: currentLanguage() === "tr" ? "en" : "tr", textContent: otherNameOf(category) });
+      option.append(other);
+      return option;
+    });
+    if (!options.length) {
+      const none = document.createElement("li");
+      Object.assign(none, { role: "option", ariaDisabled: "true", textContent: say("findNone") });
+      options.push(none);
+    }
+    this.#list.replaceChildren(...options);
+    this.#list.hidden = false;
+    this.#input.ariaExpanded = "true";
+    this.#activate(typed && found.length ? 0 : found.indexOf(this.#shown));
+  }
+
+  /** Return the categories that have a name like this, those that begin with it first. */
+  #found(plain) {
+    const rank = (category) => {
+      const names = [category, nameOf(category), otherNameOf(category)].map(plainName);
+      if (names.some((name) => name.startsWith(plain))) return 0;
+      return names.some((name) => name.includes(plain)) ? 1 : 2;
+    };
+    const order = new Intl.Collator(currentLanguage()).compare;
+    return this.#categories
+      .map((category) => [rank(category), category])
+      .filter(([place]) => place < 2)
+      .sort(([a, one], [b, other]) => a - b || order(nameOf(one), nameOf(other)))
+      .map(([, category]) => category);
+  }
+
+  #close() {
+    this.#list.hidden = true;
+    this.#input.ariaExpanded = "false";
+    this.#activate(-1);
+    this.show();
+    if (document.activeElement === this.#input) this.#input.select(); // what is typed next replaces the name
+  }
+
+  #activate(index) {
+    const options = this.#list.children;
+    options[this.#active]?.removeAttribute("aria-selected");
+    this.#active = index;
+    const option = options[index];
+    if (option) {
+      option.ariaSelected = "true";
+      this.#input.setAttribute("aria-activedescendant", option.id);
+      this.#list.scrollTop = option.offsetTop - (this.#list.clientHeight - option.offsetHeight) / 2;
+    } else this.#input.removeAttribute("aria-activedescendant");
+  }
+
+  #key(event) {
+    const isOpen = !this.#list.hidden;
+    const count = this.#list.querySelectorAll("[data-category]").length;
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      if (!isOpen) this.#open("");
+      else if (count) this.#activate((this.#active + (event.key === "ArrowDown" ? 1 : -1) + count) % count);
+    } else if (event.key === "Enter" && isOpen) this.#take(this.#list.children[Math.max(this.#active, 0)]);
+    else if (event.key === "Escape" && isOpen) this.#close();
+    else return;
+    event.preventDefault();
+    event.stopPropagation(); // Escape would stop the model
+  }
+
+  #take(option) {
+    const category = option?.dataset.category;
+    if (!category) return;
+    this.#close();
+    this.#choose(category);
+  }
+}
