@@ -280,8 +280,7 @@ def scores_at_equal_n(generated: NDArray[Any], real: NDArray[Any], seed: int) ->
     """Return FID and coverage of features beside their baselines, at most EQUAL_N a side: they depend on n."""
 
     def measure(x: Array, y: Array) -> dict[str, float]:
-        coverage = {"coverage": density_and_coverage(x, y)[1]} if len(y) > NEIGHBOURS else {}
-        return {"fid": frechet_distance(x, y)} | coverage
+        return {"fid": frechet_distance(x, y), "coverage": density_and_coverage(x, y, min(NEIGHBOURS, len(y) - 1))[1]}
 
     return with_floor(measure, generated, real, seed, most=EQUAL_N)
 
@@ -294,7 +293,8 @@ def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Mea
     real, loaded = judge.real, judge.loaded
     scores = picture_scores(ours.features, real.features, judge.independent.features, seed, measure)
     if judge.training is not None:
-        for name, value in judge_distances(judge.training, real.features).items():
+        kid, _ = kernel_distance(judge.training, real.features, seed=seed)
+        for name, value in (judge_distances(judge.training, real.features) | {"kid": kid}).items():
             scores.get(name, {})["training"] = value
     sides = {"generated": ours, "real": real, "independent_strokes": judge.independent}
     shares = {name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()}
