@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from config import RECOGNISER_PATH
@@ -106,6 +106,11 @@ def recognised(logits: NDArray[Any], classes: Sequence[str], category: str, best
     own = logits[:, [list(classes).index(category)]]
     result: NDArray[np.bool_] = (logits > own).sum(axis=1) < best
     return result
+
+
+def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
+    """Return the shares of drawings, logits (N, C), whose best or best five classes hold `category`."""
+    return {f"top{k}": float(recognised(np.asarray(logits), classes, category, k).mean()) for k in (1, 5)}
 
 
 def recognised_after(
