@@ -37,6 +37,7 @@ ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 BASE_PATH = CHECKPOINTS / "base.safetensors"
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
+RECOGNISER_PATH = CHECKPOINTS / "stroke_recogniser.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
 
 Config = TypeVar("Config")
@@ -131,7 +132,10 @@ class TrainConfig:
     )
     history_noise: float = option(0.1, "largest noise on the history, in whitened units", minimum=0, maximum=2)
     category_dropout: float = option(0.1, "share of drawings trained without category", minimum=0, maximum=1)
-    augmentation: float = option(0.08, "size of the random affine change of half of the drawings", minimum=0, maximum=1)
+    augmentation: float = option(0.08, "size of the random affine change of some of the drawings", minimum=0, maximum=1)
+    augmented_share: float = option(0.5, "share of the drawings that are changed; the others stay as they are",
+                                    minimum=0, maximum=1)  # fmt: skip
+    mirrored: float = option(0.0, "share of the drawings that are flipped from left to right", minimum=0, maximum=1)
     stop_weight: float = option(0.1, "weight of the stop loss beside the diffusion loss", minimum=0, maximum=100)
     seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
     precision: str = option("auto", "auto is bfloat16 where the hardware has it", choices=PRECISIONS)

@@ -2,7 +2,7 @@
 
     python -c "import dataset_utils; print(dataset_utils.load_category('cat').describe())"
     python dataset_utils.py splits --check     # are subset/<category>/indices.json the official splits?
-    python dataset_utils.py pack --data-dir quickdraw/simplified --out packed --processes 8
+    python dataset_utils.py pack --data-dir quickdraw/simplified --out packed
 
 A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whole numbers 0..255. A split goes by the
 line numbers of the official file (official) or by a hash of each drawing (local). `splits` writes the official splits.
@@ -18,19 +18,13 @@ import argparse
 import dataclasses
 import functools
 import hashlib
-import multiprocessing
 import os
 import re
-import signal
-import threading
 from array import array
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,11 +62,10 @@ SPLIT_FOLDER = PROJECT / "subset"
 # A drawing beyond these is cut and counted. The longest of 145,411 real ones has 138 strokes and 766 points.
 MAX_STROKES = 2_000
 MAX_POINTS = 20_000
-# A line beyond these is refused before it is parsed, which takes up to 1 GB at the limit; 10^5 strokes are 3*10^5 lists
-MAX_LINE_BYTES = 32 << 20
-MAX_LINE_LISTS = 2_000_000
+MAX_LINE_BYTES = 32 << 20  # a longer line is refused before it is parsed
 EMBEDDED_COUNT = 2_000
-MAX_PROCESSES = 1024
+MOST_VALIDATION = 1_000
+"""Drawings of an official file, of neither side of its split, by which choices are made."""
 PACK_COMMAND = "python dataset_utils.py pack"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NUMBERS = frozenset({int, float})
@@ -89,6 +82,7 @@ class CategoryData:
 
     category: str
     train: PackedDrawings
+    validation: PackedDrawings
     test: PackedDrawings
     source: str  # data-dir, environment, data, download or embedded
     path: Path | None
@@ -170,9 +164,10 @@ def load_category(
             f"{source.path}: was packed with {kinds[not recognized_only]}, this asks for {kinds[recognized_only]}; "
             f"`{PACK_COMMAND}` packs them {'with' if recognized_only else 'without'} --recognized-only"
         )
-    train, test = packed.train, packed.test
+    train, validation, test = local_parts(packed, source.category)
     if indices is not None:
         train, test = (drawings_at(packed, indices[name]) for name in ("train", "test"))
+        validation = unused_drawings(packed, indices)
         for name, side in (("train", train), ("test", test)):
             if missing := len(indices[name]) - len(side):
                 notes.append(f"{missing} of {len(indices[name])} {name} lines hold no drawing to use")
@@ -181,8 +176,28 @@ def load_category(
     if not len(test):
         notes.append("no drawing to test on")
     return CategoryData(
-        source.category, train, test, source.kind, source.path, split, packed.counts, source.identity, tuple(notes)
-    )
+        source.category, train, validation, test, source.kind, source.path, split, packed.counts, source.identity,
+        tuple(notes),
+    )  # fmt: skip
+
+
+def local_parts(packed: PackedCategory, category: str) -> tuple[PackedDrawings, PackedDrawings, PackedDrawings]:
+    """Return the training, validation and test drawings of the local split.
+
+    Cats, buses and rabbits have test pictures of their own (the official test split), and few drawings: what is held
+    out of them is for both, validation and statistics of strokes. Of other categories every second one is tested on.
+    """
+    held_out = packed.test
+    if category in official.OFFICIAL:
+        return packed.train, held_out, held_out
+    rows = np.arange(len(held_out))
+    return packed.train, held_out.select(rows[::2]), held_out.select(rows[1::2])
+
+
+def unused_drawings(packed: PackedCategory, indices: Mapping[str, Sequence[int]]) -> PackedDrawings:
+    """Return at most MOST_VALIDATION drawings of the official file that neither side of its split has."""
+    used = np.concatenate([np.asarray(lines) for lines in indices.values()])
+    return packed.test.select(np.flatnonzero(~np.isin(packed.test.lines, used))[:MOST_VALIDATION])
 
 
 @dataclass(frozen=True)
@@ -280,23 +295,17 @@ def read_ndjson(path: str | Path, *, recognized_only: bool = False) -> tuple[Pac
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     tally: Counter[str] = Counter()
-    all_xs, all_ys = bytearray(), bytearray()
+    points: list[npt.NDArray[np.uint8]] = [np.zeros((0, 2), dtype=np.uint8)]
     points_of_strokes, strokes_of_drawings, lines = array("q"), array("q"), array("q")
     with open(path, "rb") as file:
         for number, line in enumerate(_lines(file, path)):
-            xs, ys, lengths = _points_of(line, recognized_only, tally, f"{path}:{number + 1}")
-            if lengths:
-                all_xs += xs
-                all_ys += ys
-                points_of_strokes.extend(lengths)
-                strokes_of_drawings.append(len(lengths))
+            if found := _drawing_of(line, recognized_only, tally, f"{path}:{number + 1}"):
+                points.append(found[0])
+                points_of_strokes.extend(found[1])
+                strokes_of_drawings.append(len(found[1]))
                 lines.append(number)
-    packed = PackedDrawings(
-        np.stack([np.frombuffer(values, dtype=np.uint8) for values in (all_xs, all_ys)], axis=1),
-        running_sums(points_of_strokes),
-        running_sums(strokes_of_drawings),
-        np.array(lines, dtype=np.int64),
-    )
+    offsets = running_sums(points_of_strokes), running_sums(strokes_of_drawings)
+    packed = PackedDrawings(np.concatenate(points), *offsets, np.array(lines, dtype=np.int64))
     return packed, LoadCounts(drawings=len(packed), **tally)
 
 
@@ -323,55 +332,42 @@ def _lines(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
     for number, line in enumerate(iter(functools.partial(file.readline, MAX_LINE_BYTES + 1), b""), start=1):
         if len(line) > MAX_LINE_BYTES:
             raise ValueError(f"{path}:{number}: line is longer than {MAX_LINE_BYTES >> 20} MiB, the limit of a drawing")
-        if len(line) > MAX_LINE_LISTS and (lists := line.count(b"[") + line.count(b"{")) > MAX_LINE_LISTS:
-            raise ValueError(f"{path}:{number}: line has {lists:,} lists, the limit of a drawing is {MAX_LINE_LISTS:,}")
         yield line
 
 
-def _points_of(
+def _drawing_of(
     line: bytes, recognized_only: bool, tally: Counter[str], where: str
-) -> tuple[bytes | bytearray, bytes | bytearray, list[int]]:
-    """Return x and y of all points of a line's drawing, a byte each, and how many of them each stroke has.
+) -> tuple[npt.NDArray[np.uint8], list[int]] | None:
+    """Return the points (n, 2) of a line's drawing and how many of them each stroke has.
 
-    They are none where the line is left out, which is counted. Raises ValueError for a line that is no drawing.
+    It is None where the line is left out, which is counted. Raises ValueError for a line that is no drawing.
     """
     if not line.strip():
         tally["blank_lines"] += 1
-        return b"", b"", []
+        return None
     record = _parsed(line, where)
     if recognized_only and isinstance(record, dict) and (known := record.get("recognized")) is not True:
         tally["unrecognized" if known is False else "unknown_recognition"] += 1
-        return b"", b"", []
+        return None
     strokes = _checked_strokes(record, where)
     kept = [stroke for stroke in strokes if stroke[0]]
     tally["empty_strokes"] += len(strokes) - len(kept)
     if not kept:
         tally["empty_drawings"] += 1
-        return b"", b"", []
-    lengths = [len(stroke[0]) for stroke in kept]
-    if len(kept) > MAX_STROKES or sum(lengths) > MAX_POINTS:
-        kept, lengths = _cut(kept, lengths, tally)
-    is_raw = len(kept[0]) == 3
-    if not is_raw:
-        xs: list[Any] = []
-        ys: list[Any] = []
-        for stroke in kept:
-            xs += stroke[0]
-            ys += stroke[1]
-        # bytearray() refuses what is not a whole number in 0..255, and takes half the time of bytes()
-        with suppress(ValueError, TypeError):
-            return bytearray(xs), bytearray(ys), lengths
-    arrays = [np.array(stroke[:2], dtype=np.float64).T for stroke in kept]
-    if is_raw:
+        return None
+    if len(kept) > MAX_STROKES or sum(len(stroke[0]) for stroke in kept) > MAX_POINTS:
+        tally["cut_drawings"] += 1
+        kept = _cut(kept)
+    if len(kept[0]) == 3:
         tally["raw_drawings"] += 1
         try:
-            found = simplify_drawing(arrays)
+            simple = simplify_drawing([np.array(stroke[:2], dtype=np.float64).T for stroke in kept])
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
-    else:  # 7.0 is a whole number too
-        found = [official_stroke(stroke, f"{where}: stroke {index}") for index, stroke in enumerate(arrays)]
-    points = np.concatenate(found)
-    return points[:, 0].tobytes(), points[:, 1].tobytes(), [len(stroke) for stroke in found]
+        return np.concatenate(simple), [len(stroke) for stroke in simple]
+    axes = [[value for stroke in kept for value in stroke[axis]] for axis in (0, 1)]
+    points = official_stroke(np.array(axes, dtype=np.float64).T, where)  # 7.0 is a whole number too
+    return points, [len(stroke[0]) for stroke in kept]
 
 
 def _parsed(line: bytes, where: str) -> Any:
@@ -403,18 +399,14 @@ def _checked_strokes(record: Any, where: str) -> list[list[list[float]]]:
     return strokes
 
 
-def _cut(
-    strokes: list[list[list[float]]], lengths: list[int], tally: Counter[str]
-) -> tuple[list[list[list[float]]], list[int]]:
-    """Return the strokes within MAX_STROKES and MAX_POINTS and their lengths, counting what is cut off."""
-    ends = list(accumulate(lengths))
-    num_kept = min(len(strokes), MAX_STROKES, 1 + bisect_left(ends, MAX_POINTS))
-    surplus = max(ends[num_kept - 1] - MAX_POINTS, 0)
-    kept = strokes[:num_kept]
-    kept[-1] = [values[: len(values) - surplus] for values in kept[-1]]
-    cut_points = ends[-1] - ends[num_kept - 1] + surplus
-    tally.update(cut_drawings=1, cut_strokes=len(strokes) - num_kept, cut_points=cut_points)
-    return kept, [len(stroke[0]) for stroke in kept]
+def _cut(strokes: list[list[list[float]]]) -> list[list[list[float]]]:
+    """Return what of the strokes is within MAX_STROKES and MAX_POINTS."""
+    kept, room = [], MAX_POINTS
+    for stroke in strokes[:MAX_STROKES]:
+        if room:
+            kept.append([values[:room] for values in stroke])
+            room -= len(kept[-1][0])
+    return kept
 
 
 # ------------------------------------------------------------------ pack
@@ -462,19 +454,6 @@ def pack_category(source: Path, folder: Path, recognized_only: bool) -> tuple[Lo
     return packed.counts, True
 
 
-def _end_with_the_first() -> None:
-    """Let Ctrl-C be the first process's affair, and end this one with it, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    first = multiprocessing.parent_process()
-    assert first is not None
-
-    def wait() -> None:
-        first.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 # ------------------------------------------------------------------ write
 
 
@@ -516,7 +495,6 @@ def build_parser() -> argparse.ArgumentParser:
     pack.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER", help="folder of CATEGORY.ndjson files")
     pack.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="another folder, for CATEGORY.packed")
     pack.add_argument("--categories", default="all", metavar="NAMES", help="with commas, or 'all' (default)")
-    pack.add_argument("--processes", type=int, default=1, metavar="N", help="categories packed at once (default 1)")
     pack.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                       help="pack recognized drawings only")  # fmt: skip
     for command in (splits, pack):
@@ -546,34 +524,20 @@ def run_splits(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
 def run_pack(arguments: argparse.Namespace) -> dict[str, LoadCounts]:
     """Pack what the command line says and return the counts of every category.
 
-    What is there and was made from the same file stays, so that after Ctrl-C the same command goes on: then, or where
-    one fails, those that are being packed are finished and no other is begun.
+    What is there and was made from the same file stays, so that after Ctrl-C the same command goes on.
     """
-    if not 1 <= arguments.processes <= MAX_PROCESSES:
-        raise ValueError(f"--processes is {arguments.processes}, must lie in 1 ... {MAX_PROCESSES}")
     names = category_list(arguments.categories, arguments.data_dir)
     sources = [arguments.data_dir / f"{name}.ndjson" for name in names]
     for source in sources:
         if not source.is_file():
             raise FileNotFoundError(f"{source}: no such file; what is packed is <category>.ndjson")
-    if arguments.out.resolve() == arguments.data_dir.resolve():
-        raise ValueError(f"{arguments.out}: is the folder that is read; choose another --out")
     check_folder(arguments.out)
     done: dict[str, tuple[LoadCounts, bool]] = {}
     with locked_folder(arguments.out):
-        executor = ProcessPoolExecutor(
-            min(arguments.processes, len(sources)), multiprocessing.get_context("spawn"), _end_with_the_first
-        )
-        try:
-            jobs = {}
-            for source in sorted(sources, key=lambda source: source.stat().st_size, reverse=True):
-                folder = arguments.out / f"{source.stem}.packed"
-                jobs[executor.submit(pack_category, source, folder, arguments.recognized_only)] = source.stem
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="pack", unit="category", disable=None):
-                done[jobs[job]] = job.result()
-        finally:
-            executor.shutdown(cancel_futures=True)
-    counts = {name: done[name][0] for name in sorted(done)}
+        for source in tqdm(sources, desc="pack", unit="category", disable=None):
+            folder = arguments.out / f"{source.stem}.packed"
+            done[source.stem] = pack_category(source, folder, arguments.recognized_only)
+    counts = {name: found for name, (found, _) in done.items()}
     made = sum(is_new for _, is_new in done.values())
     total = LoadCounts(*(sum(column) for column in zip(*map(dataclasses.astuple, counts.values()), strict=True)))
     losses = total.describe_losses()
@@ -585,4 +549,4 @@ def run_pack(arguments: argparse.Namespace) -> dict[str, LoadCounts]:
 
 
 if __name__ == "__main__":
-    run_script(main, "fewer --processes")
+    run_script(main)

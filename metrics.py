@@ -1,12 +1,13 @@
-"""Score generated drawings against real ones: FID, KID, density, coverage and copies, each beside its baselines.
+"""Score generated drawings against real ones: FID, KID, density, coverage, two-sample accuracy and copies.
 
     python metrics.py score --generated drawings.ndjson                       # against the shipped reference
     python metrics.py score --generated drawings.ndjson --real real.ndjson --out scores.json
     python metrics.py official --real real.ndjson --generated drawings.ndjson # clean-fid's Inception FID and KID
     python metrics.py pictures --drawings drawings.ndjson --out folder        # PNGs in the official rendering
 
-`score` compares features of this project's own sketch network, all drawings rendered in one way, and the strokes
-themselves. Its scores compare with each other, not with scores of other renderings, networks or numbers of drawings.
+`score` compares features of this project's own two networks, one that sees pictures, rendered in one way, and one that
+reads strokes, and the strokes themselves, each beside its baselines. Its scores compare with each other, not with
+scores of other renderings, networks or numbers of drawings.
 Features are (N, d) arrays, one row per drawing; every distance is computed in float64.
 """
 
@@ -18,7 +19,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,21 +33,31 @@ from plumbing.command_line import add_device_argument, check_file, run_script, s
 from plumbing.files import refuse_overwriting, write_atomically
 from rendering import FEATURE_RENDERING
 from scoring import official
+from scoring.baselines import MINIMUM_FLOOR, with_floor
 from scoring.copies import TrainingStrokes, stroke_copies
 from scoring.feature_network import LoadedNetwork, load_feature_network
-from scoring.reference import Reference, describe_drawings, load_reference, recognised, recognised_after, reference_of
+from scoring.reference import (
+    Described,
+    Judge,
+    Reference,
+    describe_drawings,
+    load_reference,
+    recognised,
+    recognised_after,
+    reference_of,
+)
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes, statistic_distances, statistic_means
+from scoring.two_sample import FOLDS, MOST_PER_SIDE, two_sample_accuracy
 
 Array = NDArray[np.float64]
 Drawing = Sequence[NDArray[Any]]
+Measure = Callable[[Any, Any], dict[str, float]]
 SUBSETS, SPLIT_SUBSETS = 100, 10
 SUBSET_SIZE = 1000
-NUM_SPLITS = 10
-"""Random splits of the real drawings behind every real-vs-real baseline."""
 NEIGHBOURS = 5
 """k of density and coverage, as Naeem et al. chose it."""
 EXTRAPOLATION_SIZES = 15
-MINIMUM_FLOOR = 8  # drawings a side
+EQUAL_N = 125  # drawings a side where categories are compared: half of the 250 real pictures that three of them have
 MINIMUM_EXTRAPOLATION = 16
 ROW_CHUNK = 1024  # rows of a distance matrix at once: memory stays linear in the larger set
 
@@ -227,52 +238,19 @@ def density_and_coverage(
     return balls / (k * len(generated)), covered / len(real)
 
 
-# ------------------------------------------------------------------ baselines
-
-
-def with_floor(
-    measure: Callable[[Any, Any], Mapping[str, float]], generated: Any, real: Any, seed: int, independent: Any = None
-) -> dict[str, dict[str, Any]]:
-    """Return every score of `measure(generated, real)` beside its baselines: real against real, shuffled strokes.
-
-    The sets are features or statistics, of which an array of indices takes rows.
-    `value` is at full size. `floor`, the real-vs-real baseline, is the score of two disjoint random parts of the real
-    set, `at_floor_n` that of as many generated against as many real drawings, `floor_n` a side; both with `_std` over
-    NUM_SPLITS random splits. Compare these two: most scores change with N. KID, being unbiased, does not. With fewer
-    than 8 drawings a side the baseline is None, and so it is for a score that `measure` leaves out at n.
-    `independent_strokes`, where these are given, is the shuffled-stroke baseline at full size.
-    """
-    n = min(len(generated), len(real) // 2)
-    values = measure(generated, real)
-    shuffled = measure(independent, real) if independent is not None else {}
-    result: dict[str, dict[str, Any]] = {
-        name: {"value": value, "floor_n": n}
-        | dict.fromkeys(("at_floor_n", "at_floor_n_std", "floor", "floor_std"))
-        | ({"independent_strokes": shuffled[name]} if shuffled else {})
-        for name, value in values.items()
-    }
-    if n < MINIMUM_FLOOR:
-        return result
-    rng = np.random.default_rng(seed)
-    floors, scores = [], []
-    for _ in range(NUM_SPLITS):
-        order = rng.permutation(len(real))
-        floors.append(measure(real[order[:n]], real[order[n : 2 * n]]))
-        scores.append(measure(generated[rng.permutation(len(generated))[:n]], real[order[:n]]))
-    for name, figures in result.items():
-        for key, found in (("at_floor_n", scores), ("floor", floors)):
-            if numbers := [figure[name] for figure in found if name in figure]:
-                figures |= {key: float(np.mean(numbers)), f"{key}_std": float(np.std(numbers))}
-    return result
-
-
 # ------------------------------------------------------------------ pictures and copies
 
 
+def judge_distances(a: NDArray[Any], b: NDArray[Any]) -> dict[str, float]:
+    """Return KID and, where N and M allow, the two-sample accuracy of features (N, d) and (M, d)."""
+    figures = {"kid": kernel_distance(a, b, SPLIT_SUBSETS)[0]}
+    return figures | ({"two_sample": two_sample_accuracy(a, b)} if min(len(a), len(b)) >= FOLDS else {})
+
+
 def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]:
-    """Return FID, KID, FID at infinity, density and coverage of features (N, d) and (M, d), where N and M allow."""
+    """Return ``judge_distances``, FID, FID at infinity, density and coverage of features (N, d) and (M, d)."""
     a, b = np.asarray(generated), np.asarray(real)
-    figures = {"fid": frechet_distance(a, b), "kid": kernel_distance(a, b, SPLIT_SUBSETS)[0]}
+    figures = {"fid": frechet_distance(a, b), **judge_distances(a, b)}
     if min(len(a), len(b)) >= MINIMUM_EXTRAPOLATION:
         figures["fid_infinity"] = frechet_distance_at_infinity(a, b)
     if len(b) > NEIGHBOURS:
@@ -281,20 +259,53 @@ def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]
 
 
 def picture_scores(
-    generated: NDArray[Any], real: NDArray[Any], independent: NDArray[Any], seed: int
+    generated: NDArray[Any], real: NDArray[Any], independent: NDArray[Any], seed: int, measure: Measure
 ) -> dict[str, dict[str, Any]]:
-    """Return the scores of ``feature_distances`` with their baselines; KID over 100 subsets, and normalised (`share`).
+    """Return the scores of `measure` with their baselines; KID over 100 subsets, and normalised (`share`).
 
     Normalised KID is KID over the KID of the shuffled-stroke baseline: unlike KID it can be carried from one feature
     network to another. It is None where shuffled strokes are no farther than real drawings.
     """
-    scores = with_floor(feature_distances, generated, real, seed, independent)
+    scores = with_floor(measure, generated, real, seed, independent)
     value, std = kernel_distance(generated, real, seed=seed)
     shuffled, _ = kernel_distance(independent, real, seed=seed)
     size = min(SUBSET_SIZE, len(generated), len(real))
     scores["kid"] |= {"value": value, "std": std, "num_subsets": SUBSETS, "subset_size": size}
     scores["kid"] |= {"independent_strokes": shuffled, "share": value / shuffled if shuffled > 0 else None}
+    scores.get("two_sample", {})["n"] = min(MOST_PER_SIDE, len(generated), len(real))
     return scores
+
+
+def scores_at_equal_n(generated: NDArray[Any], real: NDArray[Any], seed: int) -> dict[str, dict[str, Any]]:
+    """Return FID and coverage of features beside their baselines, at most EQUAL_N a side: they depend on n."""
+
+    def measure(x: Array, y: Array) -> dict[str, float]:
+        coverage = {"coverage": density_and_coverage(x, y)[1]} if len(y) > NEIGHBOURS else {}
+        return {"fid": frechet_distance(x, y)} | coverage
+
+    return with_floor(measure, generated, real, seed, most=EQUAL_N)
+
+
+def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Measure) -> dict[str, Any]:
+    """Return what a network makes of generated drawings: scores of its features, what it recognises, its conditions.
+
+    KID and two-sample accuracy also have, as `training`, what training drawings score in the place of generated ones.
+    """
+    real, loaded = judge.real, judge.loaded
+    scores = picture_scores(ours.features, real.features, judge.independent.features, seed, measure)
+    if judge.training is not None:
+        for name, value in judge_distances(judge.training, real.features).items():
+            scores.get(name, {})["training"] = value
+    sides = {"generated": ours, "real": real, "independent_strokes": judge.independent}
+    shares = {name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()}
+    top1 = shares["real"]["top1"]
+    return {
+        "n_real": len(real.features),
+        "feature_network": {"file": loaded.file, "sha256": loaded.sha256},
+        **scores,
+        "recognisability": shares,
+        "top1_over_real": shares["generated"]["top1"] / top1 if top1 else None,
+    }
 
 
 def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
@@ -319,16 +330,6 @@ def memorisation(generated: ArrayLike, real: ArrayLike, training: ArrayLike) -> 
         "ratio": float(np.median(ours)) / median if median > 0 else None,
         "nearer_than_real": float((ours < np.quantile(theirs, 0.01)).mean()),
     }
-
-
-def closest_pairs(generated: ArrayLike, training: ArrayLike, count: int) -> list[tuple[int, int, float]]:
-    """Return the `count` generated drawings nearest to a training drawing, features (N, d) and (M, d), nearest first.
-
-    Each is (index of the generated drawing, index of the training drawing, distance).
-    """
-    distances, nearest = nearest_distances(generated, training)
-    order = np.argsort(distances, kind="stable")[:count]
-    return [(int(i), int(nearest[i]), float(distances[i])) for i in order]
 
 
 # ------------------------------------------------------------------ whole scores
@@ -364,19 +365,19 @@ def scores_against(
     reference: Reference, generated: Sequence[Drawing], category: str, loaded: LoadedNetwork, seed: int = 0
 ) -> dict[str, Any]:
     """Return what ``score_drawings`` does, against a reference at hand: it serves many sets of drawings."""
-    ours = describe_drawings(generated, loaded)
-    sides = {"generated": ours, "real": reference.real, "independent_strokes": reference.independent}
+    first, second = Judge(loaded, reference.real, reference.independent, reference.training), reference.second
+    ours, theirs = (describe_drawings(generated, judge.loaded) for judge in (first, second))
     return {
         "category": category,
         "n_generated": len(generated),
-        "n_real": len(reference.real.features),
         "reference": reference.source,
         "seed": seed,
         "rendering": FEATURE_RENDERING,
-        "feature_network": {"file": loaded.file, "sha256": loaded.sha256},
-        **picture_scores(ours.features, reference.real.features, reference.independent.features, seed),
-        "recognisability": {
-            name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()
+        **judged(first, ours, category, seed, feature_distances),
+        "equal_n": scores_at_equal_n(ours.features, reference.real.features, seed),
+        "second_judge": {
+            "reference": reference.strokes_source,
+            **judged(second, theirs, category, seed, judge_distances),
         },
         "recognised_after": {
             "generated": recognised_after(generated, loaded, category).mean(axis=0).tolist(),
@@ -478,13 +479,14 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         **{f"{name}_file": str(path) if path else None for name, path in files.items()},
         **scores,
-        "note": _note(scores["n_generated"], scores["n_real"], training is not None),
+        "note": _note(scores, training is not None),
     }
 
 
-def _note(n_generated: int, n_real: int, counts_copies: bool) -> str:
+def _note(scores: dict[str, Any], counts_copies: bool) -> str:
     """Return in words what keeps the scores from meaning what they seem to."""
     notes, num_features = [], 256
+    n_generated, n_real, n_strokes = scores["n_generated"], scores["n_real"], scores["second_judge"]["n_real"]
     if min(n_generated, n_real) <= num_features:
         notes.append(
             f"FID of {n_generated} generated and {n_real} real drawings for {num_features} features is too high: "
@@ -492,6 +494,10 @@ def _note(n_generated: int, n_real: int, counts_copies: bool) -> str:
         )
     if min(n_generated, n_real // 2) < MINIMUM_FLOOR:
         notes.append(f"real-vs-real baselines need {MINIMUM_FLOOR} generated and {2 * MINIMUM_FLOOR} real drawings")
+    notes.append(
+        "two_sample is 0.5 where generated drawings cannot be told from real ones, and 1 where they always can"
+    )
+    notes.append(f"second_judge compares with {n_strokes} real drawings, those known as strokes")
     counted_by = "stroke_copies counts" if counts_copies else "--training FILE counts"
     notes.append(f"features of whole pictures do not see redrawn strokes of training drawings, which {counted_by}")
     return "; ".join(notes)
@@ -517,9 +523,10 @@ def run_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
 
 COMMANDS = {
     "score": (run_score, "Score drawings by this project's own metrics",
-              "FID, KID, density and coverage of the sketch network's features, recognisability, statistics of strokes "
-              "and copies. Beside the scores stand what real drawings score against each other (floor: the "
-              "real-vs-real baseline) and what shuffled strokes score (independent_strokes)."),
+              "FID, KID, density, coverage, two-sample accuracy and recognisability by a network that sees pictures, "
+              "and by one that reads strokes, statistics of strokes and copies. Beside the scores stand what real "
+              "drawings score against each other (floor: the real-vs-real baseline) and what shuffled strokes score "
+              "(independent_strokes)."),
     "official": (run_official, "FID and KID exactly as clean-fid computes them",
                  "All defaults of clean-fid 0.1.35, on 256x256 pictures in the official rendering, beside their "
                  "real-vs-real baselines."),

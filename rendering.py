@@ -111,15 +111,6 @@ def official_raster(drawing: Drawing) -> Picture:
     return np.array(image)
 
 
-def boxed_raster(drawing: Drawing) -> Picture:
-    """Return the (256, 256) uint8 picture of a drawing whatever its place and size: ink 0 on paper 255.
-
-    Its bounding box is moved to (10, 10) and scaled to a longest side of 236 px; lines are 3 px wide, not
-    antialiased. A drawing without extent is one dot there. Errors as in ``official_raster``.
-    """
-    return np.array(_boxed(drawing))
-
-
 def pool_raster(raster: Picture) -> Picture:
     """Return the means of 4 x 4 px blocks, (..., 64, 64) uint8, of rasters (..., 256, 256) uint8."""
     if raster.dtype != np.uint8 or raster.shape[-2:] != (CANVAS, CANVAS):
@@ -132,16 +123,18 @@ def pool_raster(raster: Picture) -> Picture:
 
 
 def feature_raster(drawing: Drawing) -> Picture:
-    """Return the (64, 64) uint8 input of the feature network: ``boxed_raster``, then ``pool_raster``."""
+    """Return the (64, 64) uint8 input of the feature network, of a drawing whatever its place and size.
+
+    Its bounding box is moved to (10, 10) of 256 x 256 px and scaled to a longest side of 236 px; lines are 3 px wide,
+    not antialiased. A drawing without extent is one dot there. Then ``pool_raster``. Errors as in ``official_raster``.
+    """
     return np.array(_boxed(drawing).reduce(CANVAS // FEATURE_SIDE))  # what pool_raster does, at twice its speed
 
 
 def feature_rasters(drawings: Sequence[Drawing]) -> Picture:
     """Return the feature rasters of many drawings, (N, 64, 64) uint8."""
-    rasters = np.empty((len(drawings), FEATURE_SIDE, FEATURE_SIDE), dtype=np.uint8)
-    for raster, drawing in zip(rasters, drawings, strict=True):
-        raster[:] = feature_raster(drawing)
-    return rasters
+    rasters = [feature_raster(drawing) for drawing in drawings]
+    return np.array(rasters, dtype=np.uint8).reshape(-1, FEATURE_SIDE, FEATURE_SIDE)
 
 
 # ------------------------------------------------------------------ the antialiased pen

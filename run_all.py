@@ -235,8 +235,8 @@ def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress:
         str(seed): scores_against(reference, each.drawings, category, network) if reference else NO_SCORES
         for seed, each in sets.items()
     }
-    described = describe_drawings(sampled.drawings, network)
-    shares = gallery.probabilities(described.logits, network.classes, category)
+    logits = describe_drawings(sampled.drawings, network).logits
+    shares = gallery.probabilities(logits, network.classes, category)
 
     progress.begin()
     sample_diffusion.write_results(sampled, trained, category, config, out)
@@ -245,7 +245,8 @@ def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress:
         return sample_diffusion.sample(trained, category, replace(config, n=len(beginnings)), beginnings).drawings
 
     longest = trained.model.config.max_strokes
-    pictures = gallery.write_gallery(out, category, sampled.drawings, described, network, task.data, draw_on, longest)
+    strokes = reference.training_strokes if reference else None
+    pictures = gallery.write_gallery(out, category, sampled.drawings, shares, task.data, strokes, draw_on, longest)
     log, denoising = weights.parent / "metrics.jsonl", out / "denoising.gif"
     return CategoryResult(
         category, sampled.drawings, scores, sampled.conditions, shares, reference.statistics if reference else None,

@@ -247,7 +247,8 @@ class Run:
         """
         config, parameters = self.config, list(self.model.parameters())
         seeds = np.random.SeedSequence([config.seed, self.step]).generate_state(1 + 2 * config.parts).tolist()
-        changed = random_affine(batch, config.augmentation, torch.Generator().manual_seed(seeds[0]))
+        generator = torch.Generator().manual_seed(seeds[0])
+        changed = random_affine(batch, config.augmentation, generator, config.augmented_share, config.mirrored)
         whole = torch.tensor(num_errors(changed, config))
         vectors = []
         for number in self.own_parts:
@@ -391,7 +392,7 @@ def load_training_data(
     form = (model_config.num_points, model_config.max_strokes)
     train = stroke_set([data.train for data in loaded], ids, *form)
     own = slice(0, len(targets))
-    held_out = stroke_set([data.test for data in loaded[own]], ids[own], *form)
+    held_out = stroke_set([data.validation for data in loaded[own]], ids[own], *form)
     source = {
         "data": sorted({data.source for data in loaded}),
         "split": sorted({data.split for data in loaded}),
@@ -507,7 +508,8 @@ def sample_grid(run: Run, path: Path) -> None:
 
 
 GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation"),
+    "data": ("category", "companions", "companion_share", "balance", "augmentation",
+             "augmented_share", "mirrored"),
     "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
                      "ema_decay", "seed"),
     "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",

@@ -21,8 +21,6 @@ from stroke_tokens import points_to_vectors, resample_strokes
 
 ROUND_DRAWINGS = 16_384
 """Drawings chosen and sorted by length at a time: enough that a batch is of one length, few enough to stay random."""
-AUGMENTED_SHARE = 0.5
-"""The other drawings stay as they are, so that what is sampled, a drawing without a change, is trained most."""
 SAMPLE_STROKES = 1 << 20
 """The most strokes that the whitening is fitted to: of more, these are spread evenly over all."""
 BLOCK_STROKES = 1 << 16
@@ -219,18 +217,24 @@ def evenly_spread(data: StrokeSet, count: int) -> list[Batch]:
     return [data.batch(part) for part in np.array_split(chosen, max(1, len(chosen) // 64))]
 
 
-def random_affine(batch: Batch, size: float, generator: torch.Generator) -> Batch:
-    """Return the batch with half of the drawings stretched, sheared and turned, then set back into the 255 box.
+def random_affine(
+    batch: Batch, size: float, generator: torch.Generator, share: float = 0.5, mirrored: float = 0.0
+) -> Batch:
+    """Return the batch with a `share` of the drawings stretched, sheared and turned, then set back into the 255 box.
 
     The 2 x 2 matrix is the identity plus normal noise of standard deviation `size`, which the batch remembers; as in
     the official form, the drawing's box begins at the top left again and its longest side is as long as it was.
+    A share `mirrored` of the drawings is also flipped from left to right.
     """
-    if size == 0:
+    if size == 0 and mirrored == 0:
         return batch
     count = len(batch.lengths)
     points = batch.vectors.unflatten(-1, (-1, 2))
     change = size * torch.randn(count, 2, 2, generator=generator)
-    change = change * (torch.rand(count, 1, 1, generator=generator) < AUGMENTED_SHARE)
+    change = change * (torch.rand(count, 1, 1, generator=generator) < share)
+    if mirrored > 0:
+        flipped = torch.rand(count, generator=generator) < mirrored
+        change = change + torch.tensor([[-2.0, 0.0], [0.0, 0.0]]) * flipped[:, None, None]
     moved = torch.einsum("bkpi,bij->bkpj", points, torch.eye(2) + change)
     real = batch.mask[:, :, None, None]
 

@@ -5,13 +5,10 @@ Data: the Quick, Draw! dataset, (c) Google, CC BY 4.0, https://github.com/google
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
 import sys
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,11 +22,8 @@ from plumbing.files import atomic_file, remove_leftovers, write_atomically
 BASE_URL = "https://storage.googleapis.com/quickdraw_dataset/full/simplified"
 NUM_TRAIN, NUM_TEST = 10_000, 2_000
 ATTEMPTS = 3
-CONNECT_SECONDS, READ_SECONDS, PAUSE_SECONDS = 3, 10, 0.3
-GIVE_UP_SECONDS = 6  # bounds a name server that never answers, which no socket timeout covers
-SILENT_SECONDS = 60  # as long a host that gave no answer is not asked again: three categories wait once
+CONNECT_SECONDS, READ_SECONDS = 3, 10
 ABANDONED_SECONDS = 3_600  # after which what a killed process left half-written is nobody's
-MAX_SPLIT_BYTES = 1 << 20  # of which no more are read; ten times an official split file
 SPLITS_COMMAND = "python dataset_utils.py splits"
 REMEDY = f"remove it, then `{SPLITS_COMMAND}` writes the official one"
 
@@ -106,8 +100,7 @@ def read_split(folder: Path, category: str, *, leak_free: bool = False) -> dict[
     path = folder / category / "indices.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such split file; `{SPLITS_COMMAND}` writes it")
-    with path.open("rb") as file:
-        content = file.read(MAX_SPLIT_BYTES)
+    content = path.read_bytes()
     if git_blob_id(content) != (blob := OFFICIAL[category].split_blob):
         raise ValueError(f"{path}: not the official split (its git blob id must be {blob}); {REMEDY}")
     indices: dict[str, list[int]] = json.loads(content)
@@ -129,7 +122,7 @@ def write_split(folder: Path, category: str, *, check: bool = False) -> dict[str
     files = {"indices.json": official, "indices_leak_free.json": json.dumps({"test": leak_free}).encode()}
     for name, content in files.items():
         path = folder / category / name
-        if path.exists() and (path.stat().st_size != len(content) or path.read_bytes() != content):  # no giant is read
+        if path.exists() and path.read_bytes() != content:
             raise ValueError(f"{path}: not the official split; {REMEDY}")
         if check and not path.exists():
             raise ValueError(f"{path}: missing; `{SPLITS_COMMAND}` writes it")
@@ -156,27 +149,28 @@ def download_category(category: str, folder: Path, *, base_url: str = BASE_URL) 
         f"nothing came to {target}; without it run --data-dir FOLDER (with {category}.ndjson in it), "
         "--data-dir embedded (drawings made by a program) and `make run` (the shipped models)"
     )
-    if silence := _silence(base_url, int(time.monotonic() // SILENT_SECONDS)):
-        raise ConnectionError(f"{url}: no connection ({silence}); gave up before the first attempt, {without}")
     remove_leftovers(folder, older_than=ABANDONED_SECONDS)
     fetch = pooch.HTTPDownloader(
         progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=(CONNECT_SECONDS, READ_SECONDS)
     )
-    reason = ""
-    for attempt in range(ATTEMPTS):
-        time.sleep(PAUSE_SECONDS * attempt)
+    attempt, reason = 0, ""
+    while attempt < ATTEMPTS:
+        attempt += 1
         try:
             with atomic_file(target) as file:
                 fetch(url, file, None)
                 _require_official(file, category)
             return target
+        except requests.ConnectionError as error:  # whoever does not answer is not asked again
+            reason = f"no connection ({type(error).__name__})"
+            break
         except requests.HTTPError as error:
             reason = str(error).partition(" for url")[0]
         except requests.RequestException as error:
             reason = f"interrupted ({type(error).__name__})"
         except ValueError as error:  # also from a header that is none
             reason = str(error)
-    raise ConnectionError(f"{url}: {reason}; gave up after {ATTEMPTS} attempts, {without}")
+    raise ConnectionError(f"{url}: {reason}; gave up after attempt {attempt}, {without}")
 
 
 def _require_official(file: IO[bytes], category: str) -> None:
@@ -188,24 +182,3 @@ def _require_official(file: IO[bytes], category: str) -> None:
         if file.read(1000).lstrip().startswith(b"<"):
             raise ValueError("sent a web page instead of drawings (does the network want you to log in?)")
         raise ValueError(f"sent {size:,} bytes with git blob id {blob}, must be {expected}")
-
-
-@functools.lru_cache(maxsize=1)
-def _silence(address: str, minute: int) -> str:
-    """Return why there is no answer from an address, or an empty string, within GIVE_UP_SECONDS.
-
-    It is asked in a thread that may be left behind, and once in a `minute`.
-    """
-    answer: list[str] = []
-
-    def ask() -> None:
-        try:
-            requests.head(address, timeout=CONNECT_SECONDS).close()
-            answer.append("")
-        except (requests.RequestException, ValueError) as error:
-            answer.append(type(error).__name__)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(GIVE_UP_SECONDS)
-    return answer[0] if answer else f"no answer in {GIVE_UP_SECONDS} s"

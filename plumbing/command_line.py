@@ -184,7 +184,5 @@ def _reason(error: BaseException, less_memory: str) -> str:
         return ": ".join(str(part) for part in (error.filename, error.strerror) if part is not None)
     text = str(error).strip()
     if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory|bad_alloc", text):
-        wanted = re.search(r"allocate ([\d.]+ \w+)", text)
-        size = f" ({wanted[1]} more were wanted)" if wanted else ""
-        return f"out of memory{size}" + (f": try {less_memory}" if less_memory else "")
+        return "out of memory" + (f": try {less_memory}" if less_memory else "")
     return (text.splitlines() or [type(error).__name__])[0]

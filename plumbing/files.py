@@ -41,7 +41,6 @@ def atomic_file(path: str | os.PathLike[str], size: int | None = None) -> Iterat
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
 
 
 @contextmanager
@@ -59,25 +58,11 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             new, old = place / "new", place / "old"
             new.mkdir(mode=0o755)
             yield new
-            for part in new.iterdir():
-                with part.open("rb+") as file:
-                    os.fsync(file.fileno())
-                part.chmod(0o644)
             with contextlib.suppress(FileNotFoundError):
                 os.replace(target, old)
             os.replace(new, target)
         finally:
             shutil.rmtree(place, ignore_errors=True)
-        _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # a folder cannot be synced on every system
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,18 +40,9 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         file.write(content)
         file.flush()
         if path.exists():
-            _keep(path, _previous(path))
-
-
-def _keep(path: Path, previous: Path) -> None:
-    """Put what is at `path` at `previous` as well, as a second name of the same file where the disk knows such."""
-    fresh = path.with_name(f".{previous.name}.tmp")
-    fresh.unlink(missing_ok=True)
-    try:
-        os.link(path, fresh)
-    except OSError:
-        shutil.copyfile(path, fresh)
-    os.replace(fresh, previous)
+            fresh = path.with_name(f".{_previous(path).name}.tmp")
+            shutil.copyfile(path, fresh)
+            os.replace(fresh, _previous(path))
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
@@ -67,9 +57,6 @@ def load_state(path: Path) -> dict[str, Any] | None:
             content, digest = content[:-DIGEST_LENGTH], content[-DIGEST_LENGTH:]
             if _digest(content) != digest:
                 raise ValueError("its sha256 does not match")
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                if sum(member.file_size for member in archive.infolist()) > len(content):
-                    raise ValueError("it declares more than it holds")
             state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             return state
         except Exception as error:  # torch.load raises whatever a damaged file provokes

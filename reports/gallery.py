@@ -2,8 +2,8 @@
 
 Five of a category: generated drawings beside real ones, the first of each as they come; the drawings that the feature
 network takes most and least surely for the category; what a model makes of one first stroke; how it completes drawings
-that a person has begun; and the generated drawings that are nearest to a training drawing. Those that show people's
-drawings can only be made where such drawings are at hand.
+that a person has begun; and the generated drawings that come nearest to redrawing a training drawing. Those that show
+people's drawings can only be made where such drawings are at hand.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from scipy.special import softmax
 
 from dataset_utils import CategoryData
 from drawings.packed import Drawing
-from metrics import closest_pairs
 from rendering import Picture, comparison_image, continuations_image, grid_image, save_image
-from scoring.feature_network import LoadedNetwork
-from scoring.reference import Described, describe_drawings, training_part
+from scoring.copies import TrainingStrokes, nearest_pairs
 
 DrawOn = Callable[[list[Drawing]], list[Drawing]]
 """Draws on: returns, for each unfinished drawing, a drawing that begins with its strokes as they are."""
 
 PAGE_DRAWINGS, PAGE_COLUMNS = 100, 10
 EXTREMES, EXTREME_COLUMNS = 16, 8
-FIRST_STROKES, WAYS = 4, 7
-HALVES, COMPLETIONS = 4, 6
+FIRST_STROKES, WAYS = 3, 7
+HALVES, COMPLETIONS = 3, 6
 FEWEST_TO_HALVE = 4  # strokes: half of fewer says too little of what the person meant
 CAPTIONS = {
     "page.png": "Generated drawings, and real ones beside them where any are at hand: the first of each as they come.",
@@ -39,10 +37,11 @@ CAPTIONS = {
     "diversity.png": "Each row begins with the same red stroke; the model has added what is dark.",
     "completions.png": "The model completes the first half, in red, of held-out drawings, whose originals are on the "
     "right. Where it added nothing, it took the half for a whole.",
-    "closest.png": "The generated drawings nearest to a training drawing in feature space, and that drawing below.",
+    "copies.png": "The generated drawings whose first three strokes come nearest to those of a training drawing, which "
+    "is below, and the mean distance of the points.",
 }
 PAGE_CELL, CELL = 64, 120  # px
-CLOSEST = 8
+PAIRS = 8
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,7 @@ class RealDrawings:
 
 
 def page_image(generated: Sequence[Drawing], real: RealDrawings | None = None) -> Picture:
-    """Return a page of 100 generated drawings, on the right of 100 real ones where there are any, as (H, W, 3) uint8.
-
-    Raises ValueError for no generated drawing.
-    """
-    if not generated:
-        raise ValueError("no generated drawing to show")
+    """Return a page of 100 generated drawings, to the right of 100 real ones if there are any, as (H, W, 3) uint8."""
     shown, title = _full_row(generated[:PAGE_DRAWINGS], PAGE_COLUMNS), f"{min(PAGE_DRAWINGS, len(generated))} generated"
     if real is None or not real.page:
         return grid_image(shown, PAGE_COLUMNS, PAGE_CELL, title=title)
@@ -101,13 +95,9 @@ def in_percent(probability: float) -> str:
 def best_worst_image(generated: Sequence[Drawing], shares: NDArray[np.float64], category: str) -> Picture:
     """Return the 16 drawings of highest and the 16 of lowest probability, `shares` (N,), as (H, W, 3) uint8.
 
-    The best and the worst come first, and no drawing is shown twice: of fewer than 32 each side has half. Raises
-    ValueError for no drawing, or another number of probabilities.
+    The best and the worst come first, and no drawing is shown twice: of fewer than 32 each side has half.
     """
-    total = len(generated)
-    if total != len(shares) or not total:
-        raise ValueError(f"{len(shares)} probabilities for {total} drawings: one each, and at least one drawing")
-    order = np.argsort(-shares, kind="stable")
+    total, order = len(generated), np.argsort(-shares, kind="stable")
     best, worst = order[: min(EXTREMES, -(-total // 2))], order[::-1][: min(EXTREMES, total // 2)]
     stacked: list[Picture] = []
     for kind, chosen in (("highest", best), ("lowest", worst)):
@@ -140,12 +130,12 @@ def diversity_image(
     # those of one stroke last: they had nothing to go on with
     own = [drawing[:1] for drawing in sorted(generated, key=lambda drawing: len(drawing) < 2)]
     firsts = (people + own)[:FIRST_STROKES]
-    person = f"held-out {real.name if real else ''} drawings"
-    counts = {person: len(people), "drawings of its own": len(firsts) - len(people)}
+    counts = {f"held-out {real.name if real else ''}": len(people), "generated": len(firsts) - len(people)}
     source = " and ".join(f"{number} {name}" for name, number in counts.items() if number)
     drawings = draw_on([first for first in firsts for _ in range(WAYS)])
     rows = [[first, *drawings[i * WAYS : (i + 1) * WAYS]] for i, first in enumerate(firsts)]
-    headings = (("first stroke", 1), (f"continued by the model in {WAYS} ways; first strokes of {source}", WAYS))
+    title = f"continued by the model in {WAYS} ways; first strokes of {source} drawings"
+    headings = (("first stroke", 1), (title, WAYS))
     return continuations_image(rows, [1] * len(rows), headings, CELL)
 
 
@@ -167,46 +157,42 @@ def completions_image(real: RealDrawings | None, draw_on: DrawOn, longest: int) 
     return continuations_image(rows, [len(half) for half in halves], headings, CELL)
 
 
-def closest_image(
-    drawings: Sequence[Drawing], described: Described, training: Sequence[Drawing], network: LoadedNetwork
-) -> Picture:
-    """Return the 8 drawings nearest to a training drawing, and that drawing below each, as (H, W, 3) uint8.
+def copies_image(drawings: Sequence[Drawing], training: Sequence[Drawing], strokes: TrainingStrokes) -> Picture | None:
+    """Return the 8 drawings that come nearest to redrawing one of `training`, and that one below, (H, W, 3) uint8.
 
-    Of many training drawings a part is compared with, as in the scores: see ``training_part``.
+    `strokes` are those of `training`. None where nothing can be compared.
     """
-    compared = [training[i] for i in training_part(len(training))]
-    pairs = closest_pairs(described.features, describe_drawings(compared, network).features, CLOSEST)
-    shown = [drawings[i] for i, _, _ in pairs] + [compared[j] for _, j, _ in pairs]
-    labels = [f"distance {distance:.1f}" for _, _, distance in pairs] + ["nearest in training"] * len(pairs)
-    return grid_image(shown, columns=len(pairs), cell=128, labels=labels)
+    pairs = nearest_pairs(drawings, strokes, PAIRS)
+    if not pairs:
+        return None
+    limit, missing = strokes.limit(), PAIRS - len(pairs)
+    shown = _full_row([drawings[i] for i, _, _ in pairs], PAIRS) + [training[j] for _, j, _ in pairs]
+    labels = [f"{distance:.1f} px{', a copy' if distance < limit else ''}" for _, _, distance in pairs]
+    labels += [" "] * missing + ["training drawing"] * len(pairs)
+    title = f"Generated drawings above training drawings; nearer than {limit:.1f} px is a copy"
+    return grid_image(shown, columns=PAIRS, cell=CELL, title=title, labels=labels)
 
 
 def write_gallery(
-    folder: Path,
-    category: str,
-    drawings: Sequence[Drawing],
-    described: Described,
-    network: LoadedNetwork,
-    data: CategoryData | None,
-    draw_on: DrawOn,
-    longest: int,
-) -> dict[str, Path]:
+    folder: Path, category: str, drawings: Sequence[Drawing], shares: NDArray[np.float64] | None,
+    data: CategoryData | None, strokes: TrainingStrokes | None, draw_on: DrawOn, longest: int,
+) -> dict[str, Path]:  # fmt: skip
     """Write the pictures that can be made into `folder` and return their captions and files.
 
-    Those of an earlier run that cannot be made now are removed. `described` is what the network makes of `drawings`;
-    `data` are real drawings, None where none are at hand; `longest` is the model's longest drawing, in strokes.
+    Those of an earlier run that cannot be made now are removed. `shares` (N,) are the probabilities that the recogniser
+    gives `drawings`; `data` are real drawings and `strokes` those of its training drawings, None where none are at
+    hand; `longest` is the model's longest drawing, in strokes.
     """
     real = None
     if data:
         kind = "embedded" if data.source == "embedded" else "real"
         real = RealDrawings(list(data.test), list(islice(data.train, PAGE_DRAWINGS)), kind)
-    shares = probabilities(described.logits, network.classes, category)
     images = {
         "page.png": page_image(drawings, real),
         "best_worst.png": None if shares is None else best_worst_image(drawings, shares, category),
         "diversity.png": diversity_image(drawings, real, draw_on, longest),
         "completions.png": completions_image(real, draw_on, longest),
-        "closest.png": closest_image(drawings, described, list(data.train), network) if data else None,
+        "copies.png": copies_image(drawings, list(data.train), strokes) if data and strokes else None,
     }
     for name, image in images.items():
         if image is None:

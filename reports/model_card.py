@@ -17,9 +17,10 @@ from typing import Any
 
 from config import ATTRIBUTION, CHECKPOINTS
 from diffusion_model import TrainedModel, load_weights
-from plumbing.command_line import check_file, run_script, script_parser
+from plumbing.command_line import run_script, script_parser
 from plumbing.files import sha256_of, write_atomically
-from reports.tables import PER_MILLE, figure, how_to_read, markdown_table, part, plain_text, read_run, results_table
+from reports import tables
+from reports.tables import PER_MILLE, figure, markdown_table, part, plain_text, read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).with_name("model_card.md")
@@ -29,12 +30,6 @@ UNKNOWN = "unknown"
 
 def _count(value: Any) -> str:
     return f"{value:,.0f}" if isinstance(value, int | float) else UNKNOWN
-
-
-def last_loss(conditions: Mapping[str, Any], name: str) -> str:
-    """Return a loss of a checkpoint's header: the final one, else the last of its training curve, else "unknown"."""
-    rows = [*(conditions.get("curve") or ()), conditions]
-    return next((f"{row[name]:.3f}" for row in reversed(rows) if row.get(name) is not None), UNKNOWN)
 
 
 def _files(models: Mapping[str, TrainedModel], folder: Path) -> str:
@@ -53,10 +48,10 @@ def _training(models: Mapping[str, TrainedModel]) -> str:
         made = trained.conditions
         numbers = [sum(part(made, "train_drawings").values()) or None, *map(made.get, (
             "companion_drawings", "held_out_drawings", "step", "training_seconds"))]  # fmt: skip
-        losses = [last_loss(made, loss) for loss in ("validation_loss", "validation_stop_loss")]
-        rows.append([name, *map(_count, numbers), *losses])
-    return markdown_table(["", "Training drawings", "Auxiliary", "Held out", "Updates of the last stage", "Its seconds",
-                           "Held-out loss", "Held-out stop loss"], rows)  # fmt: skip
+        rows.append([name, *map(_count, numbers)])
+    return markdown_table(
+        ["", "Training drawings", "Auxiliary", "Held out", "Updates of the last stage", "Its seconds"], rows
+    )
 
 
 def _guidance(models: Mapping[str, TrainedModel]) -> str:
@@ -85,12 +80,14 @@ def card_text(published: Path, checkpoints: Path) -> str:
     for name, entry in entries.items():
         if part(entry, "conditions").get("checkpoint_sha256") != sha256_of(checkpoints / f"{name}.safetensors"):
             raise ValueError(f"{published}: was measured with another {name}.safetensors than that of {checkpoints}")
-    results = results_table({name: part(entry, "scores") for name, entry in entries.items()})
+    scores = {name: part(entry, "scores") for name, entry in entries.items()}
     tuned = [part(trained.conditions, "sampling").get("n") for trained in models.values()]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         files=_files(models, checkpoints), training=_training(models), guidance=_guidance(models),
         tuning_n=_count(max((n for n in tuned if n), default=None)),
-        results=f"{results}\n{how_to_read(seeds)}",
+        results=f"{tables.results_table(scores)}\n{tables.summary_note(entries, seeds)}",
+        copies=markdown_table(*tables.table_of(tables.COPIES, scores)),
+        losses=f"{tables.LOSSES_CAPTION}\n\n{tables.losses_table(published, entries)}",
         longest=max(trained.model.config.max_strokes for trained in models.values()),
         note=plain_text(str(models[BASE].conditions.get("note", UNKNOWN))), attribution=ATTRIBUTION,
     )  # fmt: skip
@@ -102,24 +99,17 @@ def write_model_card(published: Path, checkpoints: Path, out: Path) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the command line parser."""
-    parser = script_parser(__doc__)
-    parser.add_argument("--published", type=Path, metavar="FILE", default=ROOT / "results" / "published.json",
-                        help="scores (default results/published.json)")  # fmt: skip
-    parser.add_argument("--checkpoints", type=Path, metavar="FOLDER", default=CHECKPOINTS,
-                        help="folder of the models (default checkpoints)")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FILE", default=ROOT / "docs" / "MODEL_CARD.md",
-                        help="file to write (default docs/MODEL_CARD.md)")  # fmt: skip
-    return parser
+    """Return the command line, which has no options of its own."""
+    return script_parser(__doc__)
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Write the card as the command line says and return its path."""
-    arguments = build_parser().parse_args(argv)
-    check_file(arguments.out)
-    write_model_card(arguments.published, arguments.checkpoints, arguments.out)
-    sys.stdout.write(f"wrote {arguments.out}\n")
-    return Path(arguments.out)
+    """Write the card of the shipped checkpoints and return its path."""
+    build_parser().parse_args(argv)
+    card = ROOT / "docs" / "MODEL_CARD.md"
+    write_model_card(ROOT / "results" / "published.json", CHECKPOINTS, card)
+    sys.stdout.write(f"wrote {card}\n")
+    return card
 
 
 if __name__ == "__main__":

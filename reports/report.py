@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from config import ATTRIBUTION
 from plumbing.files import write_atomically
 from rendering import ACCENT, REPLAY_CSS, RULE, replay_svg, svg_sheet
-from reports.tables import AUDIT, FULL, MISSING, audited, count, how_to_read, metadata_of, part, summary_table, table_of
+from reports.tables import FULL, MISSING, count, how_to_read, metadata_of, part, summary_note, summary_table, table_of
 from scoring.averages import over_seeds
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes
 
@@ -237,17 +237,19 @@ def write_report(paths: Sequence[Path], results: Sequence[CategoryResult], run: 
     if not results:
         raise ValueError(f"{paths[0]}: no results to report")
     page, section, rest = re.split("<!-- /?section -->", TEMPLATE.read_text(encoding="utf-8"))
-    scores = {r.category: audited(r.scores, r.category, r.conditions, AUDIT) for r in results}
+    scores = {r.category: r.scores for r in results}
     seeds = list(results[0].seeds)
     shown = {name: value for name, value in run.items() if not isinstance(value, Mapping)}
     reasons = {str(s["not_measured"]) for s in scores.values() if s.get("not_measured")}
-    note = " ".join([how_to_read(seeds), *(f"“{MISSING.capitalize()}”: {reason}." for reason in sorted(reasons))])
+    entries = {r.category: {"scores": r.scores, "conditions": r.conditions} for r in results}
+    whole = [summary_note(entries, seeds), *(f"“{MISSING.capitalize()}”: {reason}." for reason in sorted(reasons))]
     sections = "".join(_section(Template(section), result) for result in results)
     values = {
         "names": escape(", ".join(scores)), "hero": _hero(results), "replay_css": REPLAY_CSS, "rule": RULE,
         "links": "".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in scores),
-        "summary": f'{_table(*summary_table(scores))}<p class="note">{escape(note)}</p>',
+        "summary": f'{_table(*summary_table(scores))}<p class="note">{escape(" ".join(whole))}</p>',
         "training": escape(_training_sizes(results)), "run": _metadata(shown), "attribution": escape(ATTRIBUTION),
+        "how_to_read": escape(how_to_read(seeds)),
         "tables": "".join(f'<h3>{title}</h3>{_table(*table_of(lines, scores))}<p class="note">{escape(caption)}</p>'
                           for title, caption, lines in FULL),
     }  # fmt: skip

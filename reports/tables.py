@@ -1,6 +1,6 @@
-"""Put the scores of a run into tables: ten rows for README and report, all of them for docs/RESULTS.md.
+"""Put the scores of a run into tables: the first rows for README and report, all of them for docs/RESULTS.md.
 
-    python -m reports.tables        # both READMEs and docs/RESULTS.md anew, from results/published.json and audit.json
+    python -m reports.tables        # both READMEs and docs/RESULTS.md anew, from the files in results/
 
 A table has a column for each category. A cell is "x ± y (z)": y is the standard deviation over sampling seeds, z what
 real drawings score. Where a score depends on the number of drawings, x and z are of the same number.
@@ -23,16 +23,12 @@ from scoring.stroke_statistics import STATISTICS
 
 ROOT = Path(__file__).resolve().parent.parent
 Scores = Mapping[str, Any]
-Table = tuple[list[str], list[list[str]]]
-"""Head and rows."""
+Table = tuple[list[str], list[list[str]]]  # head and rows
 Lines = Sequence[tuple[str, Callable[[Scores], str]]]
 
 README_MARKERS = ("<!-- results -->", "<!-- /results -->")
 MISSING, MINUS = "not measured", "\N{MINUS SIGN}"
-PER_MILLE = 1000
-"""Scale of a KID in a table."""
-MOST_DECIMALS = 4
-AUDIT = ROOT / "results" / "audit.json"
+PER_MILLE = 1000  # scale of a KID in a table
 
 
 # ------------------------------------------------------------------ one score
@@ -53,7 +49,7 @@ def _number(values: Scores, name: str) -> float | None:
 def _decimals(value: float, deviation: float = 0.0) -> int:
     largest = max(abs(value), deviation)
     decimals = 1 if largest >= 10 else 2 if largest >= 0.1 else 3
-    while decimals < MOST_DECIMALS and 0 < deviation < 0.5 * 10**-decimals:  # would read ± 0
+    while decimals < 4 and 0 < deviation < 0.5 * 10**-decimals:  # would read ± 0
         decimals += 1
     return decimals
 
@@ -83,39 +79,47 @@ def count(values: Scores, name: str) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}" if isinstance(value, float) else str(value)
 
 
-def _beside(ours: str, real: str) -> str:
-    return ours if MISSING in (ours, real) else f"{ours} ({real})"
+def _beside(ours: str, *real: str) -> str:
+    return ours if MISSING == ours or {*real} == {MISSING} else f"{ours} ({'; '.join(real).replace(MISSING, '–')})"
 
 
-def beside_floor(values: Scores) -> str:
+def beside_floor(values: Scores, scale: float = 1) -> str:
     """Return "x ± y (z)", both of the baseline's n drawings; of all drawings, "x ± y", where it is missing."""
     value, floor = _number(values, "at_floor_n"), _number(values, "floor")
     if value is None or floor is None:
-        return figure(values, "value")
-    deviation = _number(values, "at_floor_n_over_seeds") or 0.0
-    decimals = _decimals(value, deviation)
-    return _beside(_text(value, deviation, decimals), _text(floor, 0.0, decimals))
-
-
-def _kernel_distance_at_n(kid: Scores) -> str:
-    """Return KID × 10³ of n drawings beside its baseline, with that one's deviation over splits."""
-    floor = figure({"value": kid.get("floor"), "value_over_seeds": kid.get("floor_std")}, "value", PER_MILLE)
-    return _beside(figure(kid, "at_floor_n", PER_MILLE), floor)
+        return figure(values, "value", scale)
+    deviation = (_number(values, "at_floor_n_over_seeds") or 0.0) * scale
+    decimals = _decimals(value * scale, deviation)
+    return _beside(_text(value * scale, deviation, decimals), _text(floor * scale, 0.0, decimals))
 
 
 def _kernel_distance(scores: Scores) -> str:
-    real = _number(part(scores, "training_kid"), "value")
-    shown = MISSING if real is None else _text(real * PER_MILLE, 0.0, 1)
-    return _beside(figure(part(scores, "kid"), "value", PER_MILLE), shown)
+    """Return KID × 10³ of all drawings beside that of training drawings and its real-vs-real baseline."""
+    found = (_number(part(scores, "kid"), name) for name in ("training", "floor"))
+    real = (MISSING if value is None else _text(value * PER_MILLE, 0.0, 1) for value in found)
+    return _beside(figure(part(scores, "kid"), "value", PER_MILLE), *real)
 
 
-def _share(where: str, name: str) -> Callable[[Scores], str]:
-    return lambda scores: _beside(*(percent(part(scores, where, side), name) for side in ("generated", "real")))
+def _share(*path: str, show: Callable[..., str] = percent) -> Callable[[Scores], str]:
+    *where, name = path
+    return lambda scores: _beside(*(show(part(scores, *where, side), name) for side in ("generated", "real")))
 
 
-def _strokes_per_drawing(scores: Scores) -> str:
-    found = part(scores, "strokes", "distances", "strokes_per_drawing")
-    return _beside(figure(found, "mean_generated"), figure(found, "mean_real"))
+def _copies(scores: Scores) -> str:
+    """Return the share of drawings that redraw a training drawing, and of how many different ones."""
+    ours, theirs = part(scores, "stroke_copies", "generated"), part(scores, "stroke_copies", "real")
+    different = _number(ours, "different")
+    shown = percent(ours, "share") + ("" if different is None else f" / {different:,.0f}")
+    return _beside(shown, percent(theirs, "share"))
+
+
+def _pair(values: Scores, ours: str, real: str) -> str:
+    return _beside(figure(values, ours), figure(values, real))
+
+
+def _loss(values: Scores) -> str:
+    found = (_number(values, where) for where in ("held_out", "training"))
+    return _beside(*(MISSING if loss is None else f"{loss:.3f}" for loss in found))
 
 
 def _at(*path: str, show: Callable[..., str] = beside_floor, **how: Any) -> Callable[[Scores], str]:
@@ -123,87 +127,98 @@ def _at(*path: str, show: Callable[..., str] = beside_floor, **how: Any) -> Call
     return lambda scores: show(part(scores, *path), **how)
 
 
-def _training(copies: Scores) -> str:
-    """Return how many training drawings are compared with, and of how many where that is only a part of them."""
-    compared, whole = count(copies, "n_training"), count(copies, "n_learned_from")
-    return compared if whole in ("?", compared) else f"{compared} of {whole}"
-
-
-def _means(name: str) -> Callable[[Scores], str]:
-    def cell(scores: Scores) -> str:
-        values = part(scores, "strokes", "distances", name)
-        return f"{figure(values, 'mean_generated')} / {figure(values, 'mean_real')}"
-
-    return cell
+def _sizes(*paths: str) -> Callable[[Scores], str]:
+    """Return the function that shows numbers of drawings, each at the end of a path "strokes.n_real"."""
+    whole = [path.split(".") for path in paths]
+    return lambda scores: " / ".join(count(part(scores, *path[:-1]), path[-1]) for path in whole)
 
 
 # ------------------------------------------------------------------ the rows
 
 
-def _n_of(scores: Scores) -> str:
-    return f"{count(scores, 'n_generated')} / {count(scores, 'n_real')}"
-
-
+MEANS_OF = {"ours": "mean_generated", "real": "mean_real"}
 SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
-    ("Training drawings", "Eğitim çizimleri", _at("memorisation", show=count, name="n_learned_from")),
-    ("Generated / real pictures", "Üretilen / gerçek resim", _n_of),
-    ("KID × 10³ (real training drawings)", "KID × 10³ (gerçek eğitim çizimleri)", _kernel_distance),
+    ("Drawings: training / generated / real", "Çizim: eğitim / üretilen / gerçek",
+     _sizes("memorisation.n_learned_from", "n_generated", "n_real")),
+    ("KID × 10³ (real training drawings; real vs real)", "KID × 10³ (gerçek eğitim çizimleri; gerçek, gerçeğe karşı)",
+     _kernel_distance),
     ("Normalised KID (shuffled strokes: 1)", "Normalleştirilmiş KID (karışık çizgiler: 1)",
      _at("kid", show=figure, name="share")),
-    ("n per side in the next two rows", "Sonraki iki satırda taraf başına n", _at("fid", show=count, name="floor_n")),
-    ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("fid")),
-    ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("coverage")),
+    ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("equal_n", "fid")),
+    ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("equal_n", "coverage")),
     ("Recognised, top-1 (real)", "Doğru adlandırılan, top-1 (gerçek)", _share("recognisability", "top1")),
-    ("Strokes per drawing (held-out)", "Çizim başına çizgi (eğitimde görülmemiş)", _strokes_per_drawing),
-    ("Redrawn training drawings (held-out)", "Yeniden çizilmiş eğitim çizimi (eğitimde görülmemiş)",
-     _share("stroke_copies", "share")),
+    ("Strokes per drawing (held-out)", "Çizim başına çizgi (eğitimde görülmemiş)",
+     _at("strokes", "distances", "strokes_per_drawing", show=_pair, **MEANS_OF)),
+    ("Redraws of training drawings / different ones (held-out; chance: 1 %)",
+     "Eğitim çizimlerinin yeniden çizimi / kaç farklı (eğitimde görülmemiş; rastlantı: % 1)", _copies),
 )  # fmt: skip
 """Label in English and in Turkish, and cell, of the rows of README and report."""
 
 PICTURES: Lines = (
-    ("N generated / real", _n_of),
+    ("N generated / real", _sizes("n_generated", "n_real")),
     ("n", _at("fid", show=count, name="floor_n")),
     ("FID", _at("fid", show=figure, name="value")),
     ("FID at n", _at("fid")),
     ("FID∞, extrapolated to N → ∞", _at("fid_infinity", show=figure, name="value")),
     ("FID∞ at n", _at("fid_infinity")),
     ("KID × 10³", _at("kid", show=figure, name="value", scale=PER_MILLE)),
-    ("KID × 10³ at n", _at("kid", show=_kernel_distance_at_n)),
+    ("KID × 10³ at n", _at("kid", scale=PER_MILLE)),
+    ("KID × 10³ of real training drawings", _at("kid", show=figure, name="training", scale=PER_MILLE)),
     ("Normalised KID", _at("kid", show=figure, name="share")),
     ("Density at n", _at("density")),
     ("Coverage at n", _at("coverage")),
+    ("equal n", _at("equal_n", "fid", show=count, name="floor_n")),
+    ("FID at equal n", _at("equal_n", "fid")),
+    ("Coverage at equal n", _at("equal_n", "coverage")),
     ("Top-1 accuracy", _share("recognisability", "top1")),
     ("Top-5 accuracy", _share("recognisability", "top5")),
-    ("Shuffled strokes: FID", _at("fid", show=figure, name="independent_strokes")),
-    ("Shuffled strokes: KID × 10³", _at("kid", show=figure, name="independent_strokes", scale=PER_MILLE)),
-    ("Shuffled strokes: density", _at("density", show=figure, name="independent_strokes")),
-    ("Shuffled strokes: coverage", _at("coverage", show=figure, name="independent_strokes")),
+    *((f"Shuffled strokes: {label}", _at(name, show=figure, name="independent_strokes", scale=scale))
+      for label, name, scale in (("FID", "fid", 1), ("KID × 10³", "kid", PER_MILLE), ("density", "density", 1),
+                                 ("coverage", "coverage", 1))),
     ("Shuffled strokes: top-1", _at("recognisability", "independent_strokes", show=percent, name="top1")),
-)
+)  # fmt: skip
 UNITS = [(name, label if not unit or unit in label.lower() else f"{label}, {unit}") for name, label, unit in STATISTICS]
 STROKES: Lines = (
-    ("N generated / real", lambda s: f"{count(s, 'n_generated')} / {count(part(s, 'strokes'), 'n_real')}"),
+    ("N generated / real", _sizes("n_generated", "strokes.n_real")),
     ("n", _at("strokes", "distances", STATISTICS[0][0], show=count, name="floor_n")),
     *((label, _at("strokes", "distances", name)) for name, label in UNITS),
 )
-WITHOUT_MEAN = ("stroke_length_by_position", "start_points", "order")
-MEANS: Lines = [(label, _means(name)) for name, label in UNITS if name not in WITHOUT_MEAN]
-OPTIONAL = "First three strokes copied"
-"""Needs training drawings at hand."""
+MEANS: Lines = [(label, _at("strokes", "distances", name, show=_pair, **MEANS_OF)) for name, label in UNITS]
 COPIES: Lines = (
-    ("N training", lambda s: _training(part(s, "memorisation"))),
-    ("Median distance, generated", _at("memorisation", show=figure, name="median_generated")),
-    ("Median distance, real", _at("memorisation", show=figure, name="median_real")),
-    ("Generated / real", _at("memorisation", show=figure, name="ratio")),
+    ("First three strokes copied / different drawings (held-out; chance: 1 %)", _copies),
+    ("N generated / training", _sizes("stroke_copies.generated.n_generated", "stroke_copies.generated.n_training")),
+    ("Median distance to the nearest of training, px (held-out)", _share("stroke_copies", "median_px", show=figure)),
+    ("Nearer than this is a copy, px", _at("stroke_copies", "generated", show=figure, name="limit_px")),
+)
+NEAREST: Lines = (
+    ("N compared / training", _sizes("memorisation.n_training", "memorisation.n_learned_from")),
+    ("Median distance", _at("memorisation", show=_pair, ours="median_generated", real="median_real")),
+    ("Median distance, generated / real", _at("memorisation", show=figure, name="ratio")),
     ("Nearer than the nearest 1 % of real drawings", _at("memorisation", show=percent, name="nearer_than_real")),
-    (OPTIONAL, _share("stroke_copies", "share")),
+)
+LOSSES: Lines = [
+    ("Held-out drawings", _at(show=count, name="drawings")),
+    *((f"{kind}: {label}", _at(loss, name, show=_loss))
+      for kind, loss, names in (
+          ("Denoising", "denoising", {"model": "this model", "base": "base", "gaussian": "Gaussian of all strokes"}),
+          ("Stop", "stop", {"model": "this model", "base": "base", "constant": "constant probability",
+                            "by_position": "probability by number of strokes"}),
+      ) for name, label in names.items()),
+]  # fmt: skip
+LOSSES_CAPTION = (
+    "Mean squared error of v, and nats per decision of the stop head, on held-out drawings; in brackets on as many "
+    "training drawings. Above the value of `base` a model has overfitted; above that of the constant its stop head is "
+    "worse than none. The Gaussian denoises with mean and deviations of the category's strokes and knows no history. "
+    "`python -m studies.held_out_losses` measures them."
 )
 FULL: Sequence[tuple[str, str, Lines]] = (
     ("Pictures", "Features of the rendered drawings, compared with those of real drawings.", PICTURES),
     ("Strokes", "Wasserstein-1 distance to real drawings, in the unit of each row; n is smaller here.", STROKES),
-    ("Means of the stroke statistics", "Generated / real drawings.", MEANS),
+    ("Means of the stroke statistics", "Of generated drawings (of real ones).", MEANS),
+    ("Copies", "Drawings whose first three strokes are nearer to those of a training drawing than 99 % of the training "
+     "drawings are to each other.", COPIES),
     ("Nearest training drawings", "Distances of whole drawings in feature space are blind to copies of single strokes.",
-     COPIES),
+     NEAREST),
 )  # fmt: skip
 """Title, caption and rows of the tables that hold every score."""
 
@@ -211,14 +226,15 @@ FULL: Sequence[tuple[str, str, Lines]] = (
 def table_of(lines: Lines, scores: Mapping[str, Scores]) -> Table:
     """Return a row for each of `lines` and a column for each category of `scores`.
 
-    The row OPTIONAL is left out where no category has it.
+    A row that no category has, as in files of earlier versions, is left out; of a table without any, none is.
     """
     rows = [[label, *map(cell, scores.values())] for label, cell in lines]
-    return ["", *scores], [row for row in rows if row[0] != OPTIONAL or set(row[1:]) != {MISSING}]
+    found = [row for row in rows if not {part for cell in row[1:] for part in cell.split(" / ")} <= {MISSING, "?"}]
+    return ["", *scores], found or rows
 
 
 def summary_table(scores: Mapping[str, Scores]) -> Table:
-    """Return the ten rows that README and report begin with."""
+    """Return the rows that README and report begin with."""
     return table_of([(label, cell) for label, _, cell in SUMMARY], scores)
 
 
@@ -230,19 +246,34 @@ def _over_seeds(seeds: Sequence[str]) -> str:
 
 
 def how_to_read(seeds: Sequence[str]) -> str:
-    """Return what the cells of every table mean."""
+    """Return what the cells of the tables that hold every score mean."""
     return (
-        f"{_over_seeds(seeds)}. In brackets: what real drawings score; where a row says n, n of them against n others, "
-        "and of KID also the standard deviation over such splits. Lower is better for KID, FID and W₁, higher for "
-        "coverage and top-1; density is about 1 for real drawings."
+        f"{_over_seeds(seeds)}. In brackets: what real drawings score; where a row says n, n of them against n "
+        "others. Lower is better for KID, FID and W₁, higher for coverage and top-1; density is about 1 for real "
+        "drawings."
     )
 
 
+def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: bool = False) -> str:
+    """Return what the cells of ``summary_table`` mean; steps and guidance where all categories have the same."""
+    made = [part(entry, "conditions") for entry in entries.values()]
+    settings = {(_number(conditions, "steps"), _number(conditions, "guidance")) for conditions in made}
+    steps, guidance = settings.pop() if len(settings) == 1 else (None, None)
+    known, named = steps is not None and guidance is not None, ", ".join(seeds)
+    sizes = {_number(part(entry, "scores", "equal_n", "fid"), "floor_n") for entry in entries.values()} - {None}
+    n = ", ".join(f"{size:g}" for size in sizes) or "?"
+    if turkish:
+        over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
+        over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
+        over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
+        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her yanda {n} çizim vardır. KID "
+                "ve FID'de düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
+    over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
+    return (f"{over}. In brackets: what real drawings score. FID and coverage are of {n} drawings a side. Lower KID "
+            "and FID and higher coverage are better.")  # fmt: skip
+
+
 # ------------------------------------------------------------------ metadata
-
-
-def _file(name: Any, sha256: Any) -> str | None:
-    return f"{name}, sha256 {str(sha256)[:12]}" if name else None
 
 
 def metadata_of(scores: Scores, made: Scores) -> dict[str, str]:
@@ -250,14 +281,18 @@ def metadata_of(scores: Scores, made: Scores) -> dict[str, str]:
     network, steps, guidance = part(scores, "feature_network"), made.get("steps", "?"), made.get("guidance", "?")
     if made.get("guide"):
         guidance = f"{guidance} away from {made['guide']}"
+
+    def file(name: Any, sha256: Any) -> str | None:
+        return f"{name}, sha256 {str(sha256)[:12]}" if name else None
+
     found = {
         "Real drawings, as pictures": scores.get("reference"),
         "Real drawings, as strokes": part(scores, "strokes").get("reference"),
         "Rendering": scores.get("rendering"),
-        "Feature network": _file(network.get("file"), network.get("sha256")),
+        "Feature network": file(network.get("file"), network.get("sha256")),
         "Seed of the scores": scores.get("seed"),
         "Sampler": f"{made['sampler']}, {steps} steps, guidance {guidance}" if "sampler" in made else None,
-        "Weights": _file(made.get("checkpoint"), made.get("checkpoint_sha256")),
+        "Weights": file(made.get("checkpoint"), made.get("checkpoint_sha256")),
         "Not measured": scores.get("not_measured"),
     }
     return {name: str(value) for name, value in found.items() if value is not None}
@@ -290,12 +325,12 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def results_table(scores: Mapping[str, Scores]) -> str:
-    """Return the ten rows as Markdown, `scores` being dicts of ``metrics.score_drawings`` by category."""
+    """Return the rows of README as Markdown, `scores` being dicts of ``metrics.score_drawings`` by category."""
     return markdown_table(*summary_table(scores))
 
 
 def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
-    """Return run, categories and sampling seeds of a file that run_all.py wrote, with the audit.json beside it.
+    """Return run, categories and sampling seeds of a file that run_all.py wrote.
 
     Raises FileNotFoundError, or ValueError for anything else.
     """
@@ -310,49 +345,33 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], lis
         lawful, entries = False, {}
     if not lawful or not entries:
         raise ValueError(f"{path}: damaged, or not results of this run_all.py, which makes it again")
-    for name, entry in entries.items():
-        entry["scores"] = audited(entry["scores"], name, part(entry, "conditions"), path.with_name("audit.json"))
     return run, entries, seeds
 
 
-def audited(scores: Scores, category: str, made: Scores, audit: Path) -> dict[str, Any]:
-    """Return scores with what the file `audit` has measured, once, of the same weights; it needs training drawings."""
-    measured = json.loads(audit.read_text(encoding="utf-8"))["categories"] if audit.is_file() else {}
-    found, added = part(measured, category), {}
-    if found and found["checkpoint_sha256"] == made.get("checkpoint_sha256"):
-        copies = found["copies"]
-        real = {"share": copies["held_out"] / copies["n_held_out"]}
-        added = {"training_kid": found["training_kid"], "stroke_copies": {"generated": copies, "real": real}}
-    return added | {key: value for key, value in scores.items() if value is not None}
+def losses_table(run_file: Path, entries: Mapping[str, Scores]) -> str:
+    """Return the losses of a run's models, from held_out_losses.json beside it, as Markdown: "" where it has others."""
+    path = run_file.with_name("held_out_losses.json")
+    measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = {name: part(measured, "categories", name) for name in entries}
+    used = {name: part(entry, "conditions").get("checkpoint_sha256") for name, entry in entries.items()}
+    own = {name: each if each.get("checkpoint_sha256") == used[name] else {} for name, each in found.items()}
+    return markdown_table(*table_of(LOSSES, own)) if any(own.values()) else ""
 
 
 def readme_table(results_json_path: Path, turkish: bool = False) -> str:
-    """Return what stands between the markers of a README: the ten rows, and how to read them.
+    """Return what stands between the markers of a README: its table, and how to read it.
 
     Raises FileNotFoundError or ValueError as ``read_run`` does.
     """
     _, entries, seeds = read_run(results_json_path)
-    head, rows = summary_table({name: part(entry, "scores") for name, entry in entries.items()})
+    scores = {name: part(entry, "scores") for name, entry in entries.items()}
+    head, rows = summary_table(scores)
     if turkish:
         names = {"cat": "kedi", "bus": "otobüs", "rabbit": "tavşan", "car": "araba"}
+        labels = {english: turkish for english, turkish, _ in SUMMARY}
         head = [names.get(name, name) for name in head]
-        rows = [[label, *map(_in_turkish, cells)] for (_, label, _), (_, *cells) in zip(SUMMARY, rows, strict=True)]
-    note = textwrap.fill(_readme_note([part(entry, "conditions") for entry in entries.values()], seeds, turkish), 120)
-    return f"{markdown_table(head, rows)}\n{note}\n"
-
-
-def _readme_note(made: Sequence[Scores], seeds: Sequence[str], turkish: bool) -> str:
-    """Return how to read a README's table; steps and guidance where they are the same for all categories."""
-    settings = {(_number(conditions, "steps"), _number(conditions, "guidance")) for conditions in made}
-    steps, guidance = settings.pop() if len(settings) == 1 else (None, None)
-    known, named = steps is not None and guidance is not None, ", ".join(seeds)
-    if turkish:
-        over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
-        over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
-        over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
-        return f"{over}. Ayraç içinde: gerçek çizimlerin değeri. KID ve FID'de düşük, kapsamada yüksek olan iyidir."
-    over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
-    return f"{over}. In brackets: what real drawings score. Lower is better for KID and FID, higher for coverage."
+        rows = [[labels[label], *map(_in_turkish, cells)] for label, *cells in rows]
+    return f"{markdown_table(head, rows)}\n{textwrap.fill(summary_note(entries, seeds, turkish), 120)}\n"
 
 
 def _in_turkish(cell: str) -> str:
@@ -365,9 +384,9 @@ def results_page(results_json_path: Path) -> str:
     """Return docs/RESULTS.md: every score of a run with its metadata."""
     run, entries, seeds = read_run(results_json_path)
     scores = {name: part(entry, "scores") for name, entry in entries.items()}
-    sections = "".join(
-        f"## {title}\n\n{caption}\n\n{markdown_table(*table_of(lines, scores))}\n" for title, caption, lines in FULL
-    )
+    tables = [(title, caption, markdown_table(*table_of(lines, scores))) for title, caption, lines in FULL]
+    tables.append(("Held-out losses", LOSSES_CAPTION, losses_table(results_json_path, entries)))
+    sections = "".join(f"## {title}\n\n{caption}\n\n{table}\n" for title, caption, table in tables if table)
     return (
         "# Results\n\nEvery score of the shipped models. `make table` writes this page from `results/published.json`; "
         f"what each score means is in [METRICS.md](METRICS.md).\n\n{how_to_read(seeds)}\nThe shuffled-stroke "

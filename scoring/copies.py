@@ -16,22 +16,37 @@ FIRST_STROKES = 3
 NUM_POINTS = 32
 MOST_COMPARED = 10_000
 """Drawings of a side that are compared with all training drawings: half a minute for 10,000 of these."""
-FIRST_LOOK = 64  # the nearest by the centres of their strokes; more or fewer take longer
-ROUNDING = 0.01  # px, far above that of float32
 
 
 class TrainingStrokes:
     """The first strokes of training drawings, and how far each of these drawings lies from the nearest other one."""
 
     def __init__(self, drawings: Sequence[Drawing]) -> None:
-        """Take the first three strokes of those drawings that have so many."""
-        self.points = _first_strokes(drawings)
+        """Take the first three strokes of those drawings that have so many, which are `rows` of all."""
+        self.rows, self.points = _first_strokes(drawings)
 
     @cached_property
     def apart(self) -> NDArray[np.float32]:
         """Return the distance, in pixels, of at most MOST_COMPARED of the drawings to the nearest other one."""
         rows = _spread(len(self.points))
         return _nearest(self.points[rows], self.points, themselves=rows)[0]
+
+    def limit(self, quantile: float = 0.01) -> float:
+        """Return the distance, in pixels, below which a drawing is a copy: chance finds the share `quantile`."""
+        return float(np.quantile(self.apart, quantile))
+
+
+def nearest_pairs(generated: Sequence[Drawing], training: TrainingStrokes, count: int) -> list[tuple[int, int, float]]:
+    """Return the `count` generated drawings whose first three strokes are nearest to a training drawing's, in order.
+
+    Each is (index of the generated drawing, index of the training drawing, distance in pixels).
+    """
+    rows, ours = _first_strokes(generated)
+    if len(training.points) < 2:
+        return []
+    distances, nearest = _nearest(ours, training.points)
+    order = np.argsort(distances, kind="stable")[:count]
+    return [(int(rows[i]), int(training.rows[nearest[i]]), float(distances[i])) for i in order]
 
 
 def stroke_copies(
@@ -41,27 +56,30 @@ def stroke_copies(
 
     The distance of two drawings is the mean distance, in pixels, of 32 points of each of their first three strokes, in
     order. A copy is nearer to a training drawing than all but `reference_quantile` of the training drawings are to
-    another one, so that this is also the share that chance gives. `different` counts the training drawings copied.
+    another one, so that this is also the share that chance gives. `different` counts the training drawings copied, and
+    `median_px` is the median of the distances.
     Drawings of fewer than three strokes are left out, and of more than MOST_COMPARED only so many, evenly spread, are
     compared. The share is None where nothing is left to compare.
     """
-    ours, theirs = _first_strokes(generated), training.points
+    (_, ours), theirs = _first_strokes(generated), training.points
     found: dict[str, float | int | None] = {"share": None, "n_generated": len(ours), "n_training": len(theirs)}
     if not len(ours) or len(theirs) < 2:
         return found
-    limit = float(np.quantile(training.apart, reference_quantile))
+    limit = training.limit(reference_quantile)
     distances, nearest = _nearest(ours[_spread(len(ours))], theirs)
     copied = nearest[distances < limit]
-    return found | {"share": len(copied) / len(distances), "different": len(np.unique(copied)), "limit_px": limit}
+    found |= {"share": len(copied) / len(distances), "different": len(np.unique(copied))}
+    return found | {"limit_px": limit, "median_px": float(np.median(distances))}
 
 
-def _first_strokes(drawings: Sequence[Drawing]) -> NDArray[np.complex64]:
-    """Return the first strokes of each of the K drawings that have so many, as points x + i y, (K, 96) px."""
-    strokes = [stroke for d in drawings if len(d) >= FIRST_STROKES for stroke in d[:FIRST_STROKES]]
+def _first_strokes(drawings: Sequence[Drawing]) -> tuple[NDArray[np.int64], NDArray[np.complex64]]:
+    """Return which K drawings have so many strokes, (K,), and their first strokes as points x + i y, (K, 96) px."""
+    rows = np.array([i for i, drawing in enumerate(drawings) if len(drawing) >= FIRST_STROKES], np.int64)
+    strokes = [stroke for i in rows for stroke in drawings[i][:FIRST_STROKES]]
     if not strokes:
-        return np.zeros((0, FIRST_STROKES * NUM_POINTS), np.complex64)
+        return rows, np.zeros((0, FIRST_STROKES * NUM_POINTS), np.complex64)
     points = resample_strokes(np.concatenate(strokes), np.cumsum([0, *map(len, strokes)]), NUM_POINTS)
-    return points.view(np.complex64).reshape(-1, FIRST_STROKES * NUM_POINTS)
+    return rows, points.view(np.complex64).reshape(-1, FIRST_STROKES * NUM_POINTS)
 
 
 def _nearest(
@@ -69,21 +87,14 @@ def _nearest(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return, of each of our N drawings, the distance to the nearest of theirs, and its index, (N,).
 
-    The centres of two strokes lie no further apart than their points do on average, so what is further away by its
-    centres than the best at first look is not compared point by point. `themselves` are the indices (N,) that our
-    drawings have among theirs, where they are not to find themselves.
+    `themselves` are the indices (N,) that our drawings have among theirs, where they are not to find themselves.
     """
-    our_centres, their_centres = (side.reshape(-1, FIRST_STROKES, NUM_POINTS).mean(axis=2) for side in (ours, theirs))
     distances, nearest = np.zeros(len(ours), np.float32), np.zeros(len(ours), np.int64)
     for i, one in enumerate(ours):
-        least = np.abs(their_centres - our_centres[i]).mean(axis=1)
+        found = np.abs(theirs - one).mean(axis=1)
         if themselves is not None:
-            least[themselves[i]] = np.inf
-        first = least.argsort()[: min(FIRST_LOOK, len(theirs) - 1)]
-        best = np.abs(theirs[first] - one).mean(axis=1).min()
-        left = np.flatnonzero(least <= best + ROUNDING)
-        found = np.abs(theirs[left] - one).mean(axis=1)
-        distances[i], nearest[i] = found.min(), left[found.argmin()]
+            found[themselves[i]] = np.inf
+        distances[i], nearest[i] = found.min(), found.argmin()
     return distances, nearest
 
 

@@ -1,16 +1,18 @@
-"""The sketch feature network: a small residual CNN that names drawings, and whose features score them.
+"""The sketch feature network: a small residual CNN that names drawings, and whose features score them; and its file.
 
 Input is the 64x64 grey picture of `rendering.feature_rasters` (0 = ink, 255 = paper). The 256 numbers
 before the classifier are the features that `metrics.py` compares; the classifier gives recognisability.
+The second judge, `scoring/stroke_recogniser.py`, is kept in files of the same form.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plumbing.tensor_files import read_header, write_tensors
+from rendering import FEATURE_RENDERING, feature_rasters
+from scoring.stroke_recogniser import STROKE_FORM, StrokeRecogniser, StrokeRecogniserConfig, stroke_arrays
+
+Drawing = Sequence[NDArray[Any]]
 
 SIDE = 64
 """Width and height of the pictures, in pixels."""
-_FORMAT = "sketch-features-1"
 
 
 @dataclass(frozen=True)
@@ -89,19 +94,49 @@ class SketchFeatureNetwork(nn.Module):
         return self.classify(self.features(pictures))
 
 
+Network = SketchFeatureNetwork | StrokeRecogniser
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the two kinds of network: the format of its file, its settings, its class, how drawings become its input.
+
+    `form` says the last in words.
+    """
+
+    format: str
+    settings: Any
+    network: Any
+    inputs_of: Callable[[Sequence[Drawing]], NDArray[np.uint8]]
+    form: str
+
+
+KINDS = {
+    "pictures": Kind(
+        "sketch-features-1", FeatureNetworkConfig, SketchFeatureNetwork, feature_rasters, FEATURE_RENDERING
+    ),
+    "strokes": Kind("stroke-recogniser-1", StrokeRecogniserConfig, StrokeRecogniser, stroke_arrays, STROKE_FORM),
+}
+
+
+def kind_of(network: Network) -> Kind:
+    """Return which of KINDS a network is."""
+    return next(kind for kind in KINDS.values() if isinstance(network, kind.network))
+
+
 @torch.no_grad()
-def describe_pictures(
-    network: SketchFeatureNetwork, pictures: NDArray[np.uint8], batch_size: int = 256
+def describe_inputs(
+    network: Network, inputs: NDArray[np.uint8], batch_size: int = 256
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return features (N, D) and logits (N, num_classes), float32, of pictures (N, 64, 64) uint8.
+    """Return features (N, D) and logits (N, num_classes), float32, of what its kind reads of N drawings.
 
     Always computed in float32 and evaluation mode, so that no score depends on the batch or on autocast.
     """
     network.eval()
     device = next(network.parameters()).device
     features, logits = [], []
-    for start in range(0, len(pictures), batch_size):
-        batch = torch.from_numpy(np.ascontiguousarray(pictures[start : start + batch_size])).to(device)
+    for start in range(0, len(inputs), batch_size):
+        batch = torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch_size])).to(device)
         features.append(network.features(batch))
         logits.append(network.classify(features[-1]))
     if not features:
@@ -130,7 +165,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
 
 
 def save_feature_network(
-    path: str | Path, network: SketchFeatureNetwork, classes: list[str], conditions: Mapping[str, object]
+    path: str | Path, network: Network, classes: list[str], conditions: Mapping[str, object]
 ) -> str:
     """Write the network to `path` and return its hash; matrices are kept in float16, vectors in float32.
 
@@ -142,7 +177,7 @@ def save_feature_network(
     tensors = {name: tensor.to(torch.float16) if tensor.ndim >= 2 else tensor for name, tensor in state.items()}
     sha256 = tensor_hash(tensors)
     header = {
-        "format": _FORMAT,
+        "format": kind_of(network).format,
         "config": asdict(network.config),
         "classes": classes,
         "conditions": dict(conditions),
@@ -156,7 +191,7 @@ def save_feature_network(
 class LoadedNetwork:
     """A feature network read from a file, with its class names, training conditions, hash and the file's name."""
 
-    network: SketchFeatureNetwork
+    network: Network
     classes: list[str]
     conditions: dict[str, object]
     sha256: str
@@ -172,13 +207,14 @@ def load_feature_network(path: str | Path) -> LoadedNetwork:
     tensors, metadata = read_safetensors(path)
     try:
         header = {key: json.loads(metadata[key]) for key in ("format", "config", "classes", "conditions", "sha256")}
-        if header["format"] != _FORMAT:
+        kind = next((kind for kind in KINDS.values() if kind.format == header["format"]), None)
+        if kind is None:
             raise ValueError(f"format {header['format']!r}")
         if not isinstance(header["conditions"], dict) or not all(isinstance(name, str) for name in header["classes"]):
             raise ValueError("conditions or class names of another form")
-        config = FeatureNetworkConfig(**{**header["config"], "widths": tuple(header["config"]["widths"])})
+        config = kind.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
         with torch.device("meta"):
-            network = SketchFeatureNetwork(config)
+            network = kind.network(config)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # of JSON, settings, shapes
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path}: not a sketch feature network ({reason:.150})") from None

@@ -11,13 +11,11 @@ The names of all parameters are those of the public weights. No weights come wit
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -163,48 +161,14 @@ class InceptionV3(nn.Module):
         return x.mean(dim=(2, 3))
 
 
-def check_tensor_file(path: Path) -> None:
-    """Refuse what cannot be a file of tensors: `.safetensors` by its header, anything else as `torch.save` writes it.
-
-    An archive must hold no program, and must not unpack to more than its own size. Raises FileNotFoundError, or
-    ValueError that names the file and what is wrong with it.
-    """
-    if path.suffix == ".safetensors":
-        read_header(path)
-        return
-    check_is_file(path, "file")
-    if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
-            if file.read(1) == b"\x80":  # as torch.save began before it wrote archives
-                return
-        raise ValueError(f"{path}: damaged, or not a state dict of torch.save")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (ValueError, OSError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: damaged ({error})") from None
-    if any("/code/" in member.filename or member.filename.endswith("/constants.pkl") for member in members):
-        raise ValueError(
-            f"{path}: holds a program (TorchScript), which is not loaded; give the state dict {INCEPTION_WEIGHTS} of "
-            "torch-fidelity, or leave the flag out and install clean-fid, which loads its own"
-        )
-    if packed := [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]:
-        raise ValueError(f"{path}: {packed[0]} is compressed, which torch.save never does; it is not unpacked")
-    declared, size = sum(member.file_size for member in members), path.stat().st_size
-    if declared > size:
-        raise ValueError(f"{path}: its members declare {declared:,} bytes, the file has {size:,}")
-
-
 def load_inception(path: str | Path) -> InceptionV3:
     """Return the network with the weights of a state dict, .pth or .safetensors, in evaluation mode on the CPU.
 
-    The classifier `fc` may be in the file and is left out. No code of a file is executed, and nothing unpacked. Raises
-    FileNotFoundError, or ValueError in one line for a file that is damaged, holds a program, or other tensors than the
-    network's.
+    The classifier `fc` may be in the file and is left out. No code of a file is executed. Raises FileNotFoundError, or
+    ValueError in one line for a file that is damaged, holds a program, or other tensors than the network's.
     """
     path = Path(path)
-    check_tensor_file(path)
-    state = load_file(path) if path.suffix == ".safetensors" else _read_state_dict(path)
+    state = read_header(path).tensors() if path.suffix == ".safetensors" else _read_state_dict(path)
     with torch.device("meta"):
         network = InceptionV3()
     # BatchNorm counts its batches in training only, and not every copy of the weights has the counters
@@ -214,34 +178,28 @@ def load_inception(path: str | Path) -> InceptionV3:
     classifier = {"fc.weight": (1008, NUM_FEATURES), "fc.bias": (1008,)}
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items() if name not in counters}
     for name in sorted(wanted.keys() | state.keys(), key=str):
-        expected, found = (wanted | classifier).get(name), _described(state.get(name))
-        if found != f"finite numbers {expected}":
+        expected, found = (wanted | classifier).get(name), tuple(getattr(state.get(name), "shape", ()))
+        if found != expected:
             raise ValueError(
-                f"{path}: {name!s:.60} is {found}, the FID's Inception-v3 has {expected or 'none'}; the file wanted is "
-                f"{INCEPTION_WEIGHTS}, a state dict"
+                f"{path}: {name!s:.60} has shape {found}, the FID's Inception-v3 has {expected or 'none'}; the file "
+                f"wanted is {INCEPTION_WEIGHTS}, a state dict"
             )
     tensors = {name: state[name].detach().float() for name in wanted}
+    if odd := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{path}: {odd[0]} holds NaN or infinity")
     network.load_state_dict(tensors | counters, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _described(tensor: Any) -> str:
-    """Return in words what an entry of a state dict is: "finite numbers (shape)" for a plain tensor of these."""
-    if not isinstance(tensor, Tensor):
-        return "missing" if tensor is None else f"a {type(tensor).__name__}"
-    if tensor.layout != torch.strided or tensor.dtype not in (torch.float32, torch.float64):
-        return f"{tensor.dtype} ({tensor.layout})"
-    return f"{'finite numbers' if tensor.isfinite().all() else 'NaN or infinity'} {tuple(tensor.shape)}"
-
-
 def _read_state_dict(path: Path) -> Mapping[Any, Any]:
+    check_is_file(path, "file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a file of another kind is one error, without remarks on its pickling
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever a damaged file provokes
+    except Exception as error:  # torch.load raises whatever a damaged file or a program (TorchScript) provokes
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: damaged, or not a state dict ({reason:.150})") from None
+        raise ValueError(f"{path}: damaged, or no state dict as {INCEPTION_WEIGHTS} is one ({reason:.150})") from None
     if not isinstance(state, Mapping):
         raise ValueError(f"{path}: holds a {type(state).__name__}, must be a state dict")
     return state

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import rendering
+from config import RECOGNISER_PATH
 from plumbing.tensor_files import read_header
 from scoring.copies import TrainingStrokes
-from scoring.feature_network import LoadedNetwork, describe_pictures, read_safetensors
+from scoring.feature_network import LoadedNetwork, describe_inputs, kind_of, load_feature_network, read_safetensors
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes, from_arrays, independent_strokes
 
 Drawing = Sequence[NDArray[Any]]
@@ -30,12 +30,14 @@ Features = NDArray[np.float32]
 NUM_INDEPENDENT = 500
 MOST_STROKES = 24
 """Columns of `recognised_after`: the longest drawing that the models make."""
+MOST_SHOWN = 250
+"""Drawings of a set that are shown stroke by stroke: each is as many pictures for the network as it has strokes."""
 BATCH_SIZE = 64
 """Pictures that the feature network sees at once: a quarter faster than 256, and the same bits."""
 PICTURES_AT_ONCE = 128 * BATCH_SIZE
 MOST_TRAINING = 3000
 """Training drawings of a category whose features are shipped: 512 bytes each, and the file is to stay small."""
-REFERENCE_FORMAT = "reference-features-3"
+REFERENCE_FORMAT = "reference-features-4"
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,33 @@ class Described:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """A network, and what it makes of real drawings and of shuffled strokes.
+
+    `training` holds features (N, D) of drawings that the models learned from, or is None where these are not known.
+    """
+
+    loaded: LoadedNetwork
+    real: Described
+    independent: Described
+    training: Features | None
+
+
+@dataclass(frozen=True)
 class Reference:
     """Real drawings of a category, described; `source` and `strokes_source` say which ones.
 
-    `real` and `independent` (shuffled strokes) are described as pictures. `statistics` and `recognised`,
+    `real` and `independent` (shuffled strokes) are described as pictures. `second`, `statistics` and `recognised`,
     (N, MOST_STROKES) of ``recognised_after``, are of real drawings as strokes, which may be others than the pictures.
     `training` holds features (N, D) of drawings that the models learned from, or None where they are not known: of all
-    of them, or of N at random of `num_learned_from`. Of a shipped reference no drawings are at hand.
+    of them, or of N at random of `num_learned_from`; that of `second`, the stroke recogniser, is of such drawings as it
+    did not learn from itself. Of a shipped reference no drawings are at hand.
     """
 
     source: str
     real: Described
     independent: Described
+    second: Judge
     strokes_source: str
     statistics: DrawingStatistics
     recognised: NDArray[np.bool_]
@@ -69,11 +86,10 @@ class Reference:
 
 
 def describe_drawings(drawings: Sequence[Drawing], loaded: LoadedNetwork) -> Described:
-    """Return features and logits of drawings, rendered as FEATURE_RENDERING says, in bounded memory."""
-    parts = [
-        describe_pictures(
-            loaded.network, rendering.feature_rasters(drawings[start : start + PICTURES_AT_ONCE]), batch_size=BATCH_SIZE
-        )
+    """Return features and logits of drawings, as pictures or as strokes, whichever the network reads."""
+    inputs_of = kind_of(loaded.network).inputs_of
+    parts = [  # in bounded memory
+        describe_inputs(loaded.network, inputs_of(drawings[start : start + PICTURES_AT_ONCE]), batch_size=BATCH_SIZE)
         for start in range(0, max(1, len(drawings)), PICTURES_AT_ONCE)
     ]
     features, logits = (np.concatenate(side) for side in zip(*parts, strict=True))
@@ -92,12 +108,17 @@ def recognised(logits: NDArray[Any], classes: Sequence[str], category: str, best
     return result
 
 
-def recognised_after(drawings: Sequence[Drawing], loaded: LoadedNetwork, category: str) -> NDArray[np.bool_]:
+def recognised_after(
+    drawings: Sequence[Drawing], loaded: LoadedNetwork, category: str, most: int = MOST_SHOWN
+) -> NDArray[np.bool_]:
     """Return, (N, MOST_STROKES), whether each drawing is recognised after its first 1, 2, ... strokes.
 
-    A drawing that has ended stays as it is, so that the mean of a column is the share of all drawings that are
-    recognised when at most so many strokes are shown.
+    Of more than `most` drawings N = `most` are shown, spread evenly over them. A drawing that has ended stays as it is,
+    so that the mean of a column is the share of all drawings that are recognised when at most so many strokes are
+    shown.
     """
+    chosen = np.linspace(0, len(drawings) - 1, min(most, len(drawings))).round().astype(int)
+    drawings = [drawings[i] for i in chosen]
     shown = np.array([min(len(drawing), MOST_STROKES) for drawing in drawings])
     beginnings = [drawing[:k] for drawing, most in zip(drawings, shown, strict=True) for k in range(1, most + 1)]
     hits = recognised(describe_drawings(beginnings, loaded).logits, loaded.classes, category)
@@ -118,10 +139,12 @@ def reference_of(
 ) -> Reference:
     """Return the reference that drawings at hand make; `training` are drawings that a model learned from."""
     independent = independent_strokes(real, max(len(real), NUM_INDEPENDENT), seed)
+    recogniser = load_feature_network(RECOGNISER_PATH)
     return Reference(
         source=source,
         real=describe_drawings(real, loaded),
         independent=describe_drawings(independent, loaded),
+        second=Judge(recogniser, describe_drawings(real, recogniser), describe_drawings(independent, recogniser), None),
         strokes_source=source,
         statistics=describe_strokes(real),
         recognised=recognised_after(real, loaded, category),
@@ -150,7 +173,9 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
     the category.
     """
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format") != REFERENCE_FORMAT or metadata.get("network_sha256") != loaded.sha256:
+    recogniser = load_feature_network(RECOGNISER_PATH)
+    expected = (REFERENCE_FORMAT, loaded.sha256, recogniser.sha256)
+    if tuple(map(metadata.get, ("format", "network_sha256", "recogniser_sha256"))) != expected:
         raise ValueError(f"{path}: for another program or network; make it again with python -m studies.train_features")
     held = sorted({name.rsplit(".", 1)[0] for name in tensors})
     if category not in held:
@@ -164,8 +189,9 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
     own = {name.rsplit(".", 1)[1]: tensor for name, tensor in tensors.items() if name.startswith(f"{category}.")}
     none = torch.zeros(0)
     parts = {
-        name: _described(f"{path}: {category}.{name}", own.pop(name, none), loaded)
+        f"{name}{form}": _described(f"{path}: {category}.{name}{form}", own.pop(f"{name}{form}", none), network)
         for name in ("real", "independent", "training")
+        for form, network in (("", loaded), ("_strokes", recogniser))
     }
     after = own.pop("recognised", none).numpy()
     try:
@@ -173,12 +199,16 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
     except ValueError as error:
         raise ValueError(f"{path}: {category}: {error}") from None
     if after.shape != (len(statistics), MOST_STROKES):
-        expected = (len(statistics), MOST_STROKES)
-        raise ValueError(f"{path}: {category}.recognised has shape {after.shape}, must be {expected}")
+        raise ValueError(
+            f"{path}: {category}.recognised has shape {after.shape}, must be {(len(statistics), MOST_STROKES)}"
+        )
     return Reference(
         source=source,
         real=parts["real"],
         independent=parts["independent"],
+        second=Judge(
+            recogniser, parts["real_strokes"], parts["independent_strokes"], parts["training_strokes"].features
+        ),
         strokes_source=strokes_source,
         statistics=statistics,
         recognised=after.astype(bool),

@@ -21,8 +21,6 @@ Integers = NDArray[np.int64]
 ORDER_QUARTERS = 4
 NUM_POSITIONS = 8
 """Positions in the drawing whose stroke lengths are compared; few drawings have more strokes."""
-LARGEST_COORDINATE = 1e6
-"""Pixels; a drawing has 255, and far above this squares and sums would lose their digits."""
 STATISTICS = (
     ("strokes_per_drawing", "Strokes per drawing", "strokes"),
     ("points_per_stroke", "Points per stroke", "points"),
@@ -71,8 +69,6 @@ class DrawingStatistics:
     def __getitem__(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> DrawingStatistics:
         """Return the statistics of the drawings `rows`, indices (k,), in that order and with repetitions."""
         chosen = np.arange(len(self))[rows]
-        if chosen.ndim != 1:
-            raise ValueError(f"drawings are chosen by a list of indices, got shape {chosen.shape}")
         counts = self.num_strokes[chosen]
         first = np.cumsum(self.num_strokes) - self.num_strokes
         strokes = np.repeat(first[chosen], counts) + _positions(counts)
@@ -111,19 +107,18 @@ def _sums(values: Array, groups: Integers, count: int) -> Array:
 def describe_strokes(drawings: Sequence[Drawing]) -> DrawingStatistics:
     """Return the statistics of N drawings, all as float64 or int64.
 
-    Raises ValueError, naming drawing and stroke, for no drawings, a drawing without strokes, and a stroke that is
-    not (n, 2) with n at least 1 or that holds NaN, infinity or more than LARGEST_COORDINATE.
+    Raises ValueError for no drawings, and for a drawing without strokes or with points that are not finite.
     """
-    strokes, num_strokes = _checked_strokes(drawings)
+    num_strokes = np.array([len(drawing) for drawing in drawings])
+    if not num_strokes.all() or not len(num_strokes):
+        raise ValueError("at least 1 drawing is needed, each of at least 1 stroke")
+    strokes = [stroke for drawing in drawings for stroke in drawing]
     sizes = np.array([len(stroke) for stroke in strokes])
     points = np.concatenate(strokes, dtype=np.float64)
     stroke_of = np.repeat(np.arange(len(sizes)), sizes)
     drawing_of = np.repeat(np.arange(len(num_strokes)), num_strokes)[stroke_of]
-    # written so that NaN fails as well
-    wrong = np.flatnonzero(~(np.abs(points) <= LARGEST_COORDINATE).all(axis=1))
-    if len(wrong):
-        where = f"drawing {drawing_of[wrong[0]]}, stroke {_positions(num_strokes)[stroke_of[wrong[0]]]}"
-        raise ValueError(f"{where}: holds {points[wrong[0]]}, must be finite and at most {LARGEST_COORDINATE:g} px")
+    if not np.isfinite(points).all():
+        raise ValueError(f"drawing {drawing_of[~np.isfinite(points).all(axis=1)][0]}: its points are not all finite")
 
     ends = np.cumsum(sizes) - 1  # index of each stroke's last point
     starts = ends - sizes + 1
@@ -149,23 +144,6 @@ def describe_strokes(drawings: Sequence[Drawing]) -> DrawingStatistics:
         stroke_jump=jumps,
         stroke_closedness=np.minimum(closedness, 1.0),  # rounding can leave 1 + 1e-16
     )
-
-
-def _checked_strokes(drawings: Sequence[Drawing]) -> tuple[list[NDArray[Any]], Integers]:
-    """Return the strokes of all drawings as arrays (n, 2), and the number of strokes of each drawing."""
-    if not len(drawings):
-        raise ValueError("no drawings to describe, at least 1 is needed")
-    strokes = []
-    for i, drawing in enumerate(drawings):
-        if not len(drawing):
-            raise ValueError(f"drawing {i}: has no strokes, must have at least 1")
-        for k, stroke in enumerate(drawing):
-            points = np.asarray(stroke)
-            if points.ndim != 2 or points.shape[1] != 2 or not len(points) or points.dtype.kind not in "iuf":
-                found = f"is {points.dtype} {points.shape}"
-                raise ValueError(f"drawing {i}, stroke {k}: {found}, must be numbers (n, 2) with n >= 1")
-            strokes.append(points)
-    return strokes, np.array([len(drawing) for drawing in drawings])
 
 
 def _centres_of_quarters(points: Array, ways: Array, drawing_of: Integers, count: int) -> Array:
@@ -320,27 +298,12 @@ def to_arrays(statistics: DrawingStatistics) -> dict[str, NDArray[Any]]:
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> DrawingStatistics:
-    """Return the statistics that `to_arrays` stored, as float64 and int64.
-
-    Raises ValueError, one line with the array's name, for missing or other arrays, types and shapes.
-    """
-    if set(arrays) != {*COUNTS, *MEASURES}:
-        raise ValueError(f"statistics of drawings: has arrays {sorted(arrays)}, must have {sorted(COUNTS + MEASURES)}")
-    counted = arrays["num_strokes"]
-    if counted.dtype != np.uint16 or counted.ndim != 1:
-        raise ValueError(f"num_strokes: is {counted.dtype} {counted.shape}, must be uint16 (N,)")
-    count, total = len(counted), int(counted.sum(dtype=np.int64))
-    shapes = {"num_strokes": (count,), "aspect": (count,), "order": (count, ORDER_QUARTERS, 2)}
-    shapes["stroke_start"] = (total, 2)
-    for name in (*COUNTS, *MEASURES):
-        found, dtype, shape = arrays[name], "uint16" if name in COUNTS else "float16", shapes.get(name, (total,))
-        if found.dtype != dtype or found.shape != shape:
-            raise ValueError(f"{name}: is {found.dtype} {found.shape}, must be {dtype} {shape}")
+    """Return the statistics that `to_arrays` stored, as float64 and int64; ValueError where one is missing."""
+    if missing := {*COUNTS, *MEASURES} - set(arrays):
+        raise ValueError(f"statistics of drawings lack {min(missing)}")
     wide: dict[str, Any] = {name: arrays[name].astype(np.int64) for name in COUNTS}
     wide |= {name: arrays[name].astype(np.float64) for name in MEASURES}
     statistics = DrawingStatistics(**wide)
-    if not count or statistics.num_strokes.min() < 1:
-        raise ValueError("num_strokes: must be at least 1 of at least 1 drawing")
     statistics.stroke_jump[statistics.stroke_position == 0] = np.nan
     statistics.stroke_closedness[statistics.stroke_length == 0] = np.nan
     return statistics

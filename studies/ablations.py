@@ -187,7 +187,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("--only", metavar="GROUPS", help=f"with commas, of {', '.join(GROUPS)} (default all)")
     parser.add_argument("--list", action="store_true", help="print the commands and end")
-    parser.add_argument("--again", action="store_true", help="measure again what results/ablations.json has")
     parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files")
     return parser
 
@@ -201,20 +200,8 @@ def chosen_lines(only: str | None) -> list[Line]:
 
 
 def measured_rows() -> list[dict[str, Any]]:
-    """Return the lines of results/ablations.json, none where it is missing; raises ValueError for a damaged one."""
-    if not RESULTS.is_file():
-        return []
-    try:
-        rows = json.loads(RESULTS.read_text(encoding="utf-8"))["lines"]
-        if all(isinstance(row["group"], str) and isinstance(row["name"], str) for row in rows):
-            return list(rows)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise ValueError(f"{RESULTS}: damaged; remove it to measure everything again")
-
-
-def _name(row: Mapping[str, Any]) -> tuple[str, str]:
-    return row["group"], row["name"]
+    """Return the lines of results/ablations.json, none where it is missing."""
+    return list(json.loads(RESULTS.read_text(encoding="utf-8"))["lines"]) if RESULTS.is_file() else []
 
 
 def main(argv: list[str] | None = None) -> Path:
@@ -227,9 +214,8 @@ def main(argv: list[str] | None = None) -> Path:
             print(f"{line.group}: {line.name}: {does}")
         return RESULTS
     rows = measured_rows()
-    if not arguments.again:
-        done = [_name(row) for row in rows]
-        lines = [line for line in lines if (line.group, line.name) not in done]
+    done = [(row["group"], row["name"]) for row in rows]
+    lines = [line for line in lines if (line.group, line.name) not in done]
     held_out = {name: load_category(name, data_dir=arguments.data_dir, split="local").test for name in SCORED}
     check_file(RESULTS)
     loaded = load_feature_network(NETWORK_PATH)
@@ -239,13 +225,11 @@ def main(argv: list[str] | None = None) -> Path:
     references = {name: reference_of(list(drawings), name, loaded) for name, drawings in held_out.items()}
     for line in lines:
         print(f"\n== {line.group}: {line.name} ==")
-        row = measure(line, references, loaded, arguments.data_dir)
-        rows = [row if _name(old) == _name(row) else old for old in rows]
-        rows += [row] if row not in rows else []
+        rows.append(measure(line, references, loaded, arguments.data_dir))
         budgets = {name: asdict(PRESETS[name]) for name in (SCRATCH, FINE_TUNED)}
         table = {"budgets": budgets, "seed": 0, "feature_network": loaded.sha256, "lines": rows}
         write_atomically(RESULTS, json.dumps(table, indent=1) + "\n")
-        for category, scores in row["categories"].items():
+        for category, scores in rows[-1]["categories"].items():
             share, fid = scores["kid_share"], scores["fid_at_floor_n"] / scores["fid_floor"]
             print(f"{category}: normalised KID {share:.2f}, FID {fid:.2f} x real vs real, top-1 {scores['top1']:.0%}")
     print(f"\nwrote {RESULTS}")

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -51,8 +50,6 @@ from train_diffusion import DataChoice, prepare
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmark.json"
 STEPS = 20
-NUM_POINTS = 61
-"""Points of a real drawing of the four shipped categories, on average: what a point-by-point model evaluates."""
 
 
 @dataclass(frozen=True)
@@ -101,43 +98,6 @@ def drawing(data_dir: str | None, scale: float) -> list[Row]:
     return rows
 
 
-class PointLSTM(nn.Module):
-    """A decoder that draws point after point, of a published size and with random weights: what it costs alone.
-
-    It reads a step of the pen (5 numbers) and a latent vector of 128, and tells a mixture of 20 Gaussians and the state
-    of the pen (Ha and Eck 2017, arXiv:1704.03477, sec. 3).
-    """
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.cell, self.mixture = nn.LSTMCell(5 + 128, units), nn.Linear(units, 6 * 20 + 3)
-
-    def draw(self, count: int) -> Tensor:
-        """Return the last point (B, 5) of `count` drawings; its numbers stand for what the mixture would give."""
-        point, state = torch.zeros(count, 5), None
-        for _ in range(NUM_POINTS):
-            state = self.cell(nn.functional.pad(point, (0, 128)), state)
-            point = self.mixture(state[0])[:, :5]
-        return point
-
-
-@torch.inference_mode()
-def rivals(data_dir: str | None, scale: float) -> list[Row]:
-    """Measure point-by-point decoders of the sizes of Sketch-RNN: 512 units as published online, 2,048 in the paper."""
-    rows, together = [], max(2, int(256 * scale))
-    for units, name in ((512, "of the public decoders"), (2048, "of the paper's HyperLSTM, as a plain LSTM")):
-        lstm = PointLSTM(units)
-        size = sum(parameter.numel() for parameter in lstm.parameters()) / 1e6
-        for count in (together, 1):
-            draw = partial(lstm.draw, count)
-            how = f"LSTM of {units} units, the size {name}; random weights, {NUM_POINTS} points, {count} at once"
-            rows += [
-                Row("rival, its size alone", count / seconds_of(draw), "drawings/s", f"{how}; {size:.1f} M parameters"),
-                Row("rival: operations", operations_of(draw) / count / 1e6, "MFLOP a drawing", how),
-            ]
-    return rows
-
-
 # ------------------------------------------------------------------ training, loading, scoring, starting
 
 
@@ -158,19 +118,8 @@ def training(data_dir: str | None, scale: float) -> list[Row]:
     ]
 
 
-LOADING = """
-import json, sys, time
-from dataset_utils import load_category
-def peak():  # not ru_maxrss, which a process takes over from the one that started it
-    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-before, began = peak(), time.perf_counter()
-data = load_category("cat", data_dir=sys.argv[1], cache_dir=sys.argv[2], split="local")
-print(json.dumps([time.perf_counter() - began, peak() - before, len(data.train) + len(data.test)]))
-"""
-
-
 def loading(data_dir: str | None, scale: float) -> list[Row]:
-    """Measure time and memory of loading a category, from ndjson and once more from the cache, in fresh processes."""
+    """Measure loading a category, from ndjson and once more from the cache."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "cat.ndjson"
@@ -181,11 +130,10 @@ def loading(data_dir: str | None, scale: float) -> list[Row]:
         lines, count = path.read_bytes().splitlines(keepends=True), max(10, int(120_000 * scale))
         path.write_bytes(b"".join((lines * (count // len(lines) + 1))[:count]))
         for source in ("from ndjson", "from the cache"):
-            command = [sys.executable, "-c", LOADING, name, f"{name}/cache"]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-            seconds, memory, loaded = json.loads(done.stdout)
-            how = f"{loaded:,} drawings, {path.stat().st_size / 1e6:.0f} MB of ndjson, {source}"
-            rows += [Row("loading", seconds, "s", how), Row("loading: peak memory", memory / 1e6, "MB", how)]
+            began = time.perf_counter()
+            load_category("cat", data_dir=name, cache_dir=f"{name}/cache", split="local")
+            how = f"{count:,} drawings, {path.stat().st_size / 1e6:.0f} MB of ndjson, {source}"
+            rows.append(Row("loading", time.perf_counter() - began, "s", how))
     return rows
 
 
@@ -207,38 +155,29 @@ def scoring(data_dir: str | None, scale: float) -> list[Row]:
 
 def start(data_dir: str | None, scale: float) -> list[Row]:
     """Measure whole processes: importing torch, help, and one drawing with all its files."""
+    run = partial(subprocess.run, cwd=ROOT, capture_output=True, check=True)
     with tempfile.TemporaryDirectory() as folder:
         commands = {
             "import torch": ["-c", "import torch"],
             "sample_diffusion.py --help": ["sample_diffusion.py", "--help"],
             "sample_diffusion.py --n 1": ["sample_diffusion.py", "--category", "cat", "--n", "1", "--out", folder],
         }
-        return [
-            Row("start", seconds_of(partial(run_python, words), 10 * scale), "s", f"python {name}, whole process")
-            for name, words in commands.items()
-        ]
-
-
-def run_python(words: list[str]) -> None:
-    """Run Python in the project's folder, silently."""
-    subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=True)
+        seconds = {name: seconds_of(partial(run, [sys.executable, *words]), 10 * scale)
+                   for name, words in commands.items()}  # fmt: skip
+    return [Row("start", value, "s", f"python {name}, whole process") for name, value in seconds.items()]
 
 
 # ------------------------------------------------------------------ command line
 
 PARTS: dict[str, Callable[[str | None, float], list[Row]]] = {
-    "drawing": drawing, "rivals": rivals, "training": training, "loading": loading, "scoring": scoring, "start": start,
+    "drawing": drawing, "training": training, "loading": loading, "scoring": scoring, "start": start,
 }  # fmt: skip
 
 
 def conditions(data_dir: str | None) -> dict[str, Any]:
     """Return what the measurements hold for."""
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        model = named[0].split(":", 1)[1].strip() if named else model
     return {
-        "machine": f"{model}, {os.cpu_count()} cores",
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),

@@ -1,12 +1,14 @@
-"""Train the sketch feature network on every category of a folder of Quick, Draw! drawings.
+"""Train the two networks that judge drawings on every category of a folder of Quick, Draw! drawings.
 
-    python -m studies.train_features --data-dir quickdraw/simplified --out checkpoints/sketch_features.safetensors
+    python -m studies.train_features --data-dir quickdraw/simplified                       # the CNN that sees pictures
+    python -m studies.train_features --data-dir quickdraw/simplified --network strokes     # the stroke recogniser
 
 The folder holds CATEGORY.ndjson files in the official simplified form. Training uses the local split and never sees its
 held-out 15 %. The same command resumes an interrupted training, and does not repeat a finished one. With `--pictures
 FOLDER` it also writes the reference features of real pictures (FOLDER/CATEGORY.npz), with which `metrics.py` compares
 drawings by default, and with `--held-out NAMES` those of categories without such pictures, whose held-out drawings are
-rendered instead. `--measure` does not train: it measures the network again and writes the accuracy into its file.
+rendered instead; both have features of either network. `--measure` does not train: it measures the network again and
+writes the accuracy into its file.
 """
 
 from __future__ import annotations
@@ -34,8 +36,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 import rendering
-from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, RunFailed, option, resolve_category
+from config import (
+    ATTRIBUTION,
+    CATEGORIES,
+    NETWORK_PATH,
+    RECOGNISER_PATH,
+    REFERENCE_PATH,
+    RunFailed,
+    option,
+    resolve_category,
+)
 from dataset_utils import PackedDrawings, available_categories, load_category
+from drawings.packed import drawing_hashes
 from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
@@ -45,19 +57,21 @@ from plumbing.command_line import (
     script_parser,
 )
 from plumbing.files import locked_folder, refuse_overwriting
-from plumbing.processes import best_device
+from plumbing.processes import autocast_for, best_device
 from plumbing.run_folder import load_state, save_state
 from plumbing.tensor_files import write_tensors
 from scoring.feature_network import (
-    FeatureNetworkConfig,
+    KINDS,
     LoadedNetwork,
-    SketchFeatureNetwork,
-    describe_pictures,
+    Network,
+    describe_inputs,
+    kind_of,
     load_feature_network,
     save_feature_network,
 )
 from scoring.reference import NUM_INDEPENDENT, REFERENCE_FORMAT, describe_drawings, recognised_after, training_part
 from scoring.stroke_statistics import describe_strokes, independent_strokes, to_arrays
+from scoring.two_sample import MOST_PER_SIDE
 
 Drawing = Sequence[NDArray[Any]]
 
@@ -77,6 +91,8 @@ class FeatureTrainingConfig:
     ema_decay: float = option(0.998, "decay of the EMA of the weights", minimum=0, maximum=0.999999)
     cap: int = option(400, "drawings of one category per epoch at most, drawn anew each epoch",
                       minimum=1, maximum=10_000_000)  # fmt: skip
+    network: str = option("pictures", "which: the CNN that sees pictures, or the transformer that reads strokes",
+                          choices=("pictures", "strokes"))  # fmt: skip
     seed: int = option(0, "random seed", minimum=0, maximum=2**31 - 1)
 
 
@@ -100,21 +116,29 @@ def augmented(drawing: Drawing, rng: np.random.Generator) -> list[NDArray[np.flo
     return [(np.asarray(stroke, dtype=np.float64) - 127.5) @ affine.T for stroke in kept]
 
 
+READ_BY_RECOGNISER = "three quarters, by a hash of each drawing"
+
+
+def read_by_recogniser(train: PackedDrawings) -> NDArray[np.bool_]:
+    """Return which training drawings the stroke recogniser learns from, bool (N,): about three in four."""
+    return drawing_hashes(train) // 100 % 4 != 0
+
+
 def epoch_of(train: Sequence[PackedDrawings], config: FeatureTrainingConfig, epoch: int) -> tuple[Tensor, Tensor]:
-    """Return pictures (N, 64, 64) and labels (N,) of an epoch, shuffled: they depend on seed and epoch alone."""
+    """Return what the network reads (N, ...) and labels (N,) of an epoch, shuffled, by seed and epoch alone."""
     rng = np.random.default_rng([config.seed, epoch])
-    pictures, labels = [], []
+    inputs, labels = [], []
     for label, packed in enumerate(train):
         chosen = rng.permutation(len(packed))[: config.cap]
-        pictures.append(rendering.feature_rasters([augmented(packed.drawing(int(i)), rng) for i in chosen]))
+        inputs.append(KINDS[config.network].inputs_of([augmented(packed.drawing(int(i)), rng) for i in chosen]))
         labels += [label] * len(chosen)
     order = rng.permutation(len(labels))
-    return torch.from_numpy(np.concatenate(pictures)[order]), torch.tensor(labels)[order]
+    return torch.from_numpy(np.concatenate(inputs)[order]), torch.tensor(labels)[order]
 
 
 def train(
     config: FeatureTrainingConfig, data: Sequence[PackedDrawings], state_path: Path, device: torch.device
-) -> tuple[SketchFeatureNetwork, list[float], float]:
+) -> tuple[Network, list[float], float]:
     """Return the network with averaged weights, the loss of each epoch, and the seconds it took.
 
     `data` are the training drawings of each category. The state is written to `state_path` after every epoch.
@@ -123,7 +147,8 @@ def train(
     if steps < 1:
         raise ValueError(f"an epoch has fewer drawings than --batch-size {config.batch_size}")
     torch.manual_seed(config.seed)
-    network = SketchFeatureNetwork(FeatureNetworkConfig(num_classes=len(data)))
+    kind = KINDS[config.network]
+    network: Network = kind.network(kind.settings(num_classes=len(data)))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -132,7 +157,7 @@ def train(
     )
     parts: dict[str, Any] = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
     settings = asdict(config) | {"classes": len(data), "steps_per_epoch": steps}
-    losses, seconds = [], 0.0
+    losses, seconds, autocast = [], 0.0, autocast_for("auto", device)
     if state := load_state(state_path):
         if state["settings"] != settings:
             raise ValueError(f"{state_path}: begun with other settings; repeat those, or delete it")
@@ -142,10 +167,10 @@ def train(
         losses, seconds = list(state["losses"]), state["seconds"]
         sys.stderr.write(f"resuming {state_path} after epoch {len(losses)}\n")
 
-    def update(pictures: Tensor, labels: Tensor) -> float:
+    def update(inputs: Tensor, labels: Tensor) -> float:
         network.train()
-        with torch.autocast(device.type, torch.bfloat16):
-            logits = network(pictures.to(device))
+        with autocast():
+            logits = network(inputs.to(device))
         loss = cross_entropy(logits, labels.to(device), label_smoothing=config.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -156,11 +181,11 @@ def train(
 
     for epoch in range(len(losses), config.epochs):
         began, total = time.perf_counter(), 0.0
-        pictures, labels = epoch_of(data, config, epoch)
+        inputs, labels = epoch_of(data, config, epoch)
         with tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", disable=None) as bar:
             for k in bar:
                 batch = slice(k * config.batch_size, (k + 1) * config.batch_size)
-                total += update(pictures[batch], labels[batch])
+                total += update(inputs[batch], labels[batch])
                 bar.set_postfix(loss=f"{total / (k + 1):.3f}")
         if not np.isfinite(total):
             raise RunFailed(f"the loss became NaN in epoch {epoch + 1}; try a smaller --learning-rate")
@@ -201,11 +226,9 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: l
     return result
 
 
-def measured(
-    network: SketchFeatureNetwork, classes: list[str], held_out: Sequence[PackedDrawings]
-) -> dict[str, Any]:
+def measured(network: Network, classes: list[str], held_out: Sequence[PackedDrawings]) -> dict[str, Any]:
     """Return what the network makes of each category's held-out drawings: accuracy and confusion."""
-    logits = [describe_pictures(network, rendering.feature_rasters(list(packed)))[1] for packed in held_out if packed]
+    logits = [describe_inputs(network, kind_of(network).inputs_of(list(packed)))[1] for packed in held_out if packed]
     labels = np.repeat(np.arange(len(held_out)), [len(packed) for packed in held_out])
     together = np.concatenate(logits)
     return {
@@ -234,21 +257,26 @@ def read_pictures(path: Path) -> NDArray[np.uint8]:
 
 
 def _category_tensors(
-    category: str, pictures: Path | None, data_dir: Path, loaded: LoadedNetwork
+    category: str, pictures: Path | None, data_dir: Path, loaded: LoadedNetwork, recogniser: LoadedNetwork
 ) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Return a category's part of the shipped file, and how many drawings are behind each part."""
     data = load_category(category, data_dir=data_dir, split="local")
     train, held_out = list(data.train), list(data.test)
     chosen = [train[i] for i in training_part(len(train))]
+    shuffled = independent_strokes(train, NUM_INDEPENDENT)
+    unread = np.flatnonzero(~read_by_recogniser(data.train))[:MOST_PER_SIDE]
     features = {
-        "real": describe_pictures(loaded.network, read_pictures(pictures))[0]
+        "real": describe_inputs(loaded.network, read_pictures(pictures))[0]
         if pictures
         else describe_drawings(held_out, loaded).features,
-        "independent": describe_drawings(independent_strokes(train, NUM_INDEPENDENT), loaded).features,
+        "independent": describe_drawings(shuffled, loaded).features,
         "training": describe_drawings(chosen, loaded).features,
+        "real_strokes": describe_drawings(held_out, recogniser).features,
+        "independent_strokes": describe_drawings(shuffled, recogniser).features,
+        "training_strokes": describe_drawings([train[i] for i in unread], recogniser).features,
     }
     arrays = {
-        "recognised": recognised_after(held_out, loaded, category).astype(np.uint8),
+        "recognised": recognised_after(held_out, loaded, category, len(held_out)).astype(np.uint8),
         **to_arrays(describe_strokes(held_out)),
     }
     tensors = {name: torch.from_numpy(rows).half() for name, rows in features.items()}
@@ -264,21 +292,23 @@ def write_references(
 
     The categories of `held_out` have no pictures: their held-out drawings, by the local split of `data_dir`, are
     rendered instead, as generated drawings are. Beside the features of the pictures stand those of NUM_INDEPENDENT
-    drawings of shuffled strokes and of ``training_part`` of the training drawings, and the statistics of the held-out
-    drawings. Raises ValueError for a damaged file.
+    drawings of shuffled strokes and of ``training_part`` of the training drawings, what the stroke recogniser makes of
+    held-out, shuffled and unread training drawings, and the statistics of the held-out drawings. Raises ValueError for
+    a damaged file.
     """
-    loaded = load_feature_network(network_path)
+    loaded, recogniser = load_feature_network(network_path), load_feature_network(RECOGNISER_PATH)
     tensors: dict[str, Tensor] = {}
     counts: dict[str, dict[str, int]] = {}
     sources: dict[str, dict[str, str]] = {}
     for category in tqdm([*pictures, *held_out], desc="references", unit="category", disable=None):
-        own, counts[category] = _category_tensors(category, pictures.get(category), data_dir, loaded)
+        own, counts[category] = _category_tensors(category, pictures.get(category), data_dir, loaded, recogniser)
         tensors |= {f"{category}.{name}": tensor for name, tensor in own.items()}
         source = _TEST_PICTURES if category in pictures else f"{_HELD_OUT}, as pictures"
         sources[category] = {"pictures": source, "strokes": _HELD_OUT}
     metadata = {
         "format": REFERENCE_FORMAT,
         "network_sha256": loaded.sha256,
+        "recogniser_sha256": recogniser.sha256,
         "rendering": rendering.FEATURE_RENDERING,
         "sources": json.dumps(sources),
         "counts": json.dumps(counts),
@@ -294,7 +324,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER", help="of CATEGORY.ndjson files")
-    parser.add_argument("--out", type=Path, metavar="FILE", default=NETWORK_PATH, help="file of the trained network")
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help=f"file of the trained network (default: {NETWORK_PATH.name} or {RECOGNISER_PATH.name} in "
+                             f"{NETWORK_PATH.parent.name})")  # fmt: skip
     parser.add_argument("--pictures", type=Path, metavar="FOLDER",
                         help="folder of CATEGORY.npz with real pictures, for the reference")  # fmt: skip
     parser.add_argument("--held-out", default="", metavar="NAMES",
@@ -330,7 +362,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     config = config_from_arguments(FeatureTrainingConfig, arguments)
     if not arguments.data_dir.is_dir():
         raise FileNotFoundError(f"{arguments.data_dir}: no such folder of <category>.ndjson files")
-    classes, out = sorted(available_categories(arguments.data_dir)), arguments.out
+    if arguments.pictures and config.network == "strokes":
+        raise ValueError("--pictures goes with --network pictures: its file has features of either network")
+    classes = sorted(available_categories(arguments.data_dir))
+    out = arguments.out or (RECOGNISER_PATH if config.network == "strokes" else NETWORK_PATH)
     if len(classes) < 2:
         raise ValueError(f"{arguments.data_dir}: {len(classes)} categories, a classifier needs at least 2")
     pictures, held_out = categories_of_reference(arguments, classes)
@@ -352,13 +387,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         else:
             state_folder = out.with_suffix(".training")
             with locked_folder(state_folder):
+                learned = [each.train for each in data]
+                if config.network == "strokes":
+                    learned = [train.select(np.flatnonzero(read_by_recogniser(train))) for train in learned]
                 network, losses, seconds = train(
-                    config, [each.train for each in data], state_folder / "state.pt", best_device(arguments.device)
+                    config, learned, state_folder / "state.pt", best_device(arguments.device)
                 )
             conditions = asdict(config) | {
-                "train_drawings": sum(len(each.train) for each in data),
+                "train_drawings": sum(map(len, learned)),
                 "split": "local",
-                "rendering": rendering.FEATURE_RENDERING,
+                "training_part": "all" if config.network == "pictures" else READ_BY_RECOGNISER,
+                "rendering": KINDS[config.network].form,
                 "training_seconds": round(seconds, 1),
                 "epoch_losses": [round(loss, 4) for loss in losses],
                 "data": ATTRIBUTION,

@@ -37,11 +37,6 @@ def test_each_training_is_a_command_that_changes_one_thing(line: ablations.Line)
     assert line.changed or line.name == "seed 0"
 
 
-def test_lines_that_only_draw_name_weights_that_exist() -> None:
-    trained = {line.run for line in TRAINED} | {"", "shipped", "shipped-base"}
-    assert all(line.weights in trained and line.guide in trained for line in ablations.LINES)
-
-
 def test_committed_table_is_what_the_program_measures() -> None:
     rows = {(row["group"], row["name"]): row for row in ablations.measured_rows()}
     lines = {(line.group, line.name): line for line in ablations.LINES}
@@ -85,14 +80,3 @@ def test_a_line_is_trained_drawn_scored_and_not_done_twice(
     ablations.main(["--data-dir", DATA_DIR])
     assert "==" not in capsys.readouterr().out
     assert json.loads((tmp_path / "a.json").read_text()) == first
-
-
-@pytest.mark.parametrize("content", ["{", '{"lines": [{"group": 3}]}'])
-def test_a_damaged_table_is_named_and_kept(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = tmp_path / "ablations.json"
-    monkeypatch.setattr(ablations, "RESULTS", table)
-    assert ablations.measured_rows() == []
-    table.write_text(content)
-    with pytest.raises(ValueError, match=r"ablations\.json: damaged; remove it"):
-        ablations.main(["--only", "tokens"])
-    assert table.read_text() == content

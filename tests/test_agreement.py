@@ -25,9 +25,3 @@ def test_the_measured_table_is_within_its_bounds_and_is_the_kept_one() -> None:
         if agreement.library(name) is None:
             pytest.skip(f"{name} is not installed for comparison; tests/agreement.py says how")
     assert list(kept) == list(measured)
-
-
-def test_a_deviation_is_seen() -> None:
-    relative = agreement.row("a", "b", "c", [1.0, 2.0], [1.0, 2.2], 1e-3)
-    assert relative["deviation"] == pytest.approx(0.2 / 2.2)
-    assert agreement.row("a", "b", "c", 1.0, 3.0, 0.0, absolute=True)["deviation"] == 2.0

@@ -138,6 +138,19 @@ def test_half_of_the_drawings_stay_and_the_change_of_the_others_is_told(data: St
         torch.testing.assert_close(after, scale * wanted, rtol=0, atol=1e-4)
 
 
+def test_every_drawing_can_be_changed_and_a_flipped_one_is_told_so(data: StrokeSet) -> None:
+    batch = data.batch(np.arange(200))
+    changed = random_affine(batch, 0.2, torch.Generator().manual_seed(0), share=1.0)
+    assert (changed.affine != 0).all()
+    flipped = random_affine(batch, 0.0, torch.Generator().manual_seed(0), mirrored=1.0)
+    assert (flipped.affine == torch.tensor([-2.0, 0.0, 0.0, 0.0])).all()
+    for row in range(5):
+        before, after = (x.vectors[row][batch.mask[row]].unflatten(-1, (-1, 2)).flatten(0, 1) for x in (batch, flipped))
+        low, high = before[:, 0].min(), before[:, 0].max()
+        torch.testing.assert_close(after[:, 0], low + high - before[:, 0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(after[:, 1], before[:, 1], rtol=0, atol=1e-5)
+
+
 def test_padding_does_not_reach_the_affine_change(data: StrokeSet) -> None:
     batch = data.batch(np.arange(6))
     spoiled = batch.vectors.clone()
@@ -145,9 +158,3 @@ def test_padding_does_not_reach_the_affine_change(data: StrokeSet) -> None:
     other = replace(batch, vectors=spoiled)
     a, b = (random_affine(x, 0.1, torch.Generator().manual_seed(1)) for x in (batch, other))
     torch.testing.assert_close(a.vectors[batch.mask], b.vectors[batch.mask])
-
-
-def test_nothing_to_train_on_is_said() -> None:
-    packed = PackedDrawings.from_drawings([[np.array([[0, 0], [9, 9]])] * 5])
-    with pytest.raises(ValueError, match="at most 3 strokes"):
-        stroke_set([packed], [0], 8, 3)

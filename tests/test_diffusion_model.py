@@ -93,11 +93,6 @@ def test_drawing_longer_than_the_model_is_refused(model: StrokeDiffusionModel) -
         model.append(state, torch.zeros(4, 12), CATEGORY)
 
 
-def test_width_that_heads_do_not_divide_is_refused() -> None:
-    with pytest.raises(ValueError, match="--width is 36"):
-        StrokeDiffusionModel(ModelConfig(width=36, num_heads=8), 1)
-
-
 def test_every_parameter_gets_a_gradient(model: StrokeDiffusionModel) -> None:
     context = model.context(TOKENS, CATEGORY, torch.full((4, 4), 0.1))
     loss = model.denoise_all(X_T, TIME, context[:, :-1]).square().mean() + model.stop_logits(context).square().mean()

@@ -137,18 +137,6 @@ def test_only_this_machine_can_connect(tmp_path: Path) -> None:
             draw_with_me.open_server(tmp_path, server.port)
 
 
-def test_a_client_that_stays_silent_or_goes_is_given_up_without_a_word(
-    port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(draw_with_me.PageHandler, "timeout", 0.3)
-    for sent in (b"GET / HT", b"GET /" + HASHED.encode() + b" HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port):
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-            connection.sendall(sent)
-            connection.recv(1000)  # nothing, since the server closed it; or the beginning of a file
-    assert ask(port, "/")[0] == 200
-    assert capfd.readouterr() == ("", "")
-
-
 def test_the_script_serves_until_it_is_ended(tmp_path: Path) -> None:
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

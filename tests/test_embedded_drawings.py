@@ -1,4 +1,4 @@
-"""The procedural artist keeps the official form, repeats itself exactly, and varies its drawings."""
+"""The program that draws keeps the official form, repeats itself exactly, and varies its drawings."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from simplification.cutil import simplify_coords
 from drawings.embedded import embedded_drawings
 
 CATEGORIES = ("cat", "bus", "rabbit")
-# Median strokes of real drawings (Quick, Draw!): cat 9, bus 6, rabbit 7. The artist stays near them.
+# Median strokes of real drawings (Quick, Draw!): cat 9, bus 6, rabbit 7. The program stays near them.
 MEDIAN_STROKES = {"cat": (8, 12), "bus": (5, 8), "rabbit": (6, 9)}
 # Real drawings, 5 to 95 %: a bus is wider than high (1.3 to 2.8), a rabbit mostly higher than wide.
 MEDIAN_ASPECT = {"cat": (0.9, 1.4), "bus": (1.5, 2.2), "rabbit": (0.5, 1.0)}
@@ -55,7 +55,7 @@ def test_drawings_are_the_same_in_every_version_and_process() -> None:
         hashlib.sha256(b"|".join(map(flat, embedded_drawings(name, 50, seed=5)))).hexdigest()[:16]
         for name in CATEGORIES
     ]
-    assert digests == ["c23434fd1b23667d", "63b4e54314b33532", "36f78e75b4ab8e2b"]
+    assert digests == ["c979833d8e22aa38", "22b2a721c4dcbc98", "5a36a422327e4b1c"]
 
 
 def test_they_vary_and_are_shaped_like_those_of_people(category: str, drawings: list[list[np.ndarray]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import http.server
 import json
 import os
@@ -12,8 +11,7 @@ import socket
 import struct
 import threading
 import time
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from dataset_utils import load_category
 from drawings import official
 from drawings.official import (
     ATTEMPTS,
-    MAX_SPLIT_BYTES,
     OFFICIAL,
     download_category,
     git_blob_id,
@@ -34,7 +31,6 @@ from drawings.official import (
 )  # fmt: skip
 
 ROOT = Path(__file__).resolve().parent.parent
-CATEGORIES = ("cat", "bus", "rabbit")
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +38,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QUICKDRAW_DIR", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(dataset_utils, "EMBEDDED_COUNT", 100)
-    monkeypatch.setattr(official, "PAUSE_SECONDS", 0)
-    official._silence.cache_clear()
 
 
 # --- splits ------------------------------------------------------------------------------------------------------
@@ -90,23 +84,6 @@ def test_the_command_writes_what_is_shipped_checks_it_and_replaces_no_other_file
     assert changed.read_bytes() == b"a user's own"
 
 
-@pytest.mark.parametrize("change", [lambda split: split.replace(b"1", b"2", 1), lambda split: split + b"\n",
-                                    lambda split: b"", lambda split: b" " * (50 << 20)])  # fmt: skip
-def test_another_split_file_is_refused_and_of_a_giant_no_more_is_read(
-    tmp_path: Path, change: Callable[[bytes], bytes]
-) -> None:
-    path = tmp_path / "cat" / "indices.json"
-    with pytest.raises(FileNotFoundError, match=r"indices\.json: no such split file.*dataset_utils\.py splits"):
-        read_split(tmp_path, "cat")
-    path.parent.mkdir()
-    path.write_bytes(change((ROOT / "subset" / "cat" / "indices.json").read_bytes()))
-    tracemalloc.start()
-    with pytest.raises(ValueError, match=r"indices\.json: not the official split \(its git blob id must be 1592c0c"):
-        read_split(tmp_path, "cat")
-    assert tracemalloc.get_traced_memory()[1] < 4 * MAX_SPLIT_BYTES
-    tracemalloc.stop()
-
-
 # --- downloads ---------------------------------------------------------------------------------------------------
 
 BODY = b"".join(b'{"word":"cat","drawing":[[[0,255],[%d,%d]]]}\n' % divmod(i, 256) for i in range(3_000))
@@ -138,10 +115,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
-
-    def do_HEAD(self) -> None:
-        self.send_response(404)
-        self.end_headers()
 
     def do_GET(self) -> None:
         mode = self.server.mode
@@ -204,7 +177,7 @@ FAULTS = {
     "nothing": "sent 0 bytes",
     "no number": "many",
     "short": "interrupted",
-    "silent": "interrupted",
+    "silent": "no connection",
 }
 
 
@@ -219,22 +192,12 @@ def test_a_faulty_download_leaves_what_was_there_and_says_what_runs_without(
     with pytest.raises(ConnectionError) as caught:
         download_category("cat", tmp_path, base_url=server.url)
     told = str(caught.value)
-    assert re.match(rf"{server.url}/cat\.ndjson: .*{FAULTS[mode]}.*; gave up after {ATTEMPTS} attempts, nothing", told)
+    attempts = 1 if mode == "silent" else ATTEMPTS
+    assert re.match(rf"{server.url}/cat\.ndjson: .*{FAULTS[mode]}.*; gave up after attempt {attempts}, nothing", told)
     assert f"nothing came to {target}; without it run --data-dir FOLDER" in told
     assert told.isprintable()
-    assert server.asked == ATTEMPTS
+    assert server.asked == attempts
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"as before"]
-
-
-def test_a_full_disk_is_told_at_once(server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"could not be written: No space left on device .*MB free"):
-        download_category("cat", tmp_path, base_url=server.url)
-    assert server.asked == 1
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_downloaded_file_is_the_source_and_the_next_time_it_is_data(server: _Server, tmp_path: Path) -> None:
@@ -247,30 +210,17 @@ def test_a_downloaded_file_is_the_source_and_the_next_time_it_is_data(server: _S
 # --- no network ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listening", [True, False], ids=["silent", "closed"])
-def test_no_network_is_known_soon_and_embedded_drawings_stand_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listening: bool
-) -> None:
-    assert official.GIVE_UP_SECONDS <= 6
-    monkeypatch.setattr(official, "CONNECT_SECONDS", 0.2)
-    with socket.socket() as silent:  # accepts connections by the kernel, never answers
-        silent.bind(("127.0.0.1", 0))
-        if listening:
-            silent.listen(32)
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        found = [load_category(name, data_folder=tmp_path, base_url=url) for name in CATEGORIES]
+def test_no_network_is_known_at_once_and_embedded_drawings_stand_in(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        data = load_category("cat", data_folder=tmp_path, base_url=url)
         with pytest.raises(ConnectionError) as caught:
             load_category("cat", split="official", data_folder=tmp_path, base_url=url)
-        silent.settimeout(0)
-        if listening:  # once or, over a minute's end, twice
-            silent.accept()
-            with pytest.raises(BlockingIOError):
-                [silent.accept() for _ in range(2)]
-    for data in found:
-        assert data.source == "embedded"
-        assert f"{url}/{data.category}.ndjson: no connection (" in data.describe()
+    assert data.source == "embedded"
+    assert f"{url}/cat.ndjson: no connection (" in data.describe()
     told = str(caught.value)
     assert told.startswith(f"{url}/cat.ndjson: no connection (")
-    assert f"before the first attempt, nothing came to {tmp_path / 'cat.ndjson'}; without it run --data-dir" in told
+    assert f"gave up after attempt 1, nothing came to {tmp_path / 'cat.ndjson'}; without it run --data-dir" in told
     assert told.isprintable()
     assert not list(tmp_path.glob("*.ndjson*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,17 @@ from conftest import DATA_DIR, TINY
 
 import sample_diffusion
 import train_diffusion
-from config import NETWORK_PATH, SampleConfig, TrainConfig
+from config import SampleConfig, TrainConfig
 from dataset_utils import CategoryData, load_category
-from diffusion_model import TrainedModel, save_weights
-from drawings.batches import StrokeSet
+from diffusion_model import StrokeDiffusionModel, TrainedModel, save_weights
+from drawings.batches import StrokeSet, stroke_set
 from drawings.packed import PackedDrawings, local_sides
 from metrics import kernel_distance
-from scoring.feature_network import load_feature_network
+from scoring.copies import TrainingStrokes, stroke_copies
 from scoring.reference import describe_drawings
 from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
 from studies import train_features, tune_sampling
+from studies.held_out_losses import losses_of
 from train_diffusion import DataChoice, load_training_data, prepare
 
 # ---- whitening
@@ -141,31 +143,34 @@ def test_the_whitening_is_of_training_strokes_and_fine_tuning_keeps_that_of_its_
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_guidance_is_tuned_on_training_drawings(
+def test_choices_are_made_by_validation_drawings_and_copies_counted_in_training_drawings(
     tiny_model: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sides: dict[str, CategoryData]
 ) -> None:
+    class Seen(Exception):
+        """What is to be seen has been seen."""
+
+    def recorded(ways, strengths, guides, judge, n):
+        assert contents(judge.real) == contents(sides["cat"].validation)
+        assert judge.training.points.tolist() == TrainingStrokes(list(sides["cat"].train)).points.tolist()
+        assert judge.losses(tiny_model) == {"denoising": expected[0], "stop": expected[1]}
+        raise Seen
+
     model = TrainedModel(tiny_model.model, tiny_model.whitening, tiny_model.categories, {"data": ["embedded"]})
-    save_weights(tmp_path / "tiny.safetensors", model)
-    compared: list[list[np.ndarray]] = []
-    way = {"guidance": 2.0, "guide": None, "kid": 0.1}
-
-    def recorded(trained, category, strengths, guide, n, real):
-        compared.extend(real)
-        return [way]
-
-    monkeypatch.setattr(tune_sampling, "tuned", recorded)
     path = str(tmp_path / "tiny.safetensors")
-    tune_sampling.main(
-        ["--checkpoint", path, "--guide", path, "--category", "cat", "--data-dir", DATA_DIR, "--split", "local",
-         "--out", str(tmp_path / "out.safetensors")]
-    )  # fmt: skip
-    assert len(compared) > 500
-    assert contents(compared) <= contents(sides["cat"].train)
-    assert not contents(compared) & contents(sides["cat"].test)
+    save_weights(Path(path), model)
+    form = ([0], tiny_model.model.config.num_points, tiny_model.model.config.max_strokes)
+    held_out = stroke_set([sides["cat"].validation], *form)
+    expected = [round(x, 5) for x in losses_of(tiny_model.model, tiny_model.whitening, held_out, 1000)]
+    monkeypatch.setattr(tune_sampling, "tried", recorded)
+    with pytest.raises(Seen):
+        tune_sampling.main(
+            ["--checkpoint", path, "--guide", path, "--category", "cat", "--data-dir", DATA_DIR, "--split", "local",
+             "--out", str(tmp_path / "out.safetensors")]
+        )  # fmt: skip
 
 
 def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
-    tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch
+    tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch, sides: dict[str, CategoryData]
 ) -> None:
     drawings = [[np.array([[0, 0], [k, 255]], np.uint8)] * (1 + k % 3) for k in range(12)]
     asked = []
@@ -175,30 +180,49 @@ def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
         return sample_diffusion.Sampled(drawings, {})
 
     monkeypatch.setattr(tune_sampling, "sample", drawn)
-    loaded = load_feature_network(NETWORK_PATH)
-    other = describe_drawings([[np.array([[k, 0], [9, 255 - k]], np.uint8)] for k in range(9)], loaded).features
-    config = SampleConfig(n=12, seed=tune_sampling.SEED, guidance=2.5)
-    found = tune_sampling.figures(tiny_model, "cat", config, other, loaded)
+    few = replace(sides["cat"], train=PackedDrawings.from_drawings(drawings), validation=sides["rabbit"].validation)
+    judge = tune_sampling.Judge(few)
+    found = judge.figures(tiny_model, SampleConfig(n=12, seed=tune_sampling.SEED, guidance=2.5))
     assert asked == [("cat", 12, tune_sampling.SEED, 2.5, 20)]
     assert tune_sampling.SEED > 1000  # figures are published of seeds from 0 on
-    expected, _ = kernel_distance(describe_drawings(drawings, loaded).features, other, seed=tune_sampling.SEED)
+    features = describe_drawings(drawings, judge.loaded).features
+    expected, _ = kernel_distance(features, judge.features, seed=tune_sampling.SEED)
     assert (found["guidance"], found["kid"]) == (2.5, pytest.approx(expected, abs=1e-6))
-    assert found["strokes"] == 2.0
+    assert (found["strokes"], found["copies"]) == (2.0, stroke_copies(drawings, judge.training)["share"])
 
 
-def test_tuning_takes_the_way_of_the_lowest_kid(tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    distance = {1.0: 0.4, 1.5: 0.3, 2.0: -0.2, 3.0: 0.5}
+def test_what_copies_is_not_chosen_and_of_the_others_the_lowest_kid_is() -> None:
+    ways = ((0.1, 0.4), (0.3, 0.02), (0.2, 0.03), (0.5, 0.0), (0.9, 0.1))
+    rows = [{"kid": kid, "copies": copies} for kid, copies in ways]
+    assert [row["kid"] for row in tune_sampling.best_first(rows, 0.03)] == [0.2, 0.3, 0.5, 0.9, 0.1]
 
-    def figures(trained, category, config, real, loaded):
-        assert (category, config.n, len(real)) == ("cat", 4, 3)
-        with_guide = trained.guide is not None
-        return {"guidance": config.guidance, "guide": with_guide, "kid": distance[config.guidance] + with_guide}
 
-    monkeypatch.setattr(tune_sampling, "figures", figures)
-    cat = [np.array([[0, 0], [255, 255]], np.uint8)]
-    tried = tune_sampling.tuned(tiny_model, "cat", [1.5, 2.0, 3.0], tiny_model, 4, [cat] * 3)
-    ways = [(row["guidance"], row["guide"]) for row in tried]
-    assert ways == [*((strength, False) for strength in (2.0, 1.5, 1.0, 3.0)), (2.0, True), (1.5, True), (3.0, True)]
+def test_every_share_strength_and_guide_is_tried(tiny_model: TrainedModel) -> None:
+    class Judge:
+        def losses(self, trained):
+            return {"stop": trained}
+
+        def figures(self, trained, config):
+            return {"guidance": config.guidance, "guide": trained.guide is not None}
+
+    ways = [(share, replace(tiny_model, conditions={"share": share})) for share in (0.5, 1.0)]
+    rows = tune_sampling.tried(ways, [1.0, 2.0], (None, tiny_model), Judge(), 4)
+    assert [(row["share"], row["guidance"], row["guide"]) for row in rows] == [
+        (share, *way) for share in (0.5, 1.0) for way in ((1.0, False), (2.0, False), (2.0, True))
+    ]
+    assert [row["stop"] is way for row, (_, way) in zip(rows, [way for way in ways for _ in range(3)], strict=True)]
+
+
+def test_weights_between_start_and_end_are_on_the_line_between_them(tiny_model: TrainedModel) -> None:
+    start = replace(tiny_model, model=StrokeDiffusionModel(tiny_model.model.config, len(tiny_model.categories)))
+    assert tune_sampling.between(start, tiny_model, 1.0) is tiny_model
+    for share in (0.0, 0.25):
+        mixed = tune_sampling.between(start, tiny_model, share).model.state_dict()
+        for name, own in tiny_model.model.state_dict().items():
+            torch.testing.assert_close(mixed[name], (1 - share) * start.model.state_dict()[name] + share * own)
+    other = replace(start, whitening=replace(start.whitening, mean=start.whitening.mean + 0.01))
+    with pytest.raises(ValueError, match="stroke tokens differ"):
+        tune_sampling.between(other, tiny_model, 0.5)
 
 
 def test_the_feature_network_learns_from_training_drawings_and_is_measured_on_held_out_ones(

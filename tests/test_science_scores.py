@@ -39,6 +39,12 @@ def test_the_real_drawings_themselves_have_no_distance_and_shuffled_strokes_have
     assert score["kid"]["share"] == pytest.approx(score["kid"]["value"] / score["kid"]["independent_strokes"])
     assert score["recognisability"]["generated"] == score["recognisability"]["real"]
     assert score["recognised_after"]["generated"] == score["recognised_after"]["real"]
+    for judge in (score, score["second_judge"]):
+        assert judge["top1_over_real"] in (1, None)
+        assert judge["kid"]["value"] < 0
+        assert judge["two_sample"]["value"] < 0.6  # the same drawings on both sides
+        assert judge["two_sample"]["n"] == len(REAL)
+        assert judge["two_sample"]["independent_strokes"] > 0.6
     assert all(figures["value"] == 0 for figures in score["strokes"]["distances"].values())
     assert score["memorisation"]["ratio"] == pytest.approx(1)
     assert score["stroke_copies"]["generated"] == score["stroke_copies"]["real"]
@@ -66,5 +72,8 @@ def test_copies_of_training_drawings_are_told_and_what_else_is_drawn_changes_the
     assert others["density"]["value"] < 0.6 * copies["density"]["value"]
     found: list[dict[str, Any]] = [copies["recognisability"], others["recognisability"]]
     assert found[0]["generated"]["top1"] > 2 * found[1]["generated"]["top1"]
+    assert others["two_sample"]["value"] > 0.15 + copies["two_sample"]["value"]
+    assert others["second_judge"]["kid"]["value"] > 2 * abs(copies["second_judge"]["kid"]["value"])
+    assert copies["kid"]["training"] == pytest.approx(copies["kid"]["value"])  # they are the training drawings
     for side in ("real", "independent_strokes"):
         assert found[0][side] == found[1][side]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,18 @@ from config import CATEGORIES, NETWORK_PATH
 from dataset_utils import PackedDrawings, load_category, write_ndjson
 from drawings.embedded import embedded_drawings
 from rendering import feature_rasters
-from scoring.feature_network import describe_pictures, load_feature_network
+from scoring.feature_network import KINDS, FeatureNetworkConfig, describe_inputs, load_feature_network
 from scoring.reference import load_reference
+from scoring.stroke_recogniser import StrokeRecogniser, stroke_arrays
 from studies import train_features
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        kind = replace(KINDS["pictures"], settings=partial(FeatureNetworkConfig, widths=(4, 4, 8, 8)))
+        patch.setitem(KINDS, "pictures", kind)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +114,22 @@ def test_an_interrupted_training_goes_on_to_the_same_network(
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
+def test_the_stroke_recogniser_learns_from_three_quarters_of_the_training_drawings(
+    data_dir: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out = tmp_path / "recogniser.safetensors"
+    found = train(data_dir, out, "--network", "strokes")
+    assert 0.6 < found["train_drawings"] / trained[1]["train_drawings"] < 0.9
+    assert found["held_out_drawings"] == trained[1]["held_out_drawings"]
+    assert found["epoch_losses"][-1] < found["epoch_losses"][0]
+    assert isinstance(load_feature_network(out).network, StrokeRecogniser)
+    side = load_category("bus", data_dir=data_dir, split="local").train
+    read = train_features.read_by_recogniser(side)
+    assert (train_features.read_by_recogniser(side.select(np.arange(len(side))[::-1])) == read[::-1]).all()
+    with pytest.raises(ValueError, match="--pictures goes with --network pictures"):
+        train(data_dir, out, "--network", "strokes", "--pictures", tmp_path)
+
+
 def test_training_refuses_what_it_cannot_train_on(data_dir: Path, tmp_path: Path) -> None:
     for folder, more, error, message in (
         (tmp_path / "none", (), FileNotFoundError, "no such folder"),
@@ -140,8 +168,10 @@ def test_references_are_of_pictures_or_of_held_out_drawings(
     files = ("--pictures", folder, "--reference", path)
     counts = train(data_dir, network, *files, "--held-out", "bus, rabbit")["reference"]
     data = load_category("bus", data_dir=data_dir, split="local")
+    unread = int((~train_features.read_by_recogniser(data.train)).sum())
     sizes = {"independent": 500, "training": 20, "held_out": len(data.test), "learned_from": len(data.train)}
-    assert counts["bus"] == {"real": len(data.test), **sizes}
+    strokes = {"real_strokes": len(data.test), "independent_strokes": 500, "training_strokes": unread}
+    assert counts["bus"] == {"real": len(data.test), **sizes, **strokes}
     assert counts["cat"]["real"] == 6
     assert list(counts) == ["cat", "bus", "rabbit"]
     loaded = load_feature_network(network)
@@ -151,8 +181,10 @@ def test_references_are_of_pictures_or_of_held_out_drawings(
     pooled = rasters.reshape(6, 64, 4, 64, 4).mean(axis=(2, 4)).round().astype(np.uint8)
     for found, pictures in ((cat, pooled), (bus, feature_rasters(list(data.test)))):
         np.testing.assert_allclose(
-            found.real.features, describe_pictures(loaded.network, pictures)[0], atol=2e-2
+            found.real.features, describe_inputs(loaded.network, pictures)[0], atol=2e-2
         )
+    by_strokes = describe_inputs(bus.second.loaded.network, stroke_arrays(list(data.test)))[0]
+    np.testing.assert_allclose(bus.second.real.features, by_strokes, atol=2e-2)
     assert bus.training is not None
     assert (len(bus.training), bus.num_learned_from) == (20, len(data.train))
     with pytest.raises(ValueError, match="for another program or network"):

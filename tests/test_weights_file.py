@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from config import CHECKPOINTS
 from diffusion_model import RETIRED, TrainedModel, load_weights, load_with_guide, save_weights
 from plumbing.files import sha256_of
-from plumbing.tensor_files import DIGEST, read_header, write_tensors
+from plumbing.tensor_files import DIGEST, read_header
 
 
 def header_of(path: Path) -> dict[str, str]:
@@ -50,12 +50,6 @@ def test_weights_come_back_with_everything_needed_to_draw(tiny_weights: Path, ti
         assert torch.equal(getattr(loaded.whitening, name), getattr(tiny_model.whitening, name))
 
 
-def test_a_loaded_model_does_not_change_with_its_file(tiny_weights: Path, tiny_model: TrainedModel) -> None:
-    loaded = load_weights(tiny_weights)
-    tiny_weights.write_bytes(bytes(tiny_weights.stat().st_size))  # in place, as no writer of ours does
-    assert torch.equal(loaded.model.position, tiny_model.model.position)
-
-
 def test_bfloat16_weights_are_half_as_large_and_within_their_rounding(tmp_path: Path, tiny_model: TrainedModel) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         save_weights(tmp_path / f"{dtype}", tiny_model, dtype)
@@ -82,13 +76,10 @@ def test_shipped_settings_that_have_one_value_left_are_read_and_not_written(tiny
     load_weights(rewritten(tiny_weights, model=own | RETIRED))
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("spacing", "even"), ("whitening", "points"), ("denoiser", "mlp"), ("denoiser_category", "direct"), ("spacing", 3),
-])  # fmt: skip
-def test_other_values_of_retired_settings_are_refused_by_name(tiny_weights: Path, name: str, value: object) -> None:
+def test_other_values_of_retired_settings_are_refused_by_name(tiny_weights: Path) -> None:
     own = json.loads(header_of(tiny_weights)["model"])
-    with pytest.raises(ValueError, match=rf"tiny\.safetensors: {name} is {value!r}, and there is no model but for"):
-        load_weights(rewritten(tiny_weights, model=own | RETIRED | {name: value}))
+    with pytest.raises(ValueError, match=r"tiny\.safetensors: denoiser is 'mlp', and there is no model but for"):
+        load_weights(rewritten(tiny_weights, model=own | RETIRED | {"denoiser": "mlp"}))
 
 
 # ---- what is damaged or forged
@@ -156,24 +147,15 @@ def test_shipped_files_are_those_of_their_list_and_a_flipped_bit_is_found(tmp_pa
 @pytest.mark.parametrize(("words", "message"), [
     ({"format": "something"}, r"not a checkpoint of this program \(format something\)"),
     ({"model": "{"}, "its header is damaged"),
-    ({"conditions": "[" * 100_000}, "its header is damaged"),
-    ({"conditions": "9" * 5000}, "its header is damaged"),
     ({"model": {"width": 4096, "num_layers": 64}}, r"declares 13,257,818,417 parameters, the limit is 500,000,000"),
     ({"model": {"num_points": 9}}, r"model\.read_noisy\.weight has shape \(32, 16\), its settings say \(32, 18\)"),
     ({"model": {"num_layers": 2}}, r"model\.history\.1\.down\.bias has shape None, its settings say \(32,\)"),
     ({"model": {"num_heads": 3}}, "width is 32, must be a multiple of 6"),
-    ({"model": {"width": "32"}}, "width is '32', must be of type int"),
     ({"model": {"colour": 1}}, "does not fit this program, fields colour"),
-    ({"model": []}, "its ModelConfig is no table of settings"),
     ({"categories": [3]}, r"its header lacks a list of 1 \.\.\. 10000 category names"),
-    ({"categories": []}, r"its header lacks a list of 1 \.\.\. 10000 category names"),
-    ({"conditions": []}, "its header lacks"),
     ({"conditions": {"trained_on": 3}}, r"its header is damaged \(trained_on: 3\)"),
-    *(({"conditions": {"sampling": sampling}}, r"its header is damaged \(sampling") for sampling in (
-        3, [], {}, {"guidance": "2"}, {"guidance": 2, "guide": "x"},
-        {"guidance": 2, "guide": {"file": 1, "sha256": "x"}})),
-    *(({"conditions": {"sampling": {"guidance": strength}}}, r"its header is damaged \(guidance")
-      for strength in (float("nan"), -1, 21)),
+    ({"conditions": {"sampling": {"guidance": 2, "guide": "x"}}}, r"its header is damaged \(sampling"),
+    ({"conditions": {"sampling": {"guidance": float("nan")}}}, r"its header is damaged \(guidance"),
 ])  # fmt: skip
 def test_headers_that_do_not_fit_are_refused_by_what_is_wrong(
     tiny_weights: Path, words: dict[str, object], message: str
@@ -192,17 +174,6 @@ def test_headers_that_do_not_fit_are_refused_by_what_is_wrong(
 def test_tensors_that_do_not_fit_are_refused_by_name(tiny_weights: Path, tensor: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=r"tiny\.safetensors: " + message):
         load_weights(rewritten(tiny_weights, {"model.stop.bias": tensor}))
-
-
-def test_tensors_of_any_kind_are_sealed_and_come_back(tmp_path: Path) -> None:
-    tensors = {"a": torch.arange(6).reshape(2, 3).T, "b": torch.zeros(0), "c": torch.ones(3, dtype=torch.float16)}
-    write_tensors(tmp_path / "x", tensors, {"said": '"ü"'})
-    header = read_header(tmp_path / "x")
-    assert (header.value("said"), header.sha256) == ("ü", sha256_of(tmp_path / "x"))
-    assert DIGEST not in header.words
-    for name, tensor in header.tensors().items():
-        assert torch.equal(tensor, tensors[name])
-        assert tensor.dtype == tensors[name].dtype
 
 
 # ---- guides and categories

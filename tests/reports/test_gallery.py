@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from config import NETWORK_PATH
 from dataset_utils import CategoryData, load_category
 from drawings.embedded import embedded_drawings
 from reports import gallery
@@ -35,8 +34,7 @@ from reports.gallery import (
     probabilities,
     write_gallery,
 )
-from scoring.feature_network import LoadedNetwork, load_feature_network
-from scoring.reference import describe_drawings
+from scoring.copies import TrainingStrokes
 
 LONGEST = 24
 DOT: Drawing = [np.array([[7, 9]], np.uint8)]
@@ -52,12 +50,6 @@ def data() -> CategoryData:
 def people(data: CategoryData) -> list[Drawing]:
     """Held-out drawings."""
     return list(data.test)
-
-
-@pytest.fixture(scope="module")
-def network() -> LoadedNetwork:
-    """The shipped feature network."""
-    return load_feature_network(NETWORK_PATH)
 
 
 class Shown:
@@ -130,18 +122,6 @@ def test_best_and_worst_are_the_extremes_in_order_with_their_probability_below(m
     ]
 
 
-@pytest.mark.parametrize(("count", "sides"), [(1, [1]), (5, [3, 2]), (33, [16, 16])])
-def test_no_drawing_is_among_the_best_and_the_worst(
-    count: int, sides: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = Shown(monkeypatch, "grid_image")
-    drawings = [[np.array([[0, i], [255, i]])] for i in range(count)]
-    best_worst_image(drawings, np.full(count, 0.5), "cat")  # even where all are equal
-    rows = [[int(drawing[0][0, 1]) for drawing in grid if len(drawing)] for grid, *_ in shown.calls]
-    assert [len(row) for row in rows] == sides
-    assert len({i for row in rows for i in row}) == sum(sides)
-
-
 # ------------------------------------------------------------------ going on from what is given
 
 
@@ -159,12 +139,12 @@ def test_diversity_goes_on_from_first_strokes_of_held_out_drawings(
         assert all(is_same(way[:1], first) and len(way) == 2 for way in row[1:])
     ends = [int(way[-1][1, 1]) for row in rows for way in row[1:]]
     assert ends == list(range(FIRST_STROKES * WAYS))  # every cell is another drawing, in order
-    assert headings[1][0].endswith("first strokes of 4 held-out real drawings")
+    assert headings[1][0].endswith("first strokes of 3 held-out real drawings")
     own = [DOT, *(drawing for drawing in embedded_drawings("bus", 20) if len(drawing) > 1)]  # a dot has nothing to add
     diversity_image(own, RealDrawings(people[:2]), add_a_line, LONGEST)
-    expected = [*people[:2], *own[1:3]]
+    expected = [*people[:2], own[1]]
     assert all(is_same(row[0], drawing[:1]) for row, drawing in zip(shown.calls[1][0], expected, strict=True))
-    assert shown.calls[1][2][1][0].endswith("first strokes of 2 held-out real drawings and 2 drawings of its own")
+    assert shown.calls[1][2][1][0].endswith("first strokes of 2 held-out real and 1 generated drawings")
 
 
 def test_completions_stand_between_the_half_and_the_whole(
@@ -182,61 +162,59 @@ def test_completions_stand_between_the_half_and_the_whole(
         assert all(is_same(way[:-1], half) for way in ways)
 
 
-def test_what_the_model_cannot_continue_is_left_out(people: list[Drawing]) -> None:
-    long = [np.array([[0, i], [255, i]], np.uint8) for i in range(10)]
-    assert completions_image(None, add_a_line, LONGEST) is None
-    assert completions_image(RealDrawings([DOT, long[:3]]), add_a_line, LONGEST) is None
-    assert completions_image(RealDrawings([long]), add_a_line, longest=5) is None
-    assert completions_image(RealDrawings([long]), add_a_line, longest=6) is not None
-    assert diversity_image([long], RealDrawings(people), add_a_line, longest=1) is None
-
-
-def test_the_closest_are_those_nearest_in_features_above_their_training_drawing(
-    monkeypatch: pytest.MonkeyPatch, network: LoadedNetwork
+def test_pairs_are_the_nearest_by_strokes_each_above_the_training_drawing_that_it_redraws(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown = Shown(monkeypatch, "grid_image")
     training = embedded_drawings("cat", 30)
-    drawings = [*embedded_drawings("bus", 9), training[17], training[4]]
-    gallery.closest_image(drawings, describe_drawings(drawings, network), training, network)
-    grid, labels = shown.calls[0][0], shown.named[0]["labels"]
-    assert len(grid) == len(labels) == 2 * gallery.CLOSEST
-    copies = list(zip(grid[:2], grid[gallery.CLOSEST :], strict=False))
-    assert all(is_same(*pair) for pair in copies)
-    assert labels[:2] == ["distance 0.0"] * 2
-    distances = [float(label.split()[1]) for label in labels[: gallery.CLOSEST]]
+    redrawn = [[stroke + 0.5 for stroke in training[4]], [*training[17][:3], DOT[0]]]  # another end is a copy too
+    gallery.copies_image([*embedded_drawings("bus", 9), *redrawn], training, TrainingStrokes(training))
+    (grid, *_), labels = shown.calls[0], shown.named[0]["labels"]
+    assert len(grid) == len(labels) == 2 * gallery.PAIRS
+    pairs = list(zip(grid[:2], grid[gallery.PAIRS :], strict=False))
+    assert all(
+        is_same(*pair)
+        for pair in zip(pairs[0] + pairs[1], (redrawn[1], training[17], redrawn[0], training[4]), strict=True)
+    )
+    assert labels[:2] == ["0.0 px, a copy", "0.7 px, a copy"]
+    distances = [float(label.split()[0]) for label in labels[: gallery.PAIRS]]
     assert distances == sorted(distances)
+    gallery.copies_image(redrawn, training, TrainingStrokes(training))
+    assert [len(drawing) > 0 for drawing in shown.calls[1][0]] == [True] * 2 + [False] * 6 + [True] * 2
+    assert gallery.copies_image([DOT], training, TrainingStrokes(training)) is None
 
 
 # ------------------------------------------------------------------ all of them as files
 
 
-def write(folder: Path, network: LoadedNetwork, data: CategoryData | None, **changes: Any) -> dict[str, Path]:
-    given = {"category": "cat", "drawings": embedded_drawings("cat", 12), "draw_on": add_a_line, "longest": LONGEST}
-    given |= changes
-    described = describe_drawings(given["drawings"], network)
-    return write_gallery(folder, described=described, network=network, data=data, **given)
+def write(folder: Path, data: CategoryData | None, **changes: Any) -> dict[str, Path]:
+    drawings = changes.get("drawings", embedded_drawings("cat", 12))
+    given = {
+        "drawings": drawings,
+        "shares": np.linspace(0, 1, len(drawings)),
+        "draw_on": add_a_line,
+        "longest": LONGEST,
+    }
+    strokes = TrainingStrokes(list(data.train)) if data else None
+    return write_gallery(folder, "cat", data=data, strokes=strokes, **(given | changes))
 
 
-def test_all_pictures_are_small_files_the_same_bytes_twice(
-    tmp_path: Path, data: CategoryData, network: LoadedNetwork
-) -> None:
+def test_all_pictures_are_small_files_the_same_bytes_twice(tmp_path: Path, data: CategoryData) -> None:
     few = dataclasses.replace(data, train=data.train.select(np.arange(90)))
     written = []
     for name in ("one", "two"):
-        found = write(tmp_path / name, network, few)
+        found = write(tmp_path / name, few)
         assert [path.name for path in found.values()] == list(gallery.CAPTIONS)
         written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
     assert max(len(content) for content in written[0].values()) < 150_000
 
 
-def test_what_cannot_be_made_is_not_there_even_after_an_earlier_run(
-    tmp_path: Path, data: CategoryData, network: LoadedNetwork
-) -> None:
-    write(tmp_path, network, dataclasses.replace(data, train=data.train.select(np.arange(90))))
+def test_what_cannot_be_made_is_not_there_even_after_an_earlier_run(tmp_path: Path, data: CategoryData) -> None:
+    write(tmp_path, dataclasses.replace(data, train=data.train.select(np.arange(90))))
     both = Image.open(tmp_path / "page.png").size
     (tmp_path / "mine.png").write_bytes(b"a user's own")
-    found = write(tmp_path, network, None, category="no such class", drawings=[DOT])
+    found = write(tmp_path, None, shares=None, drawings=[DOT])
     assert [path.name for path in found.values()] == ["page.png", "diversity.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["diversity.png", "mine.png", "page.png"]
     assert Image.open(tmp_path / "page.png").size[0] < both[0] / 2

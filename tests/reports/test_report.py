@@ -172,7 +172,7 @@ def test_tables_are_those_of_the_scores(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [{}, {"not_measured": "no <network>"}, {"fid": None, "kid": {"value": float("nan")}}])
 def test_missing_scores_are_called_not_measured_with_the_reason(tmp_path: Path, given: dict[str, Any]) -> None:
     text, tree = write(tmp_path, result(seeds={"0": given}, real=None))
-    assert ["KID × 10³ (real training drawings)", "not measured"] in cells(tree)[0]
+    assert ["KID × 10³ (real training drawings; real vs real)", "not measured"] in cells(tree)[0]
     assert ("“Not measured”: no &lt;network&gt;." in text) == ("not_measured" in given)
     assert not any("nan" in cell for table in cells(tree) for row in table for cell in row)
     assert "Recognised after" not in chart_of(tree)
@@ -189,20 +189,3 @@ def test_charts_show_real_drawings_by_their_statistics_alone(tmp_path: Path) -> 
         assert [text for text in words if text not in chart] == []
         assert ("Learning curve" in chart) == bool(changes.get("losses", True))
         assert ("real: N = 9" in chart) == (not changes)
-
-
-def test_histogram_shares_sum_to_one_and_the_last_bin_holds_the_tail() -> None:
-    axes = report.Figure().subplots()
-    values = np.repeat([1.0, 2.0, 3.0, 500.0], [600, 380, 15, 5])
-    report._histogram(axes, "t", "strokes", {"generated": values}, whole=True)
-    shares, edges, _ = axes.patches[0].get_data()
-    np.testing.assert_allclose(shares, [60, 38, 2], atol=0.01)
-    np.testing.assert_allclose(edges, [0.5, 1.5, 2.5, 3.5])
-
-
-def test_what_a_kill_has_left_of_a_log_is_left_out_with_a_warning(tmp_path: Path) -> None:
-    log = tmp_path / "metrics.jsonl"
-    log.write_bytes(b'{"step": 1, "loss": 2.0}\n[]3\n{"step": 2, "lo')
-    with pytest.warns(UserWarning, match=r"metrics\.jsonl:[23]: no row of numbers") as warned:
-        assert report.logged_losses(log) == [{"step": 1, "loss": 2.0}]
-    assert len(warned) == 2

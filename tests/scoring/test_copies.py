@@ -39,8 +39,7 @@ def test_chance_finds_as_many_as_the_quantile_says() -> None:
     assert stroke_copies(random_drawings(400, 3), training, 0.1)["share"] == pytest.approx(0.1, abs=0.05)
 
 
-def test_leaving_out_what_is_far_by_its_centres_changes_no_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "FIRST_LOOK", 2)
+def test_a_training_drawing_is_not_its_own_neighbour() -> None:
     training = TrainingStrokes(random_drawings(100, 6))
     distances = np.abs(training.points[:, None] - training.points).mean(axis=2) + np.diag(np.full(100, np.inf))
     assert training.apart == pytest.approx(distances.min(axis=1), rel=1e-5)
@@ -55,8 +54,20 @@ def test_distance_is_the_mean_over_points_in_pixels(monkeypatch: pytest.MonkeyPa
         found = stroke_copies([lines(y)] * 2, training, 0.0)
         assert found["limit_px"] == pytest.approx(10)
         assert found["share"] == copied
+        assert found["median_px"] == pytest.approx(y if copied else y - 60, rel=1e-5)
     monkeypatch.setattr(copies, "MOST_COMPARED", 2)  # the first and the last
     assert stroke_copies(training, training, 0.0)["limit_px"] == pytest.approx(10)
+
+
+def test_pairs_are_the_nearest_by_their_places_among_all_drawings() -> None:
+    training, generated = random_drawings(30, 8), random_drawings(12, 9)
+    training[3], generated[0] = training[3][:2], generated[0][:2]  # too short to be compared
+    generated[5], generated[9] = [stroke + 1 for stroke in training[20]], [stroke + 2 for stroke in training[4]]
+    pairs = copies.nearest_pairs(generated, TrainingStrokes(training), 4)
+    assert [pair[:2] for pair in pairs[:2]] == [(5, 20), (9, 4)]
+    assert [distance for _, _, distance in pairs[:2]] == pytest.approx([2**0.5, 8**0.5], rel=1e-4)
+    assert len(pairs) == 4
+    assert copies.nearest_pairs(generated, TrainingStrokes(training[3:4]), 4) == []
 
 
 def test_drawings_of_fewer_than_three_strokes_are_left_out() -> None:

@@ -18,6 +18,7 @@ from plumbing.tensor_files import write_tensors
 from scoring import reference
 from scoring.feature_network import LoadedNetwork, load_feature_network, read_safetensors
 from scoring.stroke_statistics import MEASURES, describe_strokes
+from studies.train_features import read_by_recogniser
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
 SHIPPED = (*CATEGORIES, "car")
@@ -40,6 +41,12 @@ def test_recognised_after_shows_each_beginning_and_keeps_what_is_finished(loaded
                 assert row[k - 1] == (loaded.classes[int(logits.argmax())] == "cat")
 
 
+def test_of_many_drawings_some_are_shown_from_the_first_to_the_last(loaded: LoadedNetwork) -> None:
+    drawings = embedded_drawings("cat", 9)
+    every, some = (reference.recognised_after(drawings, loaded, "cat", most) for most in (9, 5))
+    assert (some == every[::2]).all()
+
+
 @pytest.mark.parametrize("category", SHIPPED)
 def test_the_shipped_reference_has_every_part_and_names_where_it_comes_from(
     category: str, loaded: LoadedNetwork
@@ -55,7 +62,10 @@ def test_the_shipped_reference_has_every_part_and_names_where_it_comes_from(
     assert len(shipped.independent.features) == reference.NUM_INDEPENDENT
     assert shipped.training is not None
     assert len(shipped.training) == min(shipped.num_learned_from, reference.MOST_TRAINING) > 200
-    assert len(shipped.statistics) == len(shipped.recognised) > 25
+    assert len(shipped.statistics) == len(shipped.recognised) == len(shipped.second.real.features) > 25
+    assert len(shipped.second.independent.features) == reference.NUM_INDEPENDENT
+    assert shipped.second.training is not None
+    assert 40 < len(shipped.second.training) < 0.35 * shipped.num_learned_from
     assert 0.4 < reference.recognised(shipped.real.logits, loaded.classes, category).mean() < 1
     # features of the same drawing differ by less than 0.02 in each place: none that the models learned from is real
     assert nearest_distances(shipped.real.features, shipped.training)[0].min() > 0.5
@@ -83,6 +93,12 @@ def test_the_shipped_reference_is_what_the_real_drawings_make(category: str, loa
     np.testing.assert_allclose(shipped.training[some], features_of([train[i] for i in chosen[some]]), atol=0.02)
     if category not in CATEGORIES:
         np.testing.assert_allclose(shipped.real.features[:20], features_of(held_out[:20]), atol=0.02)
+    second = shipped.second
+    unread = np.flatnonzero(~read_by_recogniser(data.train))[:20]
+    assert second.training is not None
+    for found, drawings in ((second.real.features, held_out), (second.training, [train[i] for i in unread])):
+        expected = reference.describe_drawings(drawings[:20], second.loaded).features
+        np.testing.assert_allclose(found[: len(expected)], expected, atol=0.02)
     # a drawing on the edge between two names may fall to either side on another machine
     few = slice(0, 100)
     after = reference.recognised_after(held_out[few], loaded, category)
@@ -101,15 +117,16 @@ def test_a_reference_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, lo
         assert "reference.safetensors" in str(caught.value)
 
     refused({}, "make it again", network_sha256="0" * 64)
-    refused({}, "make it again", format="reference-features-2")
+    refused({}, "make it again", recogniser_sha256="0" * 64)
+    refused({}, "make it again", format="reference-features-3")
     refused({}, "not 'dog'; give --real", category="dog")
     for name in ("sources", "counts"):
         for text in ("{", "[]", json.dumps({"cat": {}})):
             refused({}, "does not say where 'cat' comes from", **{name: text})
     refused({"cat.real": torch.zeros(9, 3)}, r"cat.real has shape \(9, 3\)")
+    refused({"cat.real_strokes": torch.zeros(9, 3)}, r"cat.real_strokes has shape \(9, 3\)")
     refused({"cat.training": torch.full((9, 256), torch.nan)}, "NaN")
     refused({"cat.recognised": torch.zeros(9, 24, dtype=torch.uint8)}, r"cat.recognised has shape \(9, 24\)")
-    refused({"cat.aspect": torch.zeros(9, dtype=torch.float16)}, "cat: aspect: is float16")
     path.write_bytes(REFERENCE_PATH.read_bytes()[:5000])
     with pytest.raises(ValueError, match="damaged"):
         reference.load_reference(path, "cat", loaded)

@@ -7,14 +7,12 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from drawings.packed import PackedDrawings
 from metrics import stroke_distances
 from scoring.stroke_statistics import (
-    STATISTICS,
     DrawingStatistics,
     describe_strokes,
     from_arrays,
@@ -22,7 +20,6 @@ from scoring.stroke_statistics import (
     sliced_wasserstein_1,
     statistic_distances,
     to_arrays,
-    wasserstein_1,
 )
 
 FIELDS = [field.name for field in fields(DrawingStatistics)]
@@ -56,7 +53,7 @@ def assert_same(a: DrawingStatistics, b: DrawingStatistics, names: list[str] = F
 @pytest.fixture(scope="module")
 def drawings(cats: PackedDrawings) -> list[list[np.ndarray]]:
     """Cats, real ones where they are at hand."""
-    return [cats.drawing(i) for i in range(min(len(cats), 800))]
+    return [cats.drawing(i) for i in range(min(len(cats), 400))]
 
 
 @pytest.fixture(scope="module")
@@ -130,16 +127,6 @@ def test_a_shift_moves_starts_and_centres_and_nothing_else(drawings, x: int, y: 
     np.testing.assert_allclose(described.order + shift, moved.order, rtol=0, atol=1e-6)
 
 
-@by_hypothesis
-@given(any_drawings, st.data())
-def test_taking_rows_is_describing_these_drawings(drawings, data: st.DataObject) -> None:
-    rows = data.draw(st.lists(st.integers(0, len(drawings) - 1), min_size=1, max_size=8))
-    taken, described = describe_strokes(drawings)[rows], describe_strokes([drawings[i] for i in rows])
-    assert_same(taken, described, [name for name in FIELDS if name != "order"], tolerance=0)
-    assert_same(taken, described, ["order", "ink_length", "stroke_drawing", "stroke_position"])
-    assert len(taken) == len(rows)
-
-
 def test_distances_depend_neither_on_the_order_of_drawings_nor_on_their_repetition(halves) -> None:
     ours, theirs = (side[np.arange(40)] for side in halves)
     once = statistic_distances(ours, theirs)
@@ -150,16 +137,6 @@ def test_distances_depend_neither_on_the_order_of_drawings_nor_on_their_repetiti
 
 
 # ---- distances
-
-
-def test_wasserstein_equals_scipys_and_a_shift_costs_the_shift() -> None:
-    rng = np.random.default_rng(5)
-    a, b = rng.normal(size=50), rng.integers(0, 5, 33)
-    assert wasserstein_1(a, b) == pytest.approx(scipy.stats.wasserstein_distance(a, b), rel=1e-12)
-    assert wasserstein_1(a, a + 2.5) == pytest.approx(2.5)
-    for wrong in ([1.0, np.nan], [], [[1.0]], [-np.inf]):
-        with pytest.raises(ValueError, match="two lists of finite numbers"):
-            wasserstein_1(wrong, [1.0])
 
 
 def test_sliced_wasserstein_of_a_shift_is_its_mean_projection() -> None:
@@ -219,15 +196,6 @@ def test_a_pen_never_lifted_counts_as_one_jump_of_0_and_dots_as_closed() -> None
     assert statistic_distances(dots, ajar)["closedness"] == statistic_distances(ajar, dots)["closedness"] == 5 / 7
 
 
-def test_the_table_names_every_distance() -> None:
-    one = describe_one(stroke((0, 0)))
-    assert [name for name, _, _ in STATISTICS] == list(statistic_distances(one, one))
-    none = one[np.array([], int)]
-    for sides in ((none, one), (one, none)):
-        with pytest.raises(ValueError, match=r"[01] generated and [01] real drawings"):
-            statistic_distances(*sides)
-
-
 # ---- baselines
 
 
@@ -258,26 +226,6 @@ def test_shuffled_strokes_keep_every_position_mix_the_drawings_and_are_those_of_
         independent_strokes([], 3)
 
 
-# ---- what is refused
-
-
-@pytest.mark.parametrize(
-    ("drawings", "message"),
-    [
-        ([], "no drawings"),
-        ([[stroke((0, 0))], []], "drawing 1: has no strokes"),
-        ([[stroke((0, 0))], [stroke((0, 0)), np.zeros((3, 3))]], r"drawing 1, stroke 1: is float64 \(3, 3\)"),
-        ([[np.zeros((0, 2))]], r"drawing 0, stroke 0: is float64 \(0, 2\)"),
-        ([[stroke((0, 0))], [stroke((0, 0), (1, 1)), stroke((1, 2), (3, np.nan))]], "drawing 1, stroke 1: holds.*nan"),
-        ([[stroke((0, 0))], [stroke((0, -1e7))]], "drawing 1, stroke 0: holds.*at most 1e\\+06 px"),
-    ],
-)
-def test_what_is_no_drawing_is_refused_by_its_index(drawings: list, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        describe_strokes(drawings)
-    assert "\n" not in str(caught.value)
-
-
 # ---- storing
 
 
@@ -294,27 +242,3 @@ def test_stored_statistics_of_official_drawings_are_small_and_near(drawings, hal
     for name, moved in statistic_distances(again, described).items():
         assert moved <= 0.02 * floors[name], name
     assert_same(from_arrays(to_arrays(again)), again, tolerance=0)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("num_strokes", np.array([2, 2], np.uint16)),  # claims a stroke more than there are
-        ("num_strokes", np.array([3, 0], np.uint16)),
-        ("aspect", np.array([10, 20], np.float32)),
-        ("stroke_start", np.zeros((3, 3), np.float16)),
-        ("odd", np.zeros(2, np.float16)),
-    ],
-)
-def test_damaged_arrays_are_refused_by_name(name: str, value: np.ndarray) -> None:
-    described = describe_strokes([[stroke((0, 0), (80, 0)), stroke((80, 7), (90, 7))], [stroke((5, 5))]])
-    arrays = to_arrays(described)
-    assert_same(from_arrays(arrays), described, tolerance=0.1)
-    with pytest.raises(ValueError, match=r"(is|has) .*, must |num_strokes: must be at least 1"):
-        from_arrays(arrays | {name: value})
-
-
-def test_numbers_too_large_for_the_arrays_are_refused() -> None:
-    with pytest.raises(ValueError, match="stroke_length: holds 100000"):
-        to_arrays(describe_one(stroke((0, 0), (50_000, 0), (0, 0))))
-    assert from_arrays(to_arrays(describe_one(np.zeros((65_535, 2))))).stroke_points.tolist() == [65_535]
