@@ -57,8 +57,7 @@ SUBSET_SIZE = 1000
 NEIGHBOURS = 5
 """k of density and coverage, as Naeem et al. chose it."""
 EXTRAPOLATION_SIZES = 15
-EQUAL_N = 125
-"""Drawings a side of the scores that compare categories: half of the 250 real pictures that three of them have."""
+EQUAL_N = 125  # drawings a side where categories are compared: half of the 250 real pictures that three of them have
 MINIMUM_EXTRAPOLATION = 16
 ROW_CHUNK = 1024  # rows of a distance matrix at once: memory stays linear in the larger set
 
@@ -285,8 +284,7 @@ def picture_scores(
 
 def scores_at_equal_n(generated: NDArray[Any], real: NDArray[Any], seed: int) -> dict[str, dict[str, Any]]:
     """Return FID, density and coverage beside their baselines, at most EQUAL_N a side: they depend on n."""
-    scores = with_floor(fid_and_coverage, generated, real, seed, most=EQUAL_N)
-    return {name: {key: value for key, value in found.items() if key != "value"} for name, found in scores.items()}
+    return with_floor(fid_and_coverage, generated, real, seed, most=EQUAL_N)
 
 
 def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Measure) -> dict[str, Any]:
@@ -328,16 +326,6 @@ def memorisation(generated: ArrayLike, real: ArrayLike, training: ArrayLike) -> 
         "ratio": float(np.median(ours)) / median if median > 0 else None,
         "nearer_than_real": float((ours < np.quantile(theirs, 0.01)).mean()),
     }
-
-
-def closest_pairs(generated: ArrayLike, training: ArrayLike, count: int) -> list[tuple[int, int, float]]:
-    """Return the `count` generated drawings nearest to a training drawing, features (N, d) and (M, d), nearest first.
-
-    Each is (index of the generated drawing, index of the training drawing, distance).
-    """
-    distances, nearest = nearest_distances(generated, training)
-    order = np.argsort(distances, kind="stable")[:count]
-    return [(int(i), int(nearest[i]), float(distances[i])) for i in order]
 
 
 # ------------------------------------------------------------------ whole scores

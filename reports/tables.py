@@ -23,14 +23,12 @@ from scoring.stroke_statistics import STATISTICS
 
 ROOT = Path(__file__).resolve().parent.parent
 Scores = Mapping[str, Any]
-Table = tuple[list[str], list[list[str]]]
-"""Head and rows."""
+Table = tuple[list[str], list[list[str]]]  # head and rows
 Lines = Sequence[tuple[str, Callable[[Scores], str]]]
 
 README_MARKERS = ("<!-- results -->", "<!-- /results -->")
 MISSING, MINUS = "not measured", "\N{MINUS SIGN}"
-PER_MILLE = 1000
-"""Scale of a KID in a table."""
+PER_MILLE = 1000  # scale of a KID in a table
 
 
 # ------------------------------------------------------------------ one score
@@ -102,8 +100,9 @@ def _kernel_distance(scores: Scores) -> str:
     return _beside(figure(part(scores, "kid"), "value", PER_MILLE), *real)
 
 
-def _share(where: str, name: str, show: Callable[..., str] = percent) -> Callable[[Scores], str]:
-    return lambda scores: _beside(*(show(part(scores, where, side), name) for side in ("generated", "real")))
+def _share(*path: str, show: Callable[..., str] = percent) -> Callable[[Scores], str]:
+    *where, name = path
+    return lambda scores: _beside(*(show(part(scores, *where, side), name) for side in ("generated", "real")))
 
 
 def _copies(scores: Scores) -> str:
@@ -188,7 +187,7 @@ MEANS: Lines = [(label, _at("strokes", "distances", name, show=_pair, **MEANS_OF
 COPIES: Lines = (
     ("First three strokes copied / different drawings (held-out; chance: 1 %)", _copies),
     ("N generated / training", _sizes("stroke_copies.generated.n_generated", "stroke_copies.generated.n_training")),
-    ("Median distance to the nearest training drawing, px (held-out)", _share("stroke_copies", "median_px", figure)),
+    ("Median distance to the nearest of training, px (held-out)", _share("stroke_copies", "median_px", show=figure)),
     ("Nearer than this is a copy, px", _at("stroke_copies", "generated", show=figure, name="limit_px")),
 )
 NEAREST: Lines = (
@@ -267,11 +266,11 @@ def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: b
         over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
         over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
         over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
-        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her iki tarafta {n} çizim vardır. "
-                "KID ve FID'de düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
+        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her yanda {n} çizim vardır. KID "
+                "ve FID'de düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
     over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
-    return (f"{over}. In brackets: what real drawings score. FID and coverage compare {n} drawings with {n} others. "
-            "Lower is better for KID and FID, higher for coverage.")  # fmt: skip
+    return (f"{over}. In brackets: what real drawings score. FID and coverage are of {n} drawings a side. Lower KID "
+            "and FID and higher coverage are better.")  # fmt: skip
 
 
 # ------------------------------------------------------------------ metadata

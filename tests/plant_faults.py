@@ -44,6 +44,7 @@ BATCHES, PACKED, OFFICIAL = "drawings/batches.py", "drawings/packed.py", "drawin
 BASELINES, TWO_SAMPLE, RECOGNISER = "scoring/baselines.py", "scoring/two_sample.py", "scoring/stroke_recogniser.py"
 REFERENCE, STATISTICS, COPIES = "scoring/reference.py", "scoring/stroke_statistics.py", "scoring/copies.py"
 AVERAGES, TUNING, FEATURES = "scoring/averages.py", "studies/tune_sampling.py", "studies/train_features.py"
+LOSSES = "studies/held_out_losses.py"
 DISTANCE_LAWS = (
     "frechet_distance_of_two_gaussians_is_the_closed_form",
     "extrapolation_comes_nearer_to_the_true_distance_than_all_drawings_do",
@@ -413,11 +414,19 @@ FAULTS = [
         COPIES,
         "scoring/copies",
         ("a copy is of one stroke", "FIRST_STROKES = 3", "FIRST_STROKES = 1"),
-        ("a copy is nearer than the median", "np.quantile(self.apart, quantile)",
-         "np.quantile(self.apart, 0.5)"),
+        ("a copy is nearer than the median", "np.quantile(self.apart, quantile)", "np.quantile(self.apart, 0.5)"),
+        ("pairs are numbered among those compared", "int(training.rows[nearest[i]])", "int(nearest[i])"),
         ("training drawings are near to themselves", "_nearest(self.points[rows], self.points, themselves=rows)",
          "_nearest(self.points[rows], self.points)"),
         ("copies are counted by those copied", "len(copied) / len(distances)", "len(set(copied)) / len(distances)"),
+    ),
+    *planted(
+        LOSSES,
+        "held_out_losses",
+        ("the Gaussian forgets the deviations", "* (1 - self.variance) /", "* self.variance /"),
+        ("endings are not smoothed", "(ended + 1) / (reached + 2)", "ended / reached.clamp(min=1)"),
+        ("held-out and training drawings are exchanged", '{"held_out": stroke_set([data.test], *form)',
+         '{"held_out": stroke_set([data.train], *form)'),
     ),
     *planted(
         AVERAGES,
