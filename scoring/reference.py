@@ -30,7 +30,7 @@ Features = NDArray[np.float32]
 NUM_INDEPENDENT = 500
 MOST_STROKES = 24
 """Columns of `recognised_after`: the longest drawing that the models make."""
-MOST_SHOWN = 250
+MOST_SHOWN = 125
 """Drawings of a set that are shown stroke by stroke: each is as many pictures for the network as it has strokes."""
 BATCH_SIZE = 64
 """Pictures that the feature network sees at once: a quarter faster than 256, and the same bits."""
