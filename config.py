@@ -76,7 +76,7 @@ def quoted(name: str) -> str:
 def plain_name(name: str) -> str:
     """Return a name in lower case without dots, tails, spaces and hyphens: KEDİ and otobüs are typed in many ways."""
     letters = unicodedata.normalize("NFKD", name.replace("ı", "i").lower())
-    return re.sub(r"[\s_-]", "", "".join(letter for letter in letters if not unicodedata.combining(letter)))
+    return re.sub(r"[ _-]", "", "".join(letter for letter in letters if not unicodedata.combining(letter)))
 
 
 def option(

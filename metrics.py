@@ -42,11 +42,11 @@ from scoring.reference import (
     Reference,
     describe_drawings,
     load_reference,
-    recognised,
+    recognisability,
     recognised_after,
     reference_of,
 )
-from scoring.stroke_statistics import DrawingStatistics, describe_strokes, statistic_distances, statistic_means
+from scoring.stroke_statistics import describe_strokes, stroke_distances
 from scoring.two_sample import FOLDS, MOST_PER_SIDE, two_sample_accuracy
 
 Array = NDArray[np.float64]
@@ -247,14 +247,20 @@ def judge_distances(a: NDArray[Any], b: NDArray[Any]) -> dict[str, float]:
     return figures | ({"two_sample": two_sample_accuracy(a, b)} if min(len(a), len(b)) >= FOLDS else {})
 
 
-def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]:
-    """Return ``judge_distances``, FID, FID at infinity, density and coverage of features (N, d) and (M, d)."""
-    a, b = np.asarray(generated), np.asarray(real)
-    figures = {"fid": frechet_distance(a, b), **judge_distances(a, b)}
-    if min(len(a), len(b)) >= MINIMUM_EXTRAPOLATION:
-        figures["fid_infinity"] = frechet_distance_at_infinity(a, b)
+def fid_and_coverage(a: NDArray[Any], b: NDArray[Any]) -> dict[str, float]:
+    """Return FID and, where M allows, density and coverage of features (N, d) and (M, d)."""
+    figures = {"fid": frechet_distance(a, b)}
     if len(b) > NEIGHBOURS:
         figures["density"], figures["coverage"] = density_and_coverage(a, b)
+    return figures
+
+
+def feature_distances(generated: ArrayLike, real: ArrayLike) -> dict[str, float]:
+    """Return all distances above and, where N and M allow, FID at infinity of features (N, d) and (M, d)."""
+    a, b = np.asarray(generated), np.asarray(real)
+    figures = fid_and_coverage(a, b) | judge_distances(a, b)
+    if min(len(a), len(b)) >= MINIMUM_EXTRAPOLATION:
+        figures["fid_infinity"] = frechet_distance_at_infinity(a, b)
     return figures
 
 
@@ -277,12 +283,8 @@ def picture_scores(
 
 
 def scores_at_equal_n(generated: NDArray[Any], real: NDArray[Any], seed: int) -> dict[str, dict[str, Any]]:
-    """Return FID and coverage of features beside their baselines, at most EQUAL_N a side: they depend on n."""
-
-    def measure(x: Array, y: Array) -> dict[str, float]:
-        return {"fid": frechet_distance(x, y), "coverage": density_and_coverage(x, y, min(NEIGHBOURS, len(y) - 1))[1]}
-
-    return with_floor(measure, generated, real, seed, most=EQUAL_N)
+    """Return FID, density and coverage beside their baselines, at most EQUAL_N a side: they depend on n."""
+    return with_floor(fid_and_coverage, generated, real, seed, most=EQUAL_N)
 
 
 def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Measure) -> dict[str, Any]:
@@ -306,11 +308,6 @@ def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Mea
         "recognisability": shares,
         "top1_over_real": shares["generated"]["top1"] / top1 if top1 else None,
     }
-
-
-def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
-    """Return the shares of drawings, logits (N, C), whose best or best five classes hold `category`."""
-    return {f"top{k}": float(recognised(np.asarray(logits), classes, category, k).mean()) for k in (1, 5)}
 
 
 def memorisation(generated: ArrayLike, real: ArrayLike, training: ArrayLike) -> dict[str, float | int | None]:
@@ -403,15 +400,6 @@ def scores_against(
             "real": stroke_copies(reference.real_drawings, reference.training_strokes),
         },
     }
-
-
-def stroke_distances(generated: DrawingStatistics, real: DrawingStatistics, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Return every distance of ``statistic_distances`` with its baselines, and `mean_generated` and `mean_real`."""
-    scores = with_floor(statistic_distances, generated, real, seed)
-    for side, statistics in (("generated", generated), ("real", real)):
-        for name, mean in statistic_means(statistics).items():
-            scores[name][f"mean_{side}"] = mean
-    return scores
 
 
 # ------------------------------------------------------------------ the official protocol

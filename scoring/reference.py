@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from config import RECOGNISER_PATH
@@ -30,7 +30,7 @@ Features = NDArray[np.float32]
 NUM_INDEPENDENT = 500
 MOST_STROKES = 24
 """Columns of `recognised_after`: the longest drawing that the models make."""
-MOST_SHOWN = 250
+MOST_SHOWN = 125
 """Drawings of a set that are shown stroke by stroke: each is as many pictures for the network as it has strokes."""
 BATCH_SIZE = 64
 """Pictures that the feature network sees at once: a quarter faster than 256, and the same bits."""
@@ -106,6 +106,11 @@ def recognised(logits: NDArray[Any], classes: Sequence[str], category: str, best
     own = logits[:, [list(classes).index(category)]]
     result: NDArray[np.bool_] = (logits > own).sum(axis=1) < best
     return result
+
+
+def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
+    """Return the shares of drawings, logits (N, C), whose best or best five classes hold `category`."""
+    return {f"top{k}": float(recognised(np.asarray(logits), classes, category, k).mean()) for k in (1, 5)}
 
 
 def recognised_after(

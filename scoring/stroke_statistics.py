@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scoring.baselines import with_floor
+
 Drawing = Sequence[NDArray[Any]]
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -307,3 +309,12 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> DrawingStatistics:
     statistics.stroke_jump[statistics.stroke_position == 0] = np.nan
     statistics.stroke_closedness[statistics.stroke_length == 0] = np.nan
     return statistics
+
+
+def stroke_distances(generated: DrawingStatistics, real: DrawingStatistics, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Return every distance of ``statistic_distances`` with its baselines, and `mean_generated` and `mean_real`."""
+    scores = with_floor(statistic_distances, generated, real, seed)
+    for side, statistics in (("generated", generated), ("real", real)):
+        for name, mean in statistic_means(statistics).items():
+            scores[name][f"mean_{side}"] = mean
+    return scores

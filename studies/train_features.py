@@ -46,8 +46,8 @@ from config import (
     option,
     resolve_category,
 )
-from dataset_utils import PackedDrawings, available_categories, load_category
-from drawings.packed import drawing_hashes
+from dataset_utils import CategoryData, PackedDrawings, available_categories, load_category
+from drawings.packed import drawing_hashes, joined
 from plumbing.command_line import (
     add_config_arguments,
     add_device_argument,
@@ -226,6 +226,11 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: l
     return result
 
 
+def held_out_of(data: CategoryData) -> PackedDrawings:
+    """Return all drawings that no training has seen: those for validation and those to test on, maybe the same."""
+    return data.test if data.validation is data.test else joined((data.validation, data.test))
+
+
 def measured(network: Network, classes: list[str], held_out: Sequence[PackedDrawings]) -> dict[str, Any]:
     """Return what the network makes of each category's held-out drawings: accuracy and confusion."""
     logits = [describe_inputs(network, kind_of(network).inputs_of(list(packed)))[1] for packed in held_out if packed]
@@ -242,6 +247,7 @@ def measured(network: Network, classes: list[str], held_out: Sequence[PackedDraw
 
 _TEST_PICTURES = f"{ATTRIBUTION}: real drawings of the official test split, as pictures"
 _HELD_OUT = f"{ATTRIBUTION}: held-out 15 % of the drawings of which the others trained the models"
+_TEST_HALF = f"{_HELD_OUT}, without the half of them that is for validation"
 
 
 def read_pictures(path: Path) -> NDArray[np.uint8]:
@@ -290,7 +296,7 @@ def write_references(
 ) -> dict[str, dict[str, int]]:
     """Write references from files of pictures (.npz, uint8, N x 256 x 256) by category; return what N each part has.
 
-    The categories of `held_out` have no pictures: their held-out drawings, by the local split of `data_dir`, are
+    The categories of `held_out` have no pictures: their test drawings, by the local split of `data_dir`, are
     rendered instead, as generated drawings are. Beside the features of the pictures stand those of NUM_INDEPENDENT
     drawings of shuffled strokes and of ``training_part`` of the training drawings, what the stroke recogniser makes of
     held-out, shuffled and unread training drawings, and the statistics of the held-out drawings. Raises ValueError for
@@ -303,8 +309,11 @@ def write_references(
     for category in tqdm([*pictures, *held_out], desc="references", unit="category", disable=None):
         own, counts[category] = _category_tensors(category, pictures.get(category), data_dir, loaded, recogniser)
         tensors |= {f"{category}.{name}": tensor for name, tensor in own.items()}
-        source = _TEST_PICTURES if category in pictures else f"{_HELD_OUT}, as pictures"
-        sources[category] = {"pictures": source, "strokes": _HELD_OUT}
+        sources[category] = (
+            {"pictures": _TEST_PICTURES, "strokes": _HELD_OUT}
+            if category in pictures
+            else {"pictures": f"{_TEST_HALF}, as pictures", "strokes": _TEST_HALF}
+        )
     metadata = {
         "format": REFERENCE_FORMAT,
         "network_sha256": loaded.sha256,
@@ -402,7 +411,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 "epoch_losses": [round(loss, 4) for loss in losses],
                 "data": ATTRIBUTION,
             }
-        conditions |= measured(network, classes, [each.test for each in data])
+        conditions |= measured(network, classes, [held_out_of(each) for each in data])
         save_feature_network(out, network, classes, conditions)
         if not arguments.measure:
             for file in state_folder.glob("state.pt*"):

@@ -28,14 +28,14 @@ from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_cate
 from dataset_utils import CategoryData, load_category
 from diffusion_model import TrainedModel, load_weights, save_weights
 from drawings.batches import stroke_set
-from metrics import kernel_distance, recognisability
+from metrics import kernel_distance
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, sha256_of
 from plumbing.processes import best_device
 from sample_diffusion import generate_drawings, sample
 from scoring.copies import TrainingStrokes, stroke_copies
 from scoring.feature_network import load_feature_network
-from scoring.reference import describe_drawings
+from scoring.reference import describe_drawings, recognisability
 from studies.held_out_losses import losses_of
 
 STRENGTHS = "1,1.5,2,2.5,3"

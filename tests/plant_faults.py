@@ -326,7 +326,7 @@ FAULTS = [
         "science_data",
         ("the feature network learns from held-out drawings", "[each.train for each in data]",
          "[each.test for each in data]"),
-        ("the feature network is measured on its training drawings", "[each.test for each in data]",
+        ("the feature network is measured on its training drawings", "[held_out_of(each) for each in data]",
          "[each.train for each in data]"),
     ),
     *planted(

@@ -15,6 +15,7 @@ from config import NETWORK_PATH
 from dataset_utils import read_ndjson, write_ndjson
 from drawings.embedded import embedded_drawings
 from scoring.averages import over_seeds
+from scoring.baselines import NUM_SPLITS
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import recognised_after, reference_of
 from scoring.stroke_statistics import independent_strokes
@@ -182,7 +183,7 @@ def test_baseline_and_score_are_taken_at_the_same_number(rng: np.random.Generato
 
     real, same, other = rng.normal(size=(60, 4)), rng.normal(size=(50, 4)), rng.normal(size=(45, 4)) + 2
     score = metrics.with_floor(measure, same, real, seed=0, independent=other)
-    assert sizes == [(50, 60), (45, 60)] + [(30, 30)] * 2 * metrics.NUM_SPLITS
+    assert sizes == [(50, 60), (45, 60)] + [(30, 30)] * 2 * NUM_SPLITS
     assert score["fid"]["floor_n"] == 30
     assert abs(score["fid"]["at_floor_n"] - score["fid"]["floor"]) < 3 * score["fid"]["floor_std"]
     assert score["fid"]["independent_strokes"] > 10 * score["fid"]["value"]

@@ -10,10 +10,10 @@ import torch
 
 from config import CHECKPOINTS, NETWORK_PATH, REFERENCE_PATH, TrainConfig
 from diffusion_model import load_with_guide
-from metrics import feature_distances, recognisability
+from metrics import feature_distances
 from sample_diffusion import generate_drawings, official_form
 from scoring.feature_network import LoadedNetwork, load_feature_network
-from scoring.reference import describe_drawings, load_reference
+from scoring.reference import describe_drawings, load_reference, recognisability
 from scoring.stroke_statistics import describe_strokes
 from train_diffusion import DataChoice, Run, load_training_data
 

@@ -180,9 +180,7 @@ def test_references_are_of_pictures_or_of_held_out_drawings(
     assert "held-out" in bus.source
     pooled = rasters.reshape(6, 64, 4, 64, 4).mean(axis=(2, 4)).round().astype(np.uint8)
     for found, pictures in ((cat, pooled), (bus, feature_rasters(list(data.test)))):
-        np.testing.assert_allclose(
-            found.real.features, describe_inputs(loaded.network, pictures)[0], atol=2e-2
-        )
+        np.testing.assert_allclose(found.real.features, describe_inputs(loaded.network, pictures)[0], atol=2e-2)
     by_strokes = describe_inputs(bus.second.loaded.network, stroke_arrays(list(data.test)))[0]
     np.testing.assert_allclose(bus.second.real.features, by_strokes, atol=2e-2)
     assert bus.training is not None

@@ -261,7 +261,7 @@ export function otherNameOf(category) {
 
 /** Return a name as it is compared, however it is typed: the twin of plain_name in config.py. */
 export function plainName(name) {
-  return name.replaceAll("ı", "i").toLowerCase().normalize("NFKD").replace(/[\p{M}\s_-]/gu, "");
+  return name.replaceAll("ı", "i").toLowerCase().normalize("NFKD").replace(/[\p{M} _-]/gu, "");
 }
 
 /** Return a probability as a percentage in the language in use, such as 87% or %87. */

@@ -68,9 +68,7 @@ DRAW = """async ([category, prefix, randomness, steps]) => {
     ("category", "kept", "steps"),
     [("cat", 0, 20), ("cat", 2, 20), ("bus", 2, 20), ("rabbit", 3, 7), ("hot dog", 0, 7)],  # the last by the base
 )
-def test_from_the_same_noise_it_draws_the_strokes_of_python(
-    engine: Page, category: str, kept: int, steps: int
-) -> None:
+def test_from_the_same_noise_it_draws_the_strokes_of_python(engine: Page, category: str, kept: int, steps: int) -> None:
     trained = load_with_guide(shipped_checkpoint(category))
     held_out = load_category(category, data_dir=DATA_DIR).test if kept else ()
     given = next((drawing[:kept] for drawing in held_out if 4 <= len(drawing) <= 12), [])

@@ -11,7 +11,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from drawings.packed import PackedDrawings
-from metrics import stroke_distances
 from scoring.stroke_statistics import (
     DrawingStatistics,
     describe_strokes,
@@ -19,6 +18,7 @@ from scoring.stroke_statistics import (
     independent_strokes,
     sliced_wasserstein_1,
     statistic_distances,
+    stroke_distances,
     to_arrays,
 )
 
