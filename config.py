@@ -36,6 +36,8 @@ how it was chosen."""
 ATTRIBUTION = "Quick, Draw! dataset, (c) Google, CC BY 4.0"
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 BASE_PATH = CHECKPOINTS / "base.safetensors"
+GUIDE_PATH = CHECKPOINTS / "guide.safetensors"
+"""Early weights of the base: what the four models are guided away from."""
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 RECOGNISER_PATH = CHECKPOINTS / "stroke_recogniser.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
@@ -187,6 +189,12 @@ PRESETS = {
         replace(_STAGE, category="all", steps=20_000, warmup=200, history_noise=0.2, augmentation=0.12,
                 validate_every=1000),
         init="runs/all/weights.safetensors"),
+    "base-longer": Preset(
+        "stage 2b, from `base`: goes on at a constant rate, which then decays: the shipped base (shipped: after 1,250 "
+        "more updates at a constant 5e-4)",
+        replace(_STAGE, category="all", steps=3000, schedule="constant-decay", decay=0.6, learning_rate=7e-4,
+                warmup=100, first_stroke_draws=6, history_noise=0.25, augmentation=0.12, validate_every=250),
+        ModelConfig(dropout=0.05), "runs/base/weights.safetensors"),
     "related": Preset(
         "stage 3, from `base`: cats, buses, rabbits and cars, with related categories as companions",
         replace(_STAGE, category=_FOUR, companions=f"{_VEHICLES},{_ANIMALS}", companion_share=0.45, steps=9000,

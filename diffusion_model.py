@@ -29,7 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from config import BASE_GUIDANCE, BASE_PATH, CHECKPOINTS, ModelConfig, config_from_dict
+from config import BASE_GUIDANCE, BASE_PATH, CHECKPOINTS, GUIDE_PATH, ModelConfig, config_from_dict
+from plumbing.files import sha256_of
 from plumbing.tensor_files import TYPES, Header, read_header, write_tensors
 from stroke_tokens import Whitening
 
@@ -459,7 +460,8 @@ def _check_sampling(path: Path, sampling: Any) -> None:
 def load_with_guide(path: Path, device: str | torch.device = "cpu", guide: str = "tuned") -> TrainedModel:
     """Return the model of a weights file as ``load_weights`` does, with a guide: the one that it was tuned with.
 
-    That lies beside the file, or among the shipped checkpoints. Another `guide` is a weights file, or "null" for none.
+    That lies beside the file or among the shipped checkpoints, and is known by its hash. Another `guide` is a weights
+    file, or "null" for none.
     The shipped base is guided by BASE_GUIDANCE away from no category unless its header says otherwise.
     Raises FileNotFoundError where it is missing and ValueError where it is not the one of the tuning.
     """
@@ -469,13 +471,14 @@ def load_with_guide(path: Path, device: str | torch.device = "cpu", guide: str =
     tuned = trained.conditions.get("sampling", {}).get("guide") if guide == "tuned" else None
     if tuned:
         places = [folder / Path(tuned["file"]).name for folder in (path.parent, CHECKPOINTS)]
-        found = next((place for place in places if place.is_file()), None)
-        if found is None:
+        there = [place for place in (*places, GUIDE_PATH) if place.is_file()]
+        found = next((place for place in there if sha256_of(place) == tuned["sha256"]), None)
+        if found is None and there in ([], [GUIDE_PATH]):
             raise FileNotFoundError(f"{places[0]}: is missing; {path.name} is drawn with it as its guide")
-        trained.guide = load_weights(found, device)
-        if trained.guide.sha256 != tuned["sha256"]:
+        if found is None:
             wanted = tuned["sha256"][:12]
-            raise ValueError(f"{found}: is not the guide that {path.name} was tuned with, sha256 {wanted}")
+            raise ValueError(f"{there[0]}: is not the guide that {path.name} was tuned with, sha256 {wanted}")
+        trained.guide = load_weights(found, device)
     elif guide not in ("tuned", "null"):
         trained.guide = load_weights(Path(guide), device)
     return trained

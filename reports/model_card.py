@@ -24,7 +24,7 @@ from reports.tables import PER_MILLE, figure, markdown_table, part, plain_text, 
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).with_name("model_card.md")
-BASE = "base"
+GUIDE, BASE = "guide", "base"
 UNKNOWN = "unknown"
 
 
@@ -76,7 +76,7 @@ def card_text(published: Path, checkpoints: Path) -> str:
     Raises FileNotFoundError or ValueError where the results or a checkpoint are missing or damaged.
     """
     _, entries, seeds = read_run(published)
-    models = {name: load_weights(checkpoints / f"{name}.safetensors") for name in (BASE, *entries)}
+    models = {name: load_weights(checkpoints / f"{name}.safetensors") for name in (BASE, GUIDE, *entries)}
     for name, entry in entries.items():
         if part(entry, "conditions").get("checkpoint_sha256") != sha256_of(checkpoints / f"{name}.safetensors"):
             raise ValueError(f"{published}: was measured with another {name}.safetensors than that of {checkpoints}")
@@ -89,7 +89,7 @@ def card_text(published: Path, checkpoints: Path) -> str:
         copies=markdown_table(*tables.table_of(tables.COPIES, scores)),
         losses=f"{tables.LOSSES_CAPTION}\n\n{tables.losses_table(published, entries)}",
         longest=max(trained.model.config.max_strokes for trained in models.values()),
-        note=plain_text(str(models[BASE].conditions.get("note", UNKNOWN))), attribution=ATTRIBUTION,
+        note=plain_text(str(models[GUIDE].conditions.get("note", UNKNOWN))), attribution=ATTRIBUTION,
     )  # fmt: skip
 
 

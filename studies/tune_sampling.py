@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
+from config import GUIDE_PATH, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
 from dataset_utils import CategoryData, load_category
 from diffusion_model import TrainedModel, load_weights, save_weights
 from drawings.batches import stroke_set
@@ -129,8 +129,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=Path, metavar="FILE", help="weights that they were trained from")
     parser.add_argument("--shares", metavar="X,X", help="shares of the way from --start to --checkpoint to try "
                         "(default 0.25,0.5,0.75,1, without --start 1)")  # fmt: skip
-    parser.add_argument("--guide", type=Path, metavar="FILE", default=CHECKPOINTS / "base.safetensors",
-                        help="a weaker model to guide away from (default checkpoints/base.safetensors)")  # fmt: skip
+    parser.add_argument("--guide", type=Path, metavar="FILE", default=GUIDE_PATH,
+                        help="a weaker model to guide away from (default checkpoints/guide.safetensors)")  # fmt: skip
     parser.add_argument("--strengths", default=STRENGTHS, metavar="X,X", help=f"strengths to try (default {STRENGTHS})")
     parser.add_argument("--most-copies", type=float, default=MOST_COPIES, metavar="X", help="share of drawings that "
                         f"may redraw a training drawing (default {MOST_COPIES:g})")  # fmt: skip
