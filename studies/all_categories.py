@@ -18,6 +18,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,15 @@ def draw_and_measure(
     firsts: list[Drawing] = []
     rows: dict[str, Result] = {}
     made: dict[str, Any] = {}
-    for category in categories:
-        sampled = sample(trained, category, config)
+    for number, category in enumerate(categories):  # seeds of their own, or all would begin with the same noise
+        sampled = sample(trained, category, replace(config, seed=config.seed + number))
         firsts.append(sampled.drawings[0])
         real = held_out_drawings(category, data_dir)
         rows[category], made = measured(sampled.drawings, category, config.n, real, loaded), sampled.conditions
-    conditions = {key: made[key] for key in ("seed", "sampler", "steps", "guidance", "guide", "attribution")}
+    conditions = {key: made[key] for key in ("sampler", "steps", "guidance", "guide", "attribution")}
     return firsts, {
-        "n": config.n, **conditions, "checkpoint": trained.file, "checkpoint_sha256": trained.sha256,
+        "n": config.n, "seed": config.seed, **conditions,
+        "checkpoint": trained.file, "checkpoint_sha256": trained.sha256,
         "feature_network": {"file": loaded.file, "sha256": loaded.sha256}, "rendering": FEATURE_RENDERING,
         "seconds": round(time.perf_counter() - began, 1), **summary(rows, loaded), "categories": rows,
     }  # fmt: skip
@@ -120,8 +122,8 @@ def page_text(results: Result) -> str:
     guide = results["guide"]
     guidance = f"guidance {results['guidance']:g} away from {guide}" if guide else "unguided"
     return (
-        f"Of {results['n']} drawings of each category (seed {results['seed']}, {results['steps']} steps, {guidance}) "
-        f"the feature network\nnames {100 * results['mean_top1']:.1f} % correctly, the mean over "
+        f"Of {results['n']} drawings of each category (seeds from {results['seed']} on, {results['steps']} steps, "
+        f"{guidance}) the feature network\nnames {100 * results['mean_top1']:.1f} % correctly, the mean over "
         f"{len(results['categories'])} categories; of real held-out drawings\n{100 * results['mean_top1_real']:.1f} %. "
         f"The ratio is {results['ratio']:.2f}. These {len(rows)} categories it recognises least:\n\n"
         f"{markdown_table(head, rows)}\nWeights: {results['checkpoint']}, sha256 {results['checkpoint_sha256'][:12]}.\n"
@@ -135,7 +137,8 @@ def build_parser() -> argparse.ArgumentParser:
                         help="weights of many categories (default checkpoints/base.safetensors)")  # fmt: skip
     parser.add_argument("--categories", metavar="NAMES", help="with commas (default all that the weights know)")
     parser.add_argument("--n", type=int, default=32, metavar="N", help="drawings per category (default 32)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the drawings (default 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="seed of the first category's drawings; each has the next (default 0)")
     parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files (default QUICKDRAW_DIR)")
     parser.add_argument("--out", type=Path, default=PICTURE, metavar="FILE",
                         help="picture to write (default docs/all_categories.png)")  # fmt: skip
