@@ -146,7 +146,10 @@ SUMMARY: Sequence[tuple[str, str, Callable[[Scores], str]]] = (
      _at("kid", show=figure, name="share")),
     ("FID (real vs real)", "FID (gerçek, gerçeğe karşı)", _at("equal_n", "fid")),
     ("Coverage (real vs real)", "Kapsama (gerçek, gerçeğe karşı)", _at("equal_n", "coverage")),
+    ("Two-sample accuracy (real vs real)", "İki örneklem doğruluğu (gerçek, gerçeğe karşı)", _at("two_sample")),
     ("Recognised, top-1 (real)", "Doğru adlandırılan, top-1 (gerçek)", _share("recognisability", "top1")),
+    ("Recognised by its strokes, top-1 (real)", "Çizgilerinden doğru adlandırılan, top-1 (gerçek)",
+     _share("second_judge", "recognisability", "top1")),
     ("Strokes per drawing (held-out)", "Çizim başına çizgi (eğitimde görülmemiş)",
      _at("strokes", "distances", "strokes_per_drawing", show=_pair, **MEANS_OF)),
     ("Redraws of training drawings / different ones (held-out; chance: 1 %)",
@@ -167,6 +170,7 @@ PICTURES: Lines = (
     ("Normalised KID", _at("kid", show=figure, name="share")),
     ("Density at n", _at("density")),
     ("Coverage at n", _at("coverage")),
+    ("Two-sample accuracy at n", _at("two_sample")),
     ("equal n", _at("equal_n", "fid", show=count, name="floor_n")),
     ("FID at equal n", _at("equal_n", "fid")),
     ("Coverage at equal n", _at("equal_n", "coverage")),
@@ -177,6 +181,16 @@ PICTURES: Lines = (
                                  ("coverage", "coverage", 1))),
     ("Shuffled strokes: top-1", _at("recognisability", "independent_strokes", show=percent, name="top1")),
 )  # fmt: skip
+RECOGNISER: Lines = (
+    ("N generated / real", _sizes("n_generated", "second_judge.n_real")),
+    ("n", _at("second_judge", "kid", show=count, name="floor_n")),
+    ("KID × 10³", _at("second_judge", "kid", show=figure, name="value", scale=PER_MILLE)),
+    ("KID × 10³ at n", _at("second_judge", "kid", scale=PER_MILLE)),
+    ("Normalised KID", _at("second_judge", "kid", show=figure, name="share")),
+    ("Two-sample accuracy at n", _at("second_judge", "two_sample")),
+    ("Top-1 accuracy", _share("second_judge", "recognisability", "top1")),
+    ("Top-1 over real", _at("second_judge", show=figure, name="top1_over_real")),
+)
 UNITS = [(name, label if not unit or unit in label.lower() else f"{label}, {unit}") for name, label, unit in STATISTICS]
 STROKES: Lines = (
     ("N generated / real", _sizes("n_generated", "strokes.n_real")),
@@ -213,6 +227,7 @@ LOSSES_CAPTION = (
 )
 FULL: Sequence[tuple[str, str, Lines]] = (
     ("Pictures", "Features of the rendered drawings, compared with those of real drawings.", PICTURES),
+    ("Second judge", "Features of a network that reads strokes, compared with those of held-out drawings.", RECOGNISER),
     ("Strokes", "Wasserstein-1 distance to real drawings, in the unit of each row; n is smaller here.", STROKES),
     ("Means of the stroke statistics", "Of generated drawings (of real ones).", MEANS),
     ("Copies", "Drawings whose first three strokes are nearer to those of a training drawing than 99 % of the training "
@@ -266,11 +281,11 @@ def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: b
         over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
         over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
         over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
-        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her yanda {n} çizim vardır. KID "
-                "ve FID'de düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
+        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her yanda {n} çizim vardır. KID, "
+                "FID ve iki örneklem doğruluğunda (0,5: ayırt edilemez) düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
     over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
-    return (f"{over}. In brackets: what real drawings score. FID and coverage are of {n} drawings a side. Lower KID "
-            "and FID and higher coverage are better.")  # fmt: skip
+    return (f"{over}. In brackets: what real drawings score. FID and coverage are of {n} drawings a side. Lower "
+            "KID, FID and two-sample accuracy (0.5: not told apart) and higher coverage are better.")  # fmt: skip
 
 
 # ------------------------------------------------------------------ metadata
