@@ -282,7 +282,8 @@ def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: b
         over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
         over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
         return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her yanda {n} çizim vardır. KID, "
-                "FID ve iki örneklem doğruluğunda (0,5: ayırt edilemez) düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
+                "FID ve iki örneklem doğruluğunda (0,5: ayırt edilemez) düşük, kapsamada yüksek olan iyidir."
+                )  # fmt: skip
     over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
     return (f"{over}. In brackets: what real drawings score. FID and coverage are of {n} drawings a side. Lower "
             "KID, FID and two-sample accuracy (0.5: not told apart) and higher coverage are better.")  # fmt: skip

@@ -198,8 +198,7 @@ def _read_state_dict(path: Path) -> Mapping[Any, Any]:
             warnings.simplefilter("ignore")  # a file of another kind is one error, without remarks on its pickling
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever a damaged file or a program (TorchScript) provokes
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: damaged, or no state dict as {INCEPTION_WEIGHTS} is one ({reason:.150})") from None
+        raise ValueError(f"{path}: damaged, or not a state dict as {INCEPTION_WEIGHTS} is one") from error
     if not isinstance(state, Mapping):
         raise ValueError(f"{path}: holds a {type(state).__name__}, must be a state dict")
     return state

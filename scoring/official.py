@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from tqdm import tqdm
 import rendering
 from config import RunFailed
 from plumbing.command_line import check_folder
-from plumbing.files import sha256_of
+from plumbing.files import atomic_file, sha256_of
 from plumbing.processes import best_device
 from scoring.inception import load_inception
 
@@ -124,10 +123,9 @@ def write_pictures(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
     check_folder(folder)
     digits = max(5, len(str(len(drawings) - 1)))
     paths = [folder / f"{index:0{digits}d}.png" for index in range(len(drawings))]
-    hidden = folder / ".writing.png.tmp"  # so that no kill leaves half a picture
     for path, drawing in zip(tqdm(paths, desc="pictures", unit="picture", disable=None), drawings, strict=True):
-        Image.fromarray(official_picture(drawing)).save(hidden, "PNG")
-        os.replace(hidden, path)
+        with atomic_file(path) as file:
+            Image.fromarray(official_picture(drawing)).save(file, "PNG")
     return paths
 
 

@@ -135,6 +135,7 @@ def test_every_ndjson_file_is_drawings_counted_skips_or_one_line_with_its_place(
     @example(content=b'{"x":' + b"[" * 1000 + b"]" * 1000 + b',"drawing":[[[1],[2]]]}', only=False)
     @example(content=b'{"drawing":[[[5e-324,0],[1,1],[1,1]]]}', only=False)
     @example(content=BOM + b"\n" + BOM, only=False)
+    @example(content=b'{"recognized":false,"drawing":[[[1],[2]]]}\n' * 3, only=True)
     @example(content=b'{"recognized":true,"drawing":[[[1],[2]]]}\n' * 3, only=True)
     def law(content: bytes, only: bool) -> None:
         path.write_bytes(content)

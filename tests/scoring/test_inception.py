@@ -114,10 +114,10 @@ def test_programs_are_refused_and_never_run(tmp_path: Path) -> None:
     save(tmp_path / "pickle.pth", {"weight": _Trap(trap)})
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Trap(trap)))
     for name in ("pickle.pth", "plain.pth"):
-        with pytest.raises(ValueError, match="damaged, or no state dict"):
+        with pytest.raises(ValueError, match="damaged, or not a state dict"):
             load_inception(tmp_path / name)
     torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "inception-2015-12-05.pt")
-    with pytest.raises(ValueError, match=r"damaged, or no state dict as weights-inception-2015") as caught:
+    with pytest.raises(ValueError, match=r"damaged, or not a state dict as weights-inception-2015") as caught:
         load_inception(tmp_path / "inception-2015-12-05.pt")
     assert "\n" not in str(caught.value)
     assert not trap.exists()
