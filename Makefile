@@ -25,7 +25,7 @@ page: $(VENV)/page
 
 # The results and animations of the README: mean and standard deviation over three seeds.
 table: $(VENV)/runtime
-	$(PY) run_all.py --seeds 3 --publish
+	$(PY) run_all.py --n 500 --seeds 3 --publish
 
 # The notebook as one page with all its pictures, for reading without running it. Its drawings that are not generated
 # are those of a program: drawings of the dataset may not be published with the project.

@@ -80,7 +80,7 @@ class Profile:
 PROFILES = {
     "smoke": Profile(64, "embedded", "local", False, False, "smoke", guide="smoke-guide",
                      tuning=("--strengths", "1.5", "--n", "64")),
-    "quick": Profile(500, None, "auto", False, True, "quick", (*CATEGORIES, "car")),
+    "quick": Profile(250, None, "auto", False, True, "quick", (*CATEGORIES, "car")),
     "full": Profile(2000, None, "official", True, False, "full", guide="full-guide", tuning=("--n", "2000")),
 }  # fmt: skip
 
