@@ -40,7 +40,7 @@ def folder(tiny_model: TrainedModel, tmp_path: Path) -> Path:
     sampling = {"guidance": 2.0, "guide": {"file": "base.safetensors", "sha256": "ab" * 32}, "tried": tried, "n": 77}
     base = conditions("bus", note="stopped | early", validation_loss=None)
     del base["validation_stop_loss"]
-    for name, own in (("base", base), ("cat", conditions("cat", sampling=sampling))):
+    for name, own in (("base", base), ("guide", base), ("cat", conditions("cat", sampling=sampling))):
         trained = dataclasses.replace(tiny_model, conditions=own)
         save_weights(tmp_path / "checkpoints" / f"{name}.safetensors", trained)
     publish(tmp_path, sha256_of(tmp_path / "checkpoints" / "cat.safetensors"))
