@@ -28,7 +28,7 @@ DrawOn = Callable[[list[Drawing]], list[Drawing]]
 PAGE_DRAWINGS, PAGE_COLUMNS = 100, 10
 EXTREMES, EXTREME_COLUMNS = 16, 8
 FIRST_STROKES, WAYS = 3, 7
-HALVES, COMPLETIONS = 3, 6
+HALVES, COMPLETIONS = 2, 6
 FEWEST_TO_HALVE = 4  # strokes: half of fewer says too little of what the person meant
 CAPTIONS = {
     "page.png": "Generated drawings, and real ones beside them where any are at hand: the first of each as they come.",
