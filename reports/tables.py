@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from config import TURKISH_NAMES
 from plumbing.command_line import run_script, script_parser
 from plumbing.files import write_atomically
 from scoring.stroke_statistics import STATISTICS
@@ -383,9 +384,8 @@ def readme_table(results_json_path: Path, turkish: bool = False) -> str:
     scores = {name: part(entry, "scores") for name, entry in entries.items()}
     head, rows = summary_table(scores)
     if turkish:
-        names = {"cat": "kedi", "bus": "otobüs", "rabbit": "tavşan", "car": "araba"}
         labels = {english: turkish for english, turkish, _ in SUMMARY}
-        head = [names.get(name, name) for name in head]
+        head = [TURKISH_NAMES.get(name, name) for name in head]
         rows = [[labels[label], *map(_in_turkish, cells)] for label, *cells in rows]
     return f"{markdown_table(head, rows)}\n{textwrap.fill(summary_note(entries, seeds, turkish), 120)}\n"
 
