@@ -471,13 +471,14 @@ def load_with_guide(path: Path, device: str | torch.device = "cpu", guide: str =
     tuned = trained.conditions.get("sampling", {}).get("guide") if guide == "tuned" else None
     if tuned:
         places = [folder / Path(tuned["file"]).name for folder in (path.parent, CHECKPOINTS)]
-        there = [place for place in (*places, GUIDE_PATH) if place.is_file()]
+        named = [place for place in places if place.is_file()]
+        there = [*named, *([GUIDE_PATH] if GUIDE_PATH.is_file() else [])]
         found = next((place for place in there if sha256_of(place) == tuned["sha256"]), None)
-        if found is None and there in ([], [GUIDE_PATH]):
+        if found is None and not named:
             raise FileNotFoundError(f"{places[0]}: is missing; {path.name} is drawn with it as its guide")
         if found is None:
             wanted = tuned["sha256"][:12]
-            raise ValueError(f"{there[0]}: is not the guide that {path.name} was tuned with, sha256 {wanted}")
+            raise ValueError(f"{named[0]}: is not the guide that {path.name} was tuned with, sha256 {wanted}")
         trained.guide = load_weights(found, device)
     elif guide not in ("tuned", "null"):
         trained.guide = load_weights(Path(guide), device)

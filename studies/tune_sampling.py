@@ -55,10 +55,9 @@ def between(start: TrainedModel, trained: TrainedModel, share: float) -> Trained
     if share == 1:
         return trained
     ours, theirs = trained.model.state_dict(), start.model.state_dict()
-    tokens = [torch.allclose(getattr(start.whitening, name), getattr(trained.whitening, name), atol=1e-4)
-              for name in ("mean", "basis", "scale")
-              if getattr(start.whitening, name).shape == getattr(trained.whitening, name).shape]  # fmt: skip
-    if tokens != [True] * 3 or {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
+    same_tokens = all(torch.equal(getattr(start.whitening, name), getattr(trained.whitening, name))
+                      for name in ("mean", "basis", "scale"))  # fmt: skip
+    if not same_tokens or {k: v.shape for k, v in ours.items()} != {k: v.shape for k, v in theirs.items()}:
         raise ValueError(f"{start.file}: is not what {trained.file} began from, its shapes or stroke tokens differ")
     model = copy.deepcopy(trained.model)
     model.load_state_dict({name: theirs[name].lerp(own, share) for name, own in ours.items()})
