@@ -109,6 +109,8 @@ class TrainConfig:
     category: str = option("cat", "cat, bus, rabbit, a list with commas, or 'all'")
     companions: str = option("", "auxiliary categories trained beside, with commas, or 'all': against overfitting")
     companion_share: float = option(0.5, "share of drawings from the auxiliary categories", minimum=0, maximum=0.95)
+    relabelled: str = option("", "auxiliary categories that are trained as a target, such as 'school bus=bus', with "
+                                 "commas: more of what hardly differs")  # fmt: skip
     balance: float = option(0.5, "categories are drawn by their size to this power: 1 as they come, 0 all alike",
                             minimum=0, maximum=1)  # fmt: skip
     steps: int = option(6000, "optimizer updates", minimum=1, maximum=10_000_000)

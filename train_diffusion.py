@@ -19,7 +19,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig
+from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig, resolve_category
 from dataset_utils import category_list, load_category
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
@@ -381,14 +381,16 @@ def load_training_data(
 ) -> TrainingData:
     """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
     targets = category_list(config.category, choice.data_dir)
-    companions = [name for name in category_list(config.companions, choice.data_dir) if name not in targets]
-    categories = known + tuple(name for name in targets + companions if name not in known)
+    told = relabelled(config, targets)
+    companions = [name for name in dict.fromkeys((*category_list(config.companions, choice.data_dir), *told))
+                  if name not in targets]  # fmt: skip
+    categories = known + tuple(name for name in targets + companions if name not in known and name not in told)
     if known and len(categories) > len(known):
         raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
     names = targets + companions
     loaded = [load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
               for name in tqdm(names, desc="data", unit="category", disable=len(names) < 20)]  # fmt: skip
-    ids = [categories.index(name) for name in names]
+    ids = [categories.index(told.get(name, name)) for name in names]
     form = (model_config.num_points, model_config.max_strokes)
     train = stroke_set([data.train for data in loaded], ids, *form)
     own = slice(0, len(targets))
@@ -407,6 +409,19 @@ def load_training_data(
     others = f"; {len(loaded)} categories in all" + (f", {cut} drawings cut in the others" if cut else "")
     description = loaded[0].describe() + (others if len(loaded) > 1 else "")
     return TrainingData(train, held_out, categories, ids[own], source, description)
+
+
+def relabelled(config: TrainConfig, targets: Sequence[str]) -> dict[str, str]:
+    """Return the name that each category of `config.relabelled` is trained as.
+
+    Raises ValueError for what is no pair `other=target`, or a target that is none.
+    """
+    pairs = [part.split("=") for part in config.relabelled.split(",") if part.strip()]
+    for pair in pairs:
+        if len(pair) != 2 or resolve_category(pair[1]) not in targets or resolve_category(pair[0]) in targets:
+            raise ValueError(f"--relabelled has '{'='.join(pair)}', must be OTHER=TARGET with a TARGET of "
+                             f"{', '.join(targets[:8])}")  # fmt: skip
+    return {resolve_category(other): resolve_category(target) for other, target in pairs}
 
 
 def prepare(
@@ -508,7 +523,7 @@ def sample_grid(run: Run, path: Path) -> None:
 
 
 GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation",
+    "data": ("category", "companions", "companion_share", "relabelled", "balance", "augmentation",
              "augmented_share", "mirrored"),
     "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
                      "ema_decay", "seed"),
