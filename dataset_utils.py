@@ -123,6 +123,16 @@ def category_list(text: str, data_dir: str | Path | None = None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def relabelled_categories(text: str, targets: Sequence[str]) -> dict[str, str]:
+    """Return the target that each category of `other=target, ...` is trained as; ValueError where it is no such."""
+    pairs = [[resolve_category(name) for name in part.split("=")] for part in text.split(",") if part.strip()]
+    for pair in pairs:
+        if len(pair) != 2 or pair[1] not in targets or pair[0] in targets:
+            raise ValueError(f"--relabelled has '{'='.join(pair)}', must be OTHER=TARGET with a TARGET of "
+                             f"{', '.join(targets[:8])}")  # fmt: skip
+    return dict(pairs)
+
+
 def load_category(
     category: str,
     *,

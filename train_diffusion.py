@@ -19,7 +19,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -32,8 +32,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig, resolve_category
-from dataset_utils import category_list, load_category
+from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig
+from dataset_utils import category_list, load_category, relabelled_categories
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
 from drawings.batches import (
@@ -381,7 +381,7 @@ def load_training_data(
 ) -> TrainingData:
     """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
     targets = category_list(config.category, choice.data_dir)
-    told = relabelled(config, targets)
+    told = relabelled_categories(config.relabelled, targets)
     companions = [name for name in dict.fromkeys((*category_list(config.companions, choice.data_dir), *told))
                   if name not in targets]  # fmt: skip
     categories = known + tuple(name for name in targets + companions if name not in known and name not in told)
@@ -409,19 +409,6 @@ def load_training_data(
     others = f"; {len(loaded)} categories in all" + (f", {cut} drawings cut in the others" if cut else "")
     description = loaded[0].describe() + (others if len(loaded) > 1 else "")
     return TrainingData(train, held_out, categories, ids[own], source, description)
-
-
-def relabelled(config: TrainConfig, targets: Sequence[str]) -> dict[str, str]:
-    """Return the name that each category of `config.relabelled` is trained as.
-
-    Raises ValueError for what is no pair `other=target`, or a target that is none.
-    """
-    pairs = [part.split("=") for part in config.relabelled.split(",") if part.strip()]
-    for pair in pairs:
-        if len(pair) != 2 or resolve_category(pair[1]) not in targets or resolve_category(pair[0]) in targets:
-            raise ValueError(f"--relabelled has '{'='.join(pair)}', must be OTHER=TARGET with a TARGET of "
-                             f"{', '.join(targets[:8])}")  # fmt: skip
-    return {resolve_category(other): resolve_category(target) for other, target in pairs}
 
 
 def prepare(
