@@ -29,7 +29,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from config import BASE_GUIDANCE, BASE_PATH, CHECKPOINTS, GUIDE_PATH, ModelConfig, config_from_dict
+from config import (
+    BASE_GUIDANCE,
+    BASE_PATH,
+    CHECKPOINTS,
+    GUIDE_PATH,
+    SAMPLERS,
+    USUAL_SAMPLER,
+    USUAL_STEPS,
+    ModelConfig,
+    config_from_dict,
+)
 from plumbing.files import sha256_of
 from plumbing.tensor_files import TYPES, Header, read_header, write_tensors
 from stroke_tokens import Whitening
@@ -334,7 +344,7 @@ class StrokeDiffusionModel(nn.Module):
 
 FORMAT = "stroke-diffusion-1"
 MAX_PARAMETERS = 500_000_000
-MAX_GUIDANCE = 20
+MAX_GUIDANCE, MAX_STEPS = 20, 1000
 RETIRED = {"spacing": "fitted", "whitening": "components", "denoiser": "attention",
            "denoiser_category": "through-history"}  # fmt: skip
 """Settings that older weights files name, with the one value of each that there is a model for."""
@@ -363,6 +373,17 @@ class TrainedModel:
     def guidance(self) -> float:
         """The strength of guidance in sampling that the checkpoint was tuned for, 1 (none) where it was not."""
         return float(self.conditions.get("sampling", {}).get("guidance", 1.0))
+
+    @property
+    def sampler(self) -> str:
+        """The sampler that the checkpoint was tuned for, the usual one where it was not."""
+        return str(self.conditions.get("sampling", {}).get("sampler", USUAL_SAMPLER))
+
+    @property
+    def steps(self) -> int | tuple[int, ...]:
+        """The denoising steps by stroke that the checkpoint was tuned for, the usual number where it was not."""
+        steps = self.conditions.get("sampling", {}).get("steps", USUAL_STEPS)
+        return steps if isinstance(steps, int) else tuple(steps)
 
     def category_id(self, category: str) -> int:
         """Return the index of `category`, raising ValueError with those the model was trained on."""
@@ -447,7 +468,7 @@ def _are_names(value: Any) -> bool:
 
 
 def _check_sampling(path: Path, sampling: Any) -> None:
-    """Refuse what tune_sampling.py does not write as the strength of guidance and the guide."""
+    """Refuse what tune_sampling.py and distill.py do not write as guidance, guide, sampler and steps."""
     guide = sampling.get("guide") if isinstance(sampling, dict) else None
     named = guide is None or (isinstance(guide, dict) and {type(guide.get(k)) for k in ("file", "sha256")} == {str})
     if not isinstance(sampling, dict) or type(sampling.get("guidance")) not in (int, float) or not named:
@@ -455,6 +476,10 @@ def _check_sampling(path: Path, sampling: Any) -> None:
     if not 0 <= sampling["guidance"] <= MAX_GUIDANCE:
         found = sampling["guidance"]
         raise ValueError(f"{path}: its header is damaged (guidance {found}, must lie in 0 ... {MAX_GUIDANCE})")
+    steps, sampler = sampling.get("steps", USUAL_STEPS), sampling.get("sampler", USUAL_SAMPLER)
+    numbers = steps if isinstance(steps, list) and steps else [steps]
+    if sampler not in SAMPLERS or not all(type(number) is int and 1 <= number <= MAX_STEPS for number in numbers):
+        raise ValueError(f"{path}: its header is damaged (sampler {sampler!s:.40}, steps {steps!s:.40})")
 
 
 def load_with_guide(path: Path, device: str | torch.device = "cpu", guide: str = "tuned") -> TrainedModel:
