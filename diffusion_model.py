@@ -273,15 +273,18 @@ class StrokeDiffusionModel(nn.Module):
         """Return ``time_modulations`` of one time, (layers, 6, 1, W)."""
         return self.time_modulations(torch.tensor([t], device=self.time_table.device))[0]
 
-    def denoise_all(self, x_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        """Return v_hat (B, K, M, D) for M noisy copies `x_t` (B, K, M, D) of every stroke, at times `t` (B, K, M).
+    def denoise_all(self, x_t: Tensor, t: Tensor | int, context: Tensor) -> Tensor:
+        """Return v_hat (B, K, M, D) for M noisy copies `x_t` (B, K, M, D) of every stroke, at times `t` (B, K, M), or
+        all at one.
 
         `context` (B, K, W) is c_0 ... c_{K-1}: the k-th stroke sees c_0 ... c_{k-1}, the strokes before it.
         """
         num_strokes, copies = x_t.shape[1:3]
-        # as an embedding, since the gradient of indexing adds up in whatever order the threads come
-        by_time = F.embedding(t, self._modulation_by_time(self.time_table))
-        modulation = by_time + self.context_modulation(context)[:, :, None]
+        if isinstance(t, int):  # all at one time
+            by_time = self._modulation_by_time(self.time_table[t])
+        else:  # as an embedding, since the gradient of indexing adds up in whatever order the threads come
+            by_time = F.embedding(t, self._modulation_by_time(self.time_table))
+        modulation = (by_time + self.context_modulation(context)[:, :, None]).expand(-1, -1, copies, -1)
         parts = modulation.flatten(1, 2).chunk(6, dim=-1)
         stroke = torch.arange(num_strokes, device=x_t.device)
         mask = (stroke[:, None] >= stroke[None, :]).repeat_interleave(copies, dim=0)

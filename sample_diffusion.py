@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -157,7 +157,14 @@ def draw_batch(
     return result
 
 
-def guided_denoiser(predictor: Predictor, weaker: Predictor | None, guidance: float) -> Denoiser:
+class Predicts(Protocol):
+    """What denoises the next stroke: a network that knows the strokes before it."""
+
+    def v(self, x_t: Tensor, t: int) -> Tensor:
+        """Return v_hat, of the shape of `x_t`, at time `t`."""
+
+
+def guided_denoiser(predictor: Predicts, weaker: Predicts | None, guidance: float) -> Denoiser:
     """Return the denoiser of the next stroke, guided away from what a weaker one would draw.
 
     v = v_weaker + guidance * (v - v_weaker): classifier-free guidance where the weaker one is the same network that
