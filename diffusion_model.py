@@ -28,6 +28,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from config import (
     BASE_GUIDANCE,
@@ -210,7 +211,7 @@ class StrokeDiffusionModel(nn.Module):
         self.null_category = num_categories
         self.category = nn.Embedding(num_categories + 1, width)
         self.augmentation = nn.Linear(4, width, bias=False)
-        self.position = nn.Parameter(0.02 * torch.randn(config.max_strokes + 1, width))
+        self.position = nn.Parameter(nn.init.normal_(torch.empty(config.max_strokes + 1, width), std=0.02))
         self.read_stroke = nn.Sequential(nn.Linear(self.token_dim, width), nn.SiLU(), nn.Linear(width, width))
         blocks = [HistoryBlock(width, config.num_heads, config.dropout) for _ in range(config.num_layers)]
         self.history = nn.ModuleList(blocks)
@@ -411,6 +412,15 @@ def save_weights(path: Path, trained: TrainedModel, dtype: torch.dtype = torch.b
     write_tensors(path, tensors, metadata)
 
 
+class _WithoutNumbers(TorchFunctionMode):
+    """Lets a model of shapes alone be built: its random numbers, on no device, would need three seconds of imports."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
     """Return the model of a weights file, float32, in evaluation mode, on `device`.
 
@@ -419,7 +429,7 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel
     """
     header = read_header(path, "checkpoint")
     config, categories, conditions = _settings(header)
-    with torch.device("meta"):  # shapes without numbers: nothing is allocated that the file does not bring
+    with torch.device("meta"), _WithoutNumbers():  # nothing is allocated that the file does not bring
         model = StrokeDiffusionModel(config, len(categories))
     dim = model.token_dim
     wanted = {f"model.{name}": tuple(tensor.shape) for name, tensor in model.state_dict().items()}
