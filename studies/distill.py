@@ -208,7 +208,7 @@ def record(
     """Return the recorded teacher as training data; what `folder` holds of it already is not recorded again."""
     # what a shard is a function of, beside its number
     both = {"teacher": teacher.sha256, "guide": teacher.guide and teacher.guide.sha256, "guidance": teacher.guidance}
-    made_of = json.dumps(both | {"times": list(kept), "real_share": settings.real_share, "seed": seed})
+    made_of = json.dumps(both | {"times": list(kept), "real_share": settings.real_share, "seed": seed}, sort_keys=True)
     own_shards = -(-settings.drawings // (SHARD * len(names)))
     shards: tuple[list[list[Path]], list[list[Path]]] = ([], [])
     loaded = [load_category(name, **choice) for name in names]
