@@ -147,6 +147,18 @@ class TrainConfig:
     sample_every: int = option(2000, "updates between sample grids, 0 for none", minimum=0, maximum=10_000_000)
 
 
+TRAIN_GROUPS = {
+    "data": ("category", "companions", "companion_share", "balance", "augmentation",
+             "augmented_share", "mirrored"),
+    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
+                     "ema_decay", "seed"),
+    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
+             "stop_weight"),
+    "advanced": ("parts", "precision", "validate_every", "sample_every"),
+}  # fmt: skip
+"""The fields of TrainConfig under the headings of --help."""
+
+
 @dataclass(frozen=True)
 class Preset:
     """A recipe by name: what `train_diffusion.py --preset NAME` trains; a flag given beside it wins."""

@@ -17,7 +17,6 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -58,8 +57,9 @@ from plumbing.command_line import (
     run_script,
     script_parser,
 )
-from plumbing.files import locked_folder, refuse_overwriting, write_atomically
+from plumbing.files import locked_folder, write_atomically
 from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
+from plumbing.result_folder import SVG_FILES, files_of_earlier_run, refuse_losing_files, result_files
 from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
 
@@ -67,7 +67,6 @@ Drawing = list[np.ndarray]
 Watcher = Callable[[int, np.ndarray], object]
 """(stroke number, points of x_t (B, num_points, 2) in pixels) after every denoising step."""
 
-SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
 EMERGING_STATES = 24
@@ -404,33 +403,6 @@ def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
 
 
 # ------------------------------------------------------------------ files
-
-
-def result_files(count: int) -> list[str]:
-    """Return the names of the files that a run of `count` drawings writes; what the run says of itself is first."""
-    svgs = [f"drawing_{i:03d}.svg" for i in range(min(count, SVG_FILES))]
-    return ["conditions.json", "drawings.ndjson", *svgs, "sheet.svg", "grid.png", "animation.gif", "denoising.gif"]
-
-
-def files_of_earlier_run(out: Path) -> list[str]:
-    """Return the names of the files in a folder that an earlier run says it wrote there."""
-    try:
-        found = json.loads((out / "conditions.json").read_text(encoding="utf-8"))
-        if found["attribution"] != ATTRIBUTION:
-            return []
-        listed = found.get("files") or result_files(found["n"])  # earlier versions kept no list
-        return [name for name in result_files(SVG_FILES) if name in listed]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
-
-
-def refuse_losing_files(out: Path, count: int, inputs: Sequence[Path] = ()) -> None:
-    """Raise ValueError where a run of `count` drawings would replace one of `inputs`, or what no run wrote."""
-    refuse_overwriting(inputs, [out / name for name in result_files(count)])
-    earlier = files_of_earlier_run(out)
-    for name in result_files(count):
-        if name not in earlier and os.path.lexists(out / name):
-            raise ValueError(f"{out / name}: is there and was not written by this script; choose another --out")
 
 
 def write_results(

@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig
+from config import ATTRIBUTION, PRESETS, SPLITS, TRAIN_GROUPS, ModelConfig, Preset, RunFailed, TrainConfig
 from dataset_utils import category_list, load_category
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
@@ -367,11 +367,11 @@ class Run:
                 exact = ", sums are rounded differently" if kind == "threads" else ""
                 self.tell(f"saved with {before} {kind}, goes on with {now}: same batches and random numbers{exact}")
 
-    def sample_grid(self, path: Path) -> None:
-        """Write a grid of drawings by the EMA of the weights, always with the same seeds, so that progress is seen."""
-        save_image(path, grid_image(self.grid_of(self.averaged()), columns=8))
+    def grid(self) -> list[Any]:
+        """Return the drawings of a grid of samples: by the EMA of the weights, always from the same seeds."""
+        return self.drawn_by(self.averaged())
 
-    def grid_of(self, trained: TrainedModel) -> list[Any]:
+    def drawn_by(self, trained: TrainedModel) -> list[Any]:
         """Return GRID_DRAWINGS drawings by a model, of all categories of the run."""
         trained.model.eval()
         targets = [self.data.categories[i] for i in self.data.targets][:GRID_DRAWINGS]
@@ -462,8 +462,7 @@ def prepare(
 def go_on(run: Run) -> None:
     """Restore the state of a run that there is one of, saying so."""
     run.tell(f"data: {run.data.description}")
-    state = load_state(run.out / STATE_FILE)
-    if state is not None:
+    if state := load_state(run.out / STATE_FILE):
         run.restore(state)
         run.tell(f"Resuming {run.config.category} from step {run.step} of {run.config.steps} in {run.out}")
     run.group.require_same(hashlib.sha256(json.dumps([run.identity, run.step]).encode()).digest())
@@ -532,22 +531,10 @@ def _after_update(run: Run, recent: list[dict[str, float]], bar: tqdm[Any], stop
     if due or stopping:
         run.save()
     if config.sample_every and run.step % config.sample_every == 0:
-        run.sample_grid(run.out / f"samples_{run.step:07d}.png")
+        save_image(run.out / f"samples_{run.step:07d}.png", grid_image(run.grid(), columns=8))
 
 
 # ------------------------------------------------------------------ command line
-
-
-GROUPS = {
-    "data": ("category", "companions", "companion_share", "balance", "augmentation",
-             "augmented_share", "mirrored"),
-    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
-                     "ema_decay", "seed"),
-    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
-             "stop_weight"),
-    "advanced": ("parts", "precision", "validate_every", "sample_every"),
-}  # fmt: skip
-"""The fields of TrainConfig under the headings of --help."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -562,7 +549,7 @@ def build_parser() -> argparse.ArgumentParser:
     groups = {
         title: parser.add_argument_group(title) for title in ("data", "optimisation", "loss", "model", "advanced")
     }
-    for title, names in GROUPS.items():
+    for title, names in TRAIN_GROUPS.items():
         add_config_arguments(groups[title], TrainConfig, only=names)
     add_config_arguments(groups["model"], ModelConfig)
     data = groups["data"]

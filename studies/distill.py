@@ -59,7 +59,6 @@ from plumbing.command_line import (
 )
 from plumbing.files import locked_folder, refuse_overwriting
 from plumbing.tensor_files import read_header, write_tensors
-from rendering import grid_image, save_image
 from sample_diffusion import (
     generate_drawings,
     guided_denoiser,
@@ -345,11 +344,10 @@ class Distillation(Run):
                 sums, strokes = sums + torch.stack(both).double().cpu() * count, strokes + count
         return {"validation_loss": float(sums[0] / strokes), "validation_distance": float(sums[1] / strokes)}
 
-    def sample_grid(self, path: Path) -> None:
-        """Write a grid: two rows by the teacher above two by the student, from the same seeds, and so once more."""
-        both = [self.grid_of(each) for each in (self.teacher, self.averaged())]
-        blocks = [side[first : first + 16] for first in (0, 16) for side in both]
-        save_image(path, grid_image([drawing for block in blocks for drawing in block], columns=8))
+    def grid(self) -> list[Any]:
+        """Return drawings, two rows by the teacher above two by the student, from the same seeds, and so once more."""
+        both = [self.drawn_by(each) for each in (self.teacher, self.averaged())]
+        return [drawing for first in (0, 16) for side in both for drawing in side[first : first + 16]]
 
 
 # ------------------------------------------------------------------ command line
