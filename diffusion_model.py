@@ -386,8 +386,8 @@ class TrainedModel:
     @property
     def steps(self) -> int | tuple[int, ...]:
         """The denoising steps by stroke that the checkpoint was tuned for, the usual number where it was not."""
-        steps = self.conditions.get("sampling", {}).get("steps", USUAL_STEPS)
-        return steps if isinstance(steps, int) else tuple(steps)
+        steps = self.conditions.get("sampling", {}).get("steps", [USUAL_STEPS])
+        return steps[0] if len(steps) == 1 else tuple(steps)
 
     def category_id(self, category: str) -> int:
         """Return the index of `category`, raising ValueError with those the model was trained on."""
@@ -489,9 +489,9 @@ def _check_sampling(path: Path, sampling: Any) -> None:
     if not 0 <= sampling["guidance"] <= MAX_GUIDANCE:
         found = sampling["guidance"]
         raise ValueError(f"{path}: its header is damaged (guidance {found}, must lie in 0 ... {MAX_GUIDANCE})")
-    steps, sampler = sampling.get("steps", USUAL_STEPS), sampling.get("sampler", USUAL_SAMPLER)
-    numbers = steps if isinstance(steps, list) and steps else [steps]
-    if sampler not in SAMPLERS or not all(type(number) is int and 1 <= number <= MAX_STEPS for number in numbers):
+    steps, sampler = sampling.get("steps", [USUAL_STEPS]), sampling.get("sampler", USUAL_SAMPLER)
+    known = isinstance(steps, list) and all(type(number) is int and 1 <= number <= MAX_STEPS for number in steps)
+    if sampler not in SAMPLERS or not known or not steps:
         raise ValueError(f"{path}: its header is damaged (sampler {sampler!s:.40}, steps {steps!s:.40})")
 
 

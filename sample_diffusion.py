@@ -515,7 +515,10 @@ def strength(text: str) -> float:
 
 def steps_by_stroke(text: str) -> int | tuple[int, ...]:
     """Return the steps by stroke that --steps says, one number or several with commas."""
-    steps = tuple(int(part) for part in text.split(","))
+    try:
+        steps = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
     return steps if len(steps) > 1 else steps[0]
 
 

@@ -179,7 +179,8 @@ def main(argv: list[str] | None = None) -> Path:
     rows = best_first(tried(ways, strengths, (None, guide), judge, arguments.n), arguments.most_copies)
     best = rows[0]
     chosen = dict(ways)[best["share"]]
-    chosen.conditions["sampling"] = {
+    before = chosen.conditions.get("sampling", {})
+    chosen.conditions["sampling"] = {key: before[key] for key in ("sampler", "steps") if key in before} | {
         "guidance": best["guidance"],
         "guide": {"file": arguments.guide.name, "sha256": sha256_of(arguments.guide)} if best["guide"] else None,
         "share": best["share"],

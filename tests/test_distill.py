@@ -113,7 +113,7 @@ def test_a_student_nears_its_teacher_and_is_drawn_with_as_its_header_says(teache
     assert (conditions["recorded"]["guidance"], conditions["lineage"][-1]["note"]) == (2.0, "untrained")
     drawn = ["--category", "cat", "--checkpoint", str(weights), "--n", "3", "--out", str(teacher.parent / "drawn")]
     made = sample_diffusion.main(drawn).conditions
-    assert (made["sampler"], made["steps"], made["guidance"], made["evaluations_per_stroke"]) == ("ddim", (4,), 1.0, 4)
+    assert (made["sampler"], made["steps"], made["guidance"], made["evaluations_per_stroke"]) == ("ddim", 4, 1.0, 4)
 
 
 def test_interrupted_it_ends_the_same_to_the_last_bit_and_another_recording_is_refused(
