@@ -30,6 +30,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
+USUAL_SAMPLER, USUAL_STEPS = "dpm-solver++", 20
+"""How a model is sampled whose checkpoint says nothing else."""
 BASE_GUIDANCE = 3.0
 """Strength of guidance, away from no category, of the shipped base where its header tells none; docs/CATEGORIES.md says
 how it was chosen."""
@@ -147,6 +149,18 @@ class TrainConfig:
     sample_every: int = option(2000, "updates between sample grids, 0 for none", minimum=0, maximum=10_000_000)
 
 
+TRAIN_GROUPS = {
+    "data": ("category", "companions", "companion_share", "relabelled", "balance", "augmentation",
+             "augmented_share", "mirrored"),
+    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
+                     "ema_decay", "seed"),
+    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
+             "stop_weight"),
+    "advanced": ("parts", "precision", "validate_every", "sample_every"),
+}  # fmt: skip
+"""The fields of TrainConfig under the headings of --help."""
+
+
 @dataclass(frozen=True)
 class Preset:
     """A recipe by name: what `train_diffusion.py --preset NAME` trains; a flag given beside it wins."""
@@ -246,8 +260,11 @@ class SampleConfig:
     n: int = option(64, "number of drawings", minimum=1, maximum=10_000_000)
     seed: int = option(0, "random seed; drawing i depends on it and on i alone, up to rounding",
                        minimum=0, maximum=2**31 - 1)  # fmt: skip
-    sampler: str = option("dpm-solver++", "diffusion sampler", choices=SAMPLERS)
-    steps: int = option(20, "denoising steps per stroke; ancestral always takes all", minimum=1, maximum=1000)
+    sampler: str = option("auto", "diffusion sampler; auto is the checkpoint's, dpm-solver++ where it names none",
+                          choices=("auto", *SAMPLERS))  # fmt: skip
+    steps: int | tuple[int, ...] = option((), "denoising steps of the first stroke, the second ..., and with the last "
+                                              "number of all others; ancestral always takes all",
+                                          minimum=1, maximum=1000)  # fmt: skip
     eta: float = option(0.0, "DDIM only: 0 deterministic, 1 as noisy as ancestral", minimum=0, maximum=1)
     guidance: float = option(AS_TUNED, "strength of guidance, 1 is off; -1, or auto, is what the checkpoint was tuned "
                                        "for", minimum=AS_TUNED, maximum=20)  # fmt: skip
@@ -259,6 +276,11 @@ class SampleConfig:
     precision: str = option("float32", "arithmetic of the network", choices=PRECISIONS)
 
 
+def steps_of(stroke: int, steps: int | Sequence[int]) -> int:
+    """Return the denoising steps of a drawing's k-th stroke: the k-th of `steps`, or the last where it has fewer."""
+    return steps if isinstance(steps, int) else steps[min(stroke, len(steps) - 1)]
+
+
 def validate(config: Any) -> None:
     """Check every field of a config dataclass against its range, raising ValueError with flag, value and limit."""
     for spec in dataclasses.fields(config):
@@ -267,9 +289,10 @@ def validate(config: Any) -> None:
         low, high = spec.metadata.get("minimum"), spec.metadata.get("maximum")
         if choices and value not in choices:
             raise ValueError(f"{flag} is '{value}', must be one of {', '.join(choices)}")
-        # written so that NaN fails as well
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            raise ValueError(f"{flag} is {value}, must lie in {low:.10g} ... {high:.10g}")
+        for number in value if isinstance(value, tuple) else (value,):
+            # written so that NaN fails as well
+            if (low is not None and not number >= low) or (high is not None and not number <= high):
+                raise ValueError(f"{flag} is {number}, must lie in {low:.10g} ... {high:.10g}")
 
 
 def config_from_dict(kind: type[Config], values: dict[str, Any], source: str) -> Config:

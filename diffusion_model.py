@@ -28,8 +28,19 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from config import BASE_GUIDANCE, BASE_PATH, CHECKPOINTS, GUIDE_PATH, ModelConfig, config_from_dict
+from config import (
+    BASE_GUIDANCE,
+    BASE_PATH,
+    CHECKPOINTS,
+    GUIDE_PATH,
+    SAMPLERS,
+    USUAL_SAMPLER,
+    USUAL_STEPS,
+    ModelConfig,
+    config_from_dict,
+)
 from plumbing.files import sha256_of
 from plumbing.tensor_files import TYPES, Header, read_header, write_tensors
 from stroke_tokens import Whitening
@@ -200,7 +211,7 @@ class StrokeDiffusionModel(nn.Module):
         self.null_category = num_categories
         self.category = nn.Embedding(num_categories + 1, width)
         self.augmentation = nn.Linear(4, width, bias=False)
-        self.position = nn.Parameter(0.02 * torch.randn(config.max_strokes + 1, width))
+        self.position = nn.Parameter(nn.init.normal_(torch.empty(config.max_strokes + 1, width), std=0.02))
         self.read_stroke = nn.Sequential(nn.Linear(self.token_dim, width), nn.SiLU(), nn.Linear(width, width))
         blocks = [HistoryBlock(width, config.num_heads, config.dropout) for _ in range(config.num_layers)]
         self.history = nn.ModuleList(blocks)
@@ -263,15 +274,18 @@ class StrokeDiffusionModel(nn.Module):
         """Return ``time_modulations`` of one time, (layers, 6, 1, W)."""
         return self.time_modulations(torch.tensor([t], device=self.time_table.device))[0]
 
-    def denoise_all(self, x_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        """Return v_hat (B, K, M, D) for M noisy copies `x_t` (B, K, M, D) of every stroke, at times `t` (B, K, M).
+    def denoise_all(self, x_t: Tensor, t: Tensor | int, context: Tensor) -> Tensor:
+        """Return v_hat (B, K, M, D) for M noisy copies `x_t` (B, K, M, D) of every stroke, at times `t` (B, K, M), or
+        all at one.
 
         `context` (B, K, W) is c_0 ... c_{K-1}: the k-th stroke sees c_0 ... c_{k-1}, the strokes before it.
         """
         num_strokes, copies = x_t.shape[1:3]
-        # as an embedding, since the gradient of indexing adds up in whatever order the threads come
-        by_time = F.embedding(t, self._modulation_by_time(self.time_table))
-        modulation = by_time + self.context_modulation(context)[:, :, None]
+        if isinstance(t, int):  # all at one time
+            by_time = self._modulation_by_time(self.time_table[t])
+        else:  # as an embedding, since the gradient of indexing adds up in whatever order the threads come
+            by_time = F.embedding(t, self._modulation_by_time(self.time_table))
+        modulation = (by_time + self.context_modulation(context)[:, :, None]).expand(-1, -1, copies, -1)
         parts = modulation.flatten(1, 2).chunk(6, dim=-1)
         stroke = torch.arange(num_strokes, device=x_t.device)
         mask = (stroke[:, None] >= stroke[None, :]).repeat_interleave(copies, dim=0)
@@ -334,7 +348,7 @@ class StrokeDiffusionModel(nn.Module):
 
 FORMAT = "stroke-diffusion-1"
 MAX_PARAMETERS = 500_000_000
-MAX_GUIDANCE = 20
+MAX_GUIDANCE, MAX_STEPS = 20, 1000
 RETIRED = {"spacing": "fitted", "whitening": "components", "denoiser": "attention",
            "denoiser_category": "through-history"}  # fmt: skip
 """Settings that older weights files name, with the one value of each that there is a model for."""
@@ -370,6 +384,17 @@ class TrainedModel:
         pairs = (part.split("=") for one in trainings for part in one.get("train", {}).get("relabelled", "").split(","))
         return sorted({pair[0].strip() for pair in pairs if pair[-1].strip() == category and len(pair) == 2})
 
+    @property
+    def sampler(self) -> str:
+        """The sampler that the checkpoint was tuned for, the usual one where it was not."""
+        return str(self.conditions.get("sampling", {}).get("sampler", USUAL_SAMPLER))
+
+    @property
+    def steps(self) -> int | tuple[int, ...]:
+        """The denoising steps by stroke that the checkpoint was tuned for, the usual number where it was not."""
+        steps = self.conditions.get("sampling", {}).get("steps", [USUAL_STEPS])
+        return steps[0] if len(steps) == 1 else tuple(steps)
+
     def category_id(self, category: str) -> int:
         """Return the index of `category`, raising ValueError with those the model was trained on."""
         trained = self.conditions.get("trained_on", self.categories)
@@ -393,6 +418,15 @@ def save_weights(path: Path, trained: TrainedModel, dtype: torch.dtype = torch.b
     write_tensors(path, tensors, metadata)
 
 
+class _WithoutNumbers(TorchFunctionMode):
+    """Lets a model of shapes alone be built: its random numbers, on no device, would need three seconds of imports."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel:
     """Return the model of a weights file, float32, in evaluation mode, on `device`.
 
@@ -401,7 +435,7 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel
     """
     header = read_header(path, "checkpoint")
     config, categories, conditions = _settings(header)
-    with torch.device("meta"):  # shapes without numbers: nothing is allocated that the file does not bring
+    with torch.device("meta"), _WithoutNumbers():  # nothing is allocated that the file does not bring
         model = StrokeDiffusionModel(config, len(categories))
     dim = model.token_dim
     wanted = {f"model.{name}": tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -453,7 +487,7 @@ def _are_names(value: Any) -> bool:
 
 
 def _check_sampling(path: Path, sampling: Any) -> None:
-    """Refuse what tune_sampling.py does not write as the strength of guidance and the guide."""
+    """Refuse what tune_sampling.py and distill.py do not write as guidance, guide, sampler and steps."""
     guide = sampling.get("guide") if isinstance(sampling, dict) else None
     named = guide is None or (isinstance(guide, dict) and {type(guide.get(k)) for k in ("file", "sha256")} == {str})
     if not isinstance(sampling, dict) or type(sampling.get("guidance")) not in (int, float) or not named:
@@ -461,6 +495,10 @@ def _check_sampling(path: Path, sampling: Any) -> None:
     if not 0 <= sampling["guidance"] <= MAX_GUIDANCE:
         found = sampling["guidance"]
         raise ValueError(f"{path}: its header is damaged (guidance {found}, must lie in 0 ... {MAX_GUIDANCE})")
+    steps, sampler = sampling.get("steps", [USUAL_STEPS]), sampling.get("sampler", USUAL_SAMPLER)
+    known = isinstance(steps, list) and all(type(number) is int and 1 <= number <= MAX_STEPS for number in steps)
+    if sampler not in SAMPLERS or not known or not steps:
+        raise ValueError(f"{path}: its header is damaged (sampler {sampler!s:.40}, steps {steps!s:.40})")
 
 
 def load_with_guide(path: Path, device: str | torch.device = "cpu", guide: str = "tuned") -> TrainedModel:

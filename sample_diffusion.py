@@ -17,14 +17,13 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,7 +31,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from config import AS_TUNED, ATTRIBUTION, BASE_PATH, CATEGORIES, CHECKPOINTS, RunFailed, SampleConfig, resolve_category
+from config import (
+    AS_TUNED,
+    ATTRIBUTION,
+    BASE_PATH,
+    CATEGORIES,
+    CHECKPOINTS,
+    USUAL_STEPS,
+    RunFailed,
+    SampleConfig,
+    resolve_category,
+    steps_of,
+)
 from dataset_utils import read_ndjson, write_ndjson
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_with_guide
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
@@ -47,8 +57,9 @@ from plumbing.command_line import (
     run_script,
     script_parser,
 )
-from plumbing.files import locked_folder, refuse_overwriting, write_atomically
+from plumbing.files import locked_folder, write_atomically
 from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
+from plumbing.result_folder import SVG_FILES, files_of_earlier_run, refuse_losing_files, result_files
 from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
 
@@ -56,7 +67,6 @@ Drawing = list[np.ndarray]
 Watcher = Callable[[int, np.ndarray], object]
 """(stroke number, points of x_t (B, num_points, 2) in pixels) after every denoising step."""
 
-SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
 EMERGING_STATES = 24
@@ -129,7 +139,8 @@ def draw_batch(
         if k == longest or len(growing) == 0:
             break
         # denoise the next stroke
-        for x_t, _ in sampler_steps(config.sampler, denoise, random.normal, alpha_bar, config.steps, config.eta):
+        steps = steps_of(k, config.steps)
+        for x_t, _ in sampler_steps(config.sampler, denoise, random.normal, alpha_bar, steps, config.eta):
             if watch is not None:
                 watch(k, vectors_to_points(trained.whitening.decode(x_t)))
         points = vectors_to_points(trained.whitening.decode(x_t))
@@ -145,7 +156,14 @@ def draw_batch(
     return result
 
 
-def guided_denoiser(predictor: Predictor, weaker: Predictor | None, guidance: float) -> Denoiser:
+class Predicts(Protocol):
+    """What denoises the next stroke: a network that knows the strokes before it."""
+
+    def v(self, x_t: Tensor, t: int) -> Tensor:
+        """Return v_hat, of the shape of `x_t`, at time `t`."""
+
+
+def guided_denoiser(predictor: Predicts, weaker: Predicts | None, guidance: float) -> Denoiser:
     """Return the denoiser of the next stroke, guided away from what a weaker one would draw.
 
     v = v_weaker + guidance * (v - v_weaker): classifier-free guidance where the weaker one is the same network that
@@ -256,8 +274,8 @@ def generate_drawings(
     indices: Sequence[int],
     *,
     seed: int,
-    sampler: str = "dpm-solver++",
-    steps: int = 20,
+    sampler: str = "auto",
+    steps: int | Sequence[int] = (),
     eta: float = 0.0,
     guidance: float = 1.0,
     prefix: Sequence[Drawing] | None = None,
@@ -268,11 +286,13 @@ def generate_drawings(
     """Return one drawing per index, each (seed, index)'s own, as strokes float32 (num_points, 2) in pixels.
 
     `prefix` gives the first strokes of every drawing (in pixels of the 255 box); they come back as they were given.
-    `guidance` other than 1 compares with the model's guide, or where it has none with its null category. `progress` is
-    told how many drawings each batch has finished, `watch` every x_t on the way. Raises ValueError for a category
+    `sampler` and `steps` (by stroke, the last for all others) are the checkpoint's where they are not given. `guidance`
+    other than 1 compares with the model's guide, or where it has none with its null category. `progress` is told how
+    many drawings each batch has finished, `watch` every x_t on the way. Raises ValueError for a category
     that a model does not know, a guide of other tokens, or a prefix that is as long as the longest drawing.
     """
-    config = SampleConfig(seed=seed, sampler=sampler, steps=steps, eta=eta, guidance=guidance)
+    steps = steps if isinstance(steps, int) else tuple(steps)
+    config = as_tuned(SampleConfig(seed=seed, sampler=sampler, steps=steps, eta=eta, guidance=guidance), trained)
     longest = trained.model.config.max_strokes
     if prefix is not None and len(prefix) != len(indices):
         raise ValueError(f"{len(prefix)} prefixes for {len(indices)} drawings: one each, or none")
@@ -338,19 +358,20 @@ def sample(
     kept = [len(prefix[i]) if prefix else 0 for i in own]
     finished = [official_form(drawing, k) for drawing, k in zip(made.drawings, kept, strict=True) if drawing]
     drawings = everyones_drawings([drawing for drawing, _ in finished], group)
-    counts = np.array([[made.unfinished, made.not_finite, sum(clipped for _, clipped in finished)]])
-    counted = group.concatenated(counts).sum(axis=0).tolist()
+    steps = len(trained.model.time_table) if config.sampler == "ancestral" else config.steps
+    taken = [steps_of(k, steps) for own, k0 in zip(made.drawings, kept, strict=True) for k in range(k0, len(own))]
+    counts = np.array([[made.unfinished, made.not_finite, sum(c for _, c in finished), sum(taken), len(taken)]])
+    *counted, evaluations, strokes = group.concatenated(counts).sum(axis=0).tolist()
     seconds = time.perf_counter() - began
     if not drawings:
         raise RunFailed(f"none of {count} drawings has a finite stroke; is the checkpoint of a training that diverged?")
-    steps = len(trained.model.time_table) if config.sampler == "ancestral" else config.steps
     guided = config.guidance != 1.0
     conditions = dataclasses.asdict(config) | {
         "n": len(drawings),
         "steps": steps,
         "category": category,
         "guide": (trained.guide.file if trained.guide else "the model without a category") if guided else None,
-        "evaluations_per_stroke": steps * (2 if guided else 1),
+        "evaluations_per_stroke": round(evaluations * (2 if guided else 1) / max(1, strokes), 2),
         "continued": prefix is not None,
         "empty": count - len(drawings),
         **dict(zip(("cut_at_longest", "ended_not_finite", "clipped_points"), counted, strict=True)),
@@ -363,8 +384,10 @@ def sample(
 
 
 def as_tuned(config: SampleConfig, trained: TrainedModel) -> SampleConfig:
-    """Return the settings with the strength of guidance that the model was tuned for, where none is asked for."""
-    return dataclasses.replace(config, guidance=trained.guidance) if config.guidance == AS_TUNED else config
+    """Return the settings with what the model was tuned for where nothing is asked for: guidance, sampler, steps."""
+    config = dataclasses.replace(config, guidance=trained.guidance) if config.guidance == AS_TUNED else config
+    sampler = trained.sampler if config.sampler == "auto" else config.sampler
+    return dataclasses.replace(config, sampler=sampler, steps=config.steps or trained.steps)
 
 
 def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
@@ -380,33 +403,6 @@ def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
 
 
 # ------------------------------------------------------------------ files
-
-
-def result_files(count: int) -> list[str]:
-    """Return the names of the files that a run of `count` drawings writes; what the run says of itself is first."""
-    svgs = [f"drawing_{i:03d}.svg" for i in range(min(count, SVG_FILES))]
-    return ["conditions.json", "drawings.ndjson", *svgs, "sheet.svg", "grid.png", "animation.gif", "denoising.gif"]
-
-
-def files_of_earlier_run(out: Path) -> list[str]:
-    """Return the names of the files in a folder that an earlier run says it wrote there."""
-    try:
-        found = json.loads((out / "conditions.json").read_text(encoding="utf-8"))
-        if found["attribution"] != ATTRIBUTION:
-            return []
-        listed = found.get("files") or result_files(found["n"])  # earlier versions kept no list
-        return [name for name in result_files(SVG_FILES) if name in listed]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
-
-
-def refuse_losing_files(out: Path, count: int, inputs: Sequence[Path] = ()) -> None:
-    """Raise ValueError where a run of `count` drawings would replace one of `inputs`, or what no run wrote."""
-    refuse_overwriting(inputs, [out / name for name in result_files(count)])
-    earlier = files_of_earlier_run(out)
-    for name in result_files(count):
-        if name not in earlier and os.path.lexists(out / name):
-            raise ValueError(f"{out / name}: is there and was not written by this script; choose another --out")
 
 
 def write_results(
@@ -517,6 +513,15 @@ def strength(text: str) -> float:
     return AS_TUNED if text == "auto" else float(text)
 
 
+def steps_by_stroke(text: str) -> int | tuple[int, ...]:
+    """Return the steps by stroke that --steps says, one number or several with commas."""
+    try:
+        steps = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
+    return steps if len(steps) > 1 else steps[0]
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of SampleConfig is a flag."""
     parser = script_parser(__doc__)
@@ -525,7 +530,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
     what.add_argument("--prefix", metavar="FILE", help="ndjson of drawings to continue, repeated or cut to --n")
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
-    add_config_arguments(how, SampleConfig, only=("sampler", "steps", "eta"))
+    add_config_arguments(how, SampleConfig, only=("sampler",))
+    how.add_argument("--steps", type=steps_by_stroke, metavar="N,N", default=argparse.SUPPRESS,
+                     help="denoising steps of the first stroke, the second ... and with the last number of all others "
+                     f"(default: the checkpoint's, {USUAL_STEPS} where it names none; 1 to 1000)")  # fmt: skip
+    add_config_arguments(how, SampleConfig, only=("eta",))
     how.add_argument("--guidance", type=strength, metavar="X", default=argparse.SUPPRESS,
                      help="strength of guidance, 0 to 20, 1 is off (default auto: what the checkpoint was tuned "
                      "for)")  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
+import torch.nn.functional as F
 from torch import Tensor
 
 NOISE_FLOOR = 0.02
@@ -79,7 +79,7 @@ def _resample_block(x: np.ndarray, y: np.ndarray, offsets: np.ndarray, out: np.n
     """Put strokes with points x and y (P,) resampled into `out` (S, num_points, 2).
 
     The K samples of a stroke are never made. Between two of its points they lie on a straight line, so what they add is
-    known in closed form (``_running_sums``), and the stroke is a sparse product with one entry pair a point.
+    known in closed form (``_running_sums``), and the stroke is a weighted sum of its rows, two for each of its points.
     """
     first, last = offsets[:-1], offsets[1:] - 1
     sums = _running_sums(out.shape[1])
@@ -99,7 +99,8 @@ def _resample_block(x: np.ndarray, y: np.ndarray, offsets: np.ndarray, out: np.n
     columns[:, 1] = columns[:, 0] + 1
 
     density = np.divide(1.0, mass, out=np.zeros_like(mass), where=mass > 0)
-    entries, pairs = np.empty((len(x), 2)), (2 * offsets).astype(np.int32)
+    table, pairs = torch.from_numpy(sums), torch.from_numpy((2 * offsets).astype(np.int32))
+    entries = np.empty((len(x), 2))
     for axis, (place, step) in enumerate(((x, dx), (y, dy))):
         slope = step * density
         constant = place - slope * along
@@ -109,8 +110,9 @@ def _resample_block(x: np.ndarray, y: np.ndarray, offsets: np.ndarray, out: np.n
         entries[first] = 0.0
         dots = first[first == last]
         entries[dots, 0] = place[dots]
-        product = csr_matrix((entries.ravel(), columns.ravel(), pairs), shape=(len(first), len(sums))) @ sums
-        out[:, :, axis] = product
+        rows, weights = torch.from_numpy(columns.ravel()), torch.from_numpy(entries.ravel())
+        out[:, :, axis] = F.embedding_bag(rows, table, pairs, mode="sum", per_sample_weights=weights,
+                                          include_last_offset=True)  # fmt: skip
         out[:, 0, axis], out[:, -1, axis] = place[first], place[last]  # without rounding
 
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig
+from config import ATTRIBUTION, PRESETS, SPLITS, TRAIN_GROUPS, ModelConfig, Preset, RunFailed, TrainConfig
 from dataset_utils import category_list, load_category, relabelled_categories
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
@@ -174,10 +174,11 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
 
 
 def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return AdamW's two groups: matrices decay, biases, norms, embeddings and offsets do not."""
+    """Return AdamW's two groups of what learns: matrices decay, biases, norms, embeddings and offsets do not."""
     groups: tuple[list[Tensor], list[Tensor]] = [], []
     for name, parameter in model.named_parameters():
-        groups[parameter.ndim != 2 or name in ("category.weight", "position")].append(parameter)
+        if parameter.requires_grad:
+            groups[parameter.ndim != 2 or name in ("category.weight", "position")].append(parameter)
     return [{"params": group, "weight_decay": decay} for group, decay in zip(groups, (weight_decay, 0.0), strict=True)]
 
 
@@ -188,6 +189,7 @@ class Run:
     """
 
     COUNTERS = ("step", "drawings", "seconds", "bad_steps", "skipped")
+    LOSSES = ("loss", "stop_loss")
 
     def __init__(
         self, config: TrainConfig, data: TrainingData, start: TrainedModel, out: Path, device: torch.device,
@@ -234,7 +236,7 @@ class Run:
                     "another --out"
                 )
         self.step, self.drawings = self.step + 1, self.drawings + len(batch.lengths)
-        figures = {"loss": diffusion.item(), "stop_loss": stop.item(), "grad_norm": norm.item()}
+        figures = dict(zip(self.LOSSES, (diffusion.item(), stop.item()), strict=True)) | {"grad_norm": norm.item()}
         seconds = time.perf_counter() - began
         self.seconds += seconds
         return figures | {"learning_rate": rate, "update_seconds": seconds, "update_drawings": len(batch.lengths)}
@@ -245,7 +247,7 @@ class Run:
         Each part of the batch has random numbers of its own, a function of (seed, step, part): neither another number
         of processes nor an interruption changes them.
         """
-        config, parameters = self.config, list(self.model.parameters())
+        config, parameters = self.config, [p for p in self.model.parameters() if p.requires_grad]
         seeds = np.random.SeedSequence([config.seed, self.step]).generate_state(1 + 2 * config.parts).tolist()
         generator = torch.Generator().manual_seed(seeds[0])
         changed = random_affine(batch, config.augmentation, generator, config.augmented_share, config.mirrored)
@@ -261,8 +263,7 @@ class Run:
                 generator = torch.Generator(self.device).manual_seed(noise)
                 share = torch.tensor(num_errors(part, config)) / whole
                 with self.autocast():
-                    parts = losses(self.model, self.whitening, part.to(self.device), self.alpha_bar, config, generator)
-                    both = torch.stack(parts).float() * share.to(self.device)
+                    both = torch.stack(self.losses(part.to(self.device), generator)).float() * share.to(self.device)
                     loss = both[0] + config.stop_weight * both[1]
                 loss.backward()
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -273,9 +274,13 @@ class Run:
             parameter.grad = gradient.view_as(parameter)
         return total[-2:]
 
+    def losses(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the two ``losses`` of a batch."""
+        return losses(self.model, self.whitening, batch, self.alpha_bar, self.config, generator)
+
     def log_row(self, recent: list[dict[str, float]]) -> dict[str, float]:
         """Return a row of metrics.jsonl: means over the recent updates, learning rate and counters as they are."""
-        means = {key: sum(r[key] for r in recent) / len(recent) for key in ("loss", "stop_loss", "grad_norm")}
+        means = {key: sum(r[key] for r in recent) / len(recent) for key in (*self.LOSSES, "grad_norm")}
         speed = sum(r["update_drawings"] for r in recent) / sum(r["update_seconds"] for r in recent)
         means |= {"learning_rate": recent[-1]["learning_rate"], "seconds": self.seconds, "drawings_per_second": speed}
         counters: dict[str, float] = {"step": self.step, "drawings": self.drawings}
@@ -299,14 +304,18 @@ class Run:
         }
         return TrainedModel(self.averaged_model, self.whitening, self.data.categories, conditions)
 
+    def held_out_losses(self) -> dict[str, float]:
+        """Return the losses of the EMA of the weights on held-out drawings."""
+        return validation_losses(
+            self.averaged_model, self.whitening, self.validation, self.alpha_bar, self.config, self.autocast
+        )
+
     def validate(self) -> dict[str, float]:
         """Score the EMA of the weights on held-out drawings and write it as weights.safetensors, whatever the score.
 
         Training past the lowest held-out loss was chosen by FID against test drawings, so that is not blind to it.
         """
-        result = validation_losses(
-            self.averaged_model, self.whitening, self.validation, self.alpha_bar, self.config, self.autocast
-        )
+        result = self.held_out_losses()
         trained = self.averaged()
         trained.conditions |= {key: round(value, 6) for key, value in result.items()}
         trained.conditions["curve"] = learning_curve(self.out / LOG_FILE)
@@ -338,7 +347,7 @@ class Run:
         where = self.out / STATE_FILE
         require_pieces(state, self.state() | {"identity": dict.fromkeys(self.identity)}, str(where))
         refuse_other_run(self.out, state["identity"], self.identity)
-        parameters = list(self.model.parameters())
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
         if state["counters"]["step"] > state["counters"]["skipped"]:  # AdamW itself would begin anew what is missing
             slots = dict.fromkeys(range(len(parameters)), dict.fromkeys(("step", "exp_avg", "exp_avg_sq")))
             require_pieces(state["optimizer"]["state"], slots, f"{where}: optimizer")
@@ -357,6 +366,20 @@ class Run:
             if (before := state["machine"][kind]) != now:
                 exact = ", sums are rounded differently" if kind == "threads" else ""
                 self.tell(f"saved with {before} {kind}, goes on with {now}: same batches and random numbers{exact}")
+
+    def grid(self) -> list[Any]:
+        """Return the drawings of a grid of samples: by the EMA of the weights, always from the same seeds."""
+        return self.drawn_by(self.averaged())
+
+    def drawn_by(self, trained: TrainedModel) -> list[Any]:
+        """Return GRID_DRAWINGS drawings by a model, of all categories of the run."""
+        trained.model.eval()
+        targets = [self.data.categories[i] for i in self.data.targets][:GRID_DRAWINGS]
+        parts = np.array_split(np.arange(GRID_DRAWINGS), len(targets))
+        drawings = []
+        for name, part in zip(targets, parts, strict=True):
+            drawings += generate_drawings(trained, name, part.tolist(), seed=0, guidance=trained.guidance).drawings
+        return drawings
 
     def tell(self, line: str) -> None:
         """Print a line, of several processes once."""
@@ -382,8 +405,8 @@ def load_training_data(
     """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
     targets = category_list(config.category, choice.data_dir)
     told = relabelled_categories(config.relabelled, targets)
-    companions = [name for name in dict.fromkeys((*category_list(config.companions, choice.data_dir), *told))
-                  if name not in targets]  # fmt: skip
+    beside = (*category_list(config.companions, choice.data_dir), *told)
+    companions = [name for name in dict.fromkeys(beside) if name not in targets]
     categories = known + tuple(name for name in targets + companions if name not in known and name not in told)
     if known and len(categories) > len(known):
         raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
@@ -434,15 +457,19 @@ def prepare(
         whitening = initial.whitening
     trained = TrainedModel(model, whitening, data.categories, {"start": start, "lineage": lineage})
     run = Run(config, data, trained, out, device or best_device(), group)
-    run.tell(f"data: {data.description}")
-    state = load_state(out / STATE_FILE)
-    if state is not None:
-        run.restore(state)
-        run.tell(f"Resuming {config.category} from step {run.step} of {config.steps} in {out}")
-    group.require_same(hashlib.sha256(json.dumps([run.identity, run.step]).encode()).digest())
-    if group.rank == 0:
-        forget_after(run.step, out / LOG_FILE)
+    go_on(run)
     return run
+
+
+def go_on(run: Run) -> None:
+    """Restore the state of a run that there is one of, saying so."""
+    run.tell(f"data: {run.data.description}")
+    if state := load_state(run.out / STATE_FILE):
+        run.restore(state)
+        run.tell(f"Resuming {run.config.category} from step {run.step} of {run.config.steps} in {run.out}")
+    run.group.require_same(hashlib.sha256(json.dumps([run.identity, run.step]).encode()).digest())
+    if run.group.rank == 0:
+        forget_after(run.step, run.out / LOG_FILE)
 
 
 def train(run: Run) -> None:
@@ -475,6 +502,20 @@ def train(run: Run) -> None:
                 raise Terminated if signal.SIGTERM in arrived else KeyboardInterrupt
 
 
+def finished(run: Run) -> Path:
+    """Train what is left of a run, and return the path of its weights; says what was written, or where it goes on."""
+    try:
+        train(run)
+    except KeyboardInterrupt:
+        saved = f"saved step {run.saved_step}" if run.saved_step else "nothing was saved yet"
+        run.tell(f"\nInterrupted: {saved} in {run.out}; the same command goes on from there")
+        raise
+    weights = run.out / "weights.safetensors"
+    skipped = f", {run.skipped} updates skipped as not finite" if run.skipped else ""
+    run.tell(f"wrote {weights} ({run.step} updates{skipped}) and {run.out}/metrics.jsonl")
+    return weights
+
+
 def _after_update(run: Run, recent: list[dict[str, float]], bar: tqdm[Any], stopping: bool) -> None:
     """Write what is due after an update: a row of figures, a validation with weights, a state, a grid of samples."""
     config, log = run.config, run.out / LOG_FILE
@@ -492,33 +533,10 @@ def _after_update(run: Run, recent: list[dict[str, float]], bar: tqdm[Any], stop
     if due or stopping:
         run.save()
     if config.sample_every and run.step % config.sample_every == 0:
-        sample_grid(run, run.out / f"samples_{run.step:07d}.png")
-
-
-def sample_grid(run: Run, path: Path) -> None:
-    """Write a grid of 32 drawings by the EMA of the weights, always with the same seeds, so that progress is seen."""
-    trained = run.averaged()
-    trained.model.eval()
-    targets = [run.data.categories[i] for i in run.data.targets][:GRID_DRAWINGS]
-    drawings = []
-    for name, part in zip(targets, np.array_split(np.arange(GRID_DRAWINGS), len(targets)), strict=True):
-        drawings += generate_drawings(trained, name, part.tolist(), seed=0).drawings
-    save_image(path, grid_image(drawings, columns=8))
+        save_image(run.out / f"samples_{run.step:07d}.png", grid_image(run.grid(), columns=8))
 
 
 # ------------------------------------------------------------------ command line
-
-
-GROUPS = {
-    "data": ("category", "companions", "companion_share", "relabelled", "balance", "augmentation",
-             "augmented_share", "mirrored"),
-    "optimisation": ("steps", "batch_strokes", "learning_rate", "warmup", "schedule", "decay", "weight_decay",
-                     "ema_decay", "seed"),
-    "loss": ("noise_draws", "first_stroke_draws", "scale_weight", "min_snr", "history_noise", "category_dropout",
-             "stop_weight"),
-    "advanced": ("parts", "precision", "validate_every", "sample_every"),
-}  # fmt: skip
-"""The fields of TrainConfig under the headings of --help."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -533,7 +551,7 @@ def build_parser() -> argparse.ArgumentParser:
     groups = {
         title: parser.add_argument_group(title) for title in ("data", "optimisation", "loss", "model", "advanced")
     }
-    for title, names in GROUPS.items():
+    for title, names in TRAIN_GROUPS.items():
         add_config_arguments(groups[title], TrainConfig, only=names)
     add_config_arguments(groups["model"], ModelConfig)
     data = groups["data"]
@@ -577,17 +595,7 @@ def main(argv: list[str] | None = None) -> Path:
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
     device = best_device(arguments.device)
     with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():
-        run = prepare(config, model_config, choice, init, out, device, group)
-        try:
-            train(run)
-        except KeyboardInterrupt:
-            saved = f"saved step {run.saved_step}" if run.saved_step else "nothing was saved yet"
-            run.tell(f"\nInterrupted: {saved} in {run.out}; the same command goes on from there")
-            raise
-    weights = run.out / "weights.safetensors"
-    skipped = f", {run.skipped} updates skipped as not finite" if run.skipped else ""
-    run.tell(f"wrote {weights} ({run.step} updates{skipped}) and {run.out}/metrics.jsonl")
-    return weights
+        return finished(prepare(config, model_config, choice, init, out, device, group))
 
 
 if __name__ == "__main__":

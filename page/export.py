@@ -51,7 +51,7 @@ SHIPPED = (*CATEGORIES, "car", "base")
 RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
-NETWORKS_FORM = 4
+NETWORKS_FORM = 5
 """Counted up whenever this file, or the code that it exports, writes other networks from the same weights."""
 SMALLEST_STORED = 16_384
 """Numbers of a weight from which on it is stored in two bytes each: smaller ones the exporter would widen itself, into
@@ -204,6 +204,8 @@ def _write_networks(folder: Path) -> dict[str, Any]:
             "own": {"files": files[each.file], "category": own},
             "guide": None if each.guidance == 1.0 else without,
             "guidance": each.guidance,
+            "sampler": each.sampler,
+            "steps": [each.steps] if isinstance(each.steps, int) else list(each.steps),
         }
     model = trained[CATEGORIES[0]].model
     numbers = {

@@ -22,15 +22,19 @@ from config import DEVICES, Config, validate
 
 def add_config_arguments(
     parser: argparse._ActionsContainer, kind: type[Any], skip: Sequence[str] = (),
-    only: Sequence[str] | None = None,
+    only: Sequence[str] | None = None, start: Any = None,
 ) -> None:  # fmt: skip
-    """Add one flag per field of the dataclass `kind`, or of those in `only`, with its help, default and range."""
+    """Add one flag per field of the dataclass `kind`, or of those in `only`, with its help, default and range.
+
+    Defaults are told as they are in `start`, where it is given; see ``config_from_arguments``.
+    """
     hints = typing.get_type_hints(kind)
     specs = {spec.name: spec for spec in dataclasses.fields(kind)}
     for name in specs if only is None else only:
         if name in skip:
             continue
-        meta, default, choices = specs[name].metadata, specs[name].default, specs[name].metadata.get("choices")
+        meta, choices = specs[name].metadata, specs[name].metadata.get("choices")
+        default = getattr(start, name) if start else specs[name].default
         limits = f", {meta['minimum']:.10g} to {meta['maximum']:.10g}" if meta.get("minimum") is not None else ""
         parser.add_argument(
             "--" + name.replace("_", "-"),

@@ -32,7 +32,7 @@ from metrics import kernel_distance
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, sha256_of
 from plumbing.processes import best_device
-from sample_diffusion import generate_drawings, sample
+from sample_diffusion import as_tuned, generate_drawings, sample
 from scoring.copies import Drawing, TrainingStrokes, stroke_copies
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings, recognisability
@@ -84,7 +84,7 @@ class Judge:
 
     def figures(self, trained: TrainedModel, config: SampleConfig) -> dict[str, Any]:
         """Return KID, copies, top-1 and the mean number of strokes of one way of drawing."""
-        name = self.data.category
+        name, config = self.data.category, as_tuned(config, trained)
         drawings = sample(trained, name, config).drawings
         ours = describe_drawings(drawings, self.loaded)
         value, deviation = kernel_distance(ours.features, self.features, seed=SEED)
@@ -179,7 +179,8 @@ def main(argv: list[str] | None = None) -> Path:
     rows = best_first(tried(ways, strengths, (None, guide), judge, arguments.n), arguments.most_copies)
     best = rows[0]
     chosen = dict(ways)[best["share"]]
-    chosen.conditions["sampling"] = {
+    before = chosen.conditions.get("sampling", {})
+    chosen.conditions["sampling"] = {key: before[key] for key in ("sampler", "steps") if key in before} | {
         "guidance": best["guidance"],
         "guide": {"file": arguments.guide.name, "sha256": sha256_of(arguments.guide)} if best["guide"] else None,
         "share": best["share"],

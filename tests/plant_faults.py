@@ -43,6 +43,7 @@ PROCESS, MODEL, TOKENS = "diffusion_process.py", "diffusion_model.py", "stroke_t
 BATCHES, PACKED, OFFICIAL = "drawings/batches.py", "drawings/packed.py", "drawings/official.py"
 BASELINES, TWO_SAMPLE, RECOGNISER = "scoring/baselines.py", "scoring/two_sample.py", "scoring/stroke_recogniser.py"
 REFERENCE, STATISTICS, COPIES = "scoring/reference.py", "scoring/stroke_statistics.py", "scoring/copies.py"
+DISTILLATION = "studies/distill.py"
 AVERAGES, TUNING, FEATURES = "scoring/averages.py", "studies/tune_sampling.py", "studies/train_features.py"
 LOSSES = "studies/held_out_losses.py"
 DISTANCE_LAWS = (
@@ -128,10 +129,6 @@ FAULTS = [
     *planted(
         TRAINING,
         "science_training",
-        ("the learning rate never decays", "min(1.0, progress)", "0 * progress"),
-        ("the learning rate ends above zero", "0.5 * (1 + math.cos(math.pi * min(1.0, progress)))",
-         "0.5 * (1.1 + 0.9 * math.cos(math.pi * min(1.0, progress)))"),
-        ("there is no warm-up", "if step < config.warmup:", "if step < 0:"),
         ("the learning rate does not reach the optimizer", 'group["lr"] = rate', 'group["lr"] = config.learning_rate'),
         ("no clipping", "clip_grad_norm_(self.model.parameters(), 1.0)",
          'clip_grad_norm_(self.model.parameters(), float("inf"))'),
@@ -163,6 +160,14 @@ FAULTS = [
         ("no augmentation", "random_affine(batch, config.augmentation,", "random_affine(batch, 0.0,"),
         ("companions have no share of their own", "config.companion_share if config.companions else 0.0", "0.5"),
         ("balance is ignored", "data.targets, share, config.balance)", "data.targets, share, 1.0)"),
+    ),
+    *planted(
+        TRAINING,
+        "science_training",
+        ("the learning rate never decays", "min(1.0, progress)", "0 * progress"),
+        ("the learning rate ends above zero", "0.5 * (1 + math.cos(math.pi * min(1.0, progress)))",
+         "0.5 * (1.1 + 0.9 * math.cos(math.pi * min(1.0, progress)))"),
+        ("there is no warm-up", "if step < config.warmup:", "if step < 0:"),
     ),
     *planted(
         TRAINING,
@@ -217,8 +222,12 @@ FAULTS = [
         ("all strokes have the same noise",
          "SeedSequence([seed, index, stroke]) for", "SeedSequence([seed, index]) for"),
         ("the seed is ignored", "SeedSequence([seed, index, stroke]) for", "SeedSequence([index, stroke]) for"),
-        ("eta is ignored", "alpha_bar, config.steps, config.eta)", "alpha_bar, config.steps)"),
-        ("steps are ignored", "alpha_bar, config.steps, config.eta)", "alpha_bar, 20, config.eta)"),
+        ("eta is ignored", "alpha_bar, steps, config.eta)", "alpha_bar, steps)"),
+        ("steps are ignored", "alpha_bar, steps, config.eta)", "alpha_bar, 20, config.eta)"),
+        ("all strokes take the steps of the first", "steps_of(k, config.steps)", "steps_of(0, config.steps)"),
+        ("the tuned steps are not used", "steps=config.steps or trained.steps)", "steps=config.steps or 20)"),
+        ("the tuned sampler is not used", 'trained.sampler if config.sampler == "auto"',
+         '"dpm-solver++" if config.sampler == "auto"'),
         ("given strokes are not whitened", "trained.whitening.encode(vectors.to(model.position.device))",
          "(vectors.to(model.position.device))"),
         ("an end is half as likely", "random.uniform >= ends", "random.uniform >= 0.5 * ends"),
@@ -231,6 +240,18 @@ FAULTS = [
         ("the tuned guidance is not used", "guidance=trained.guidance)", "guidance=1.0)"),
         ("the sampler of the settings is ignored", "own, seed=config.seed, sampler=config.sampler, steps",
          "own, seed=config.seed, steps"),
+    ),
+    *planted(
+        DISTILLATION,
+        "distill",
+        ("the target turns the other way", "(math.cos(delta) * x_t - x_after)", "(math.cos(delta) * x_t + x_after)"),
+        ("the teacher is recorded without guidance", "None if teacher.guidance == 1.0 else Everywhere",
+         "None and Everywhere"),
+        ("strokes are recorded in sight of themselves", "model.context(history, kind)[:, :-1]",
+         "model.context(history, kind)[:, 1:]"),
+        ("the student learns from padding", "(batch.mask & (stroke", "((batch.mask | True) & (stroke"),
+        ("the history learns as well", "not in stays)", "not in ())"),
+        ("a student is not told its steps", '"steps": list(steps), "guidance": 1.0', '"guidance": 1.0'),
     ),
     *planted(
         PROCESS,

@@ -21,7 +21,7 @@ PLACE = {room: (floor, number) for floor, rooms in enumerate(FLOORS) for number,
 MOST_AT_ROOT, MOST_LINES, MOST_LINES_OF_FUNCTION, MOST_INNER_IMPORTS = 14, 600, 60, 15
 SCRIPTS = ("dataset_utils", "draw_with_me", "metrics", "run_all", "sample_diffusion", "train_diffusion",
            "reports/model_card", "reports/tables", "studies/ablations", "studies/all_categories", "studies/benchmark",
-           "studies/given_strokes", "studies/held_out_losses",
+           "studies/distill", "studies/given_strokes", "studies/held_out_losses",
            "studies/train_features", "studies/tune_sampling")  # fmt: skip
 MODULES = sorted(
     str(path.relative_to(ROOT)).removesuffix(".py")

@@ -155,6 +155,25 @@ def test_the_strength_is_the_tuned_one_only_where_none_is_asked_for() -> None:
         assert as_tuned(SampleConfig(guidance=asked), tuned).guidance == asked
 
 
+def test_sampler_and_steps_are_the_tuned_ones_only_where_none_are_asked_for() -> None:
+    sampling = {"guidance": 1.0, "sampler": "ddim", "steps": [4, 2]}
+    tuned = replace(model_of(Oracle(OURS)), conditions={"sampling": sampling})
+    found = [as_tuned(config, trained) for trained in (tuned, model_of(Oracle(OURS)))
+             for config in (SampleConfig(), SampleConfig(sampler="ancestral", steps=7), SampleConfig(steps=(9, 3)))]
+    assert [(config.sampler, config.steps) for config in found] == [
+        ("ddim", (4, 2)), ("ancestral", 7), ("ddim", (9, 3)), ("dpm-solver++", 20), ("ancestral", 7),
+        ("dpm-solver++", (9, 3))]  # fmt: skip
+
+
+def test_each_stroke_takes_its_own_number_of_steps_and_those_of_one_number_are_as_before() -> None:
+    oracle = Oracle(OURS, ends=0.01)
+    drawn(model_of(oracle), 3, steps=(5, 3))
+    taken = [sum(number == stroke for number, _, _ in oracle.noisy) for stroke in range(4)]
+    assert taken == [5, 3, 3, 3]
+    assert [stroke.tolist() for stroke in drawn(model_of(Oracle(OURS)), steps=(4, 4, 4))[0]] == [
+        stroke.tolist() for stroke in drawn(model_of(Oracle(OURS)), steps=4)[0]]  # fmt: skip
+
+
 def test_sampling_draws_as_its_settings_say(tiny_model: TrainedModel) -> None:
     config = SampleConfig(n=5, seed=9, sampler="ddim", steps=3, eta=0.7, guidance=1.5)
     wanted = generate_drawings(

@@ -189,6 +189,19 @@ def test_category_the_model_was_not_trained_on_is_refused(tiny_model: TrainedMod
         trained.category_id("bus")
 
 
+def test_a_header_says_by_which_sampler_and_steps_and_one_that_cannot_is_refused(
+    tmp_path: Path, tiny_model: TrainedModel
+) -> None:
+    path, sampling = tmp_path / "student.safetensors", {"guidance": 1.0, "sampler": "ddim", "steps": [4, 2]}
+    save_weights(path, dataclasses.replace(tiny_model, conditions={"sampling": sampling}))
+    assert (load_weights(path).sampler, load_weights(path).steps) == ("ddim", (4, 2))
+    assert (tiny_model.sampler, tiny_model.steps) == ("dpm-solver++", 20)
+    for damage in ({"sampler": "euler"}, {"steps": []}, {"steps": [4, 0]}, {"steps": [4, 2.5]}, {"steps": "4"}):
+        save_weights(path, dataclasses.replace(tiny_model, conditions={"sampling": sampling | damage}))
+        with pytest.raises(ValueError, match="its header is damaged"):
+            load_weights(path)
+
+
 def test_model_comes_with_the_guide_it_was_tuned_with(tmp_path: Path, tiny_model: TrainedModel) -> None:
     guide, path = tmp_path / "weaker.safetensors", tmp_path / "own.safetensors"
     save_weights(guide, tiny_model)

@@ -51,10 +51,11 @@ export class Engine {
   /**
    * Draw on from `strokes`; `tell` gets {type: "noise" | "stroke" | "end", ending, ...}. Returns {done, cancel}.
    *
+   * `steps` are denoising steps, one number or a list by stroke; without them they are as the model was tuned.
    * Each of the `endings` takes the seeds from `seed` on, or the random numbers `randomness[ending][stroke]`
    * {uniform, normal} themselves, to compare with another program.
    */
-  draw({ category, strokes, endings = 1, limit = Infinity, temperature = 1, steps = 20, seed = 0, watch = false, randomness }, tell) {
+  draw({ category, strokes, endings = 1, limit = Infinity, temperature = 1, steps, seed = 0, watch = false, randomness }, tell) {
     let live = true;
     const body = { category, strokes, endings, limit, temperature, steps, seed, watch, randomness };
     const { id, done } = this.#ask("draw", body, (event) => live && tell(event));

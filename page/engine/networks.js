@@ -72,7 +72,7 @@ export class Model {
 
   /** Compute what all strokes share at the `times` that are to come. */
   async prepareTimes(times) {
-    const missing = times.filter((t) => !this.modulations.has(t));
+    const missing = [...new Set(times)].filter((t) => !this.modulations.has(t));
     if (missing.length === 0) return;
     const { time } = await this.sessions.times.run({ t: long(missing) });
     const size = time.data.length / missing.length;

@@ -1,5 +1,10 @@
-// DPM-Solver++(2M) over one stroke (Lu et al. 2022, arXiv:2211.01095, algorithm 2), written to be read beside
-// diffusion_process.py. Rows of a batch lie end to end in one Float32Array.
+// Samplers over one stroke, written to be read beside diffusion_process.py. Rows of a batch lie end to end in one
+// Float32Array.
+
+/** Return the denoising steps of a drawing's k-th stroke: the k-th of `steps`, or the last where it has fewer. */
+export function stepsOf(stroke, steps) {
+  return steps[Math.min(stroke, steps.length - 1)];
+}
 
 /** Return `steps` falling times that begin at T - 1: the trailing spacing of Lin et al. 2024, table 2. */
 export function trailingTimesteps(steps, total) {
@@ -19,7 +24,7 @@ export function guided(v, weaker, guidance) {
 }
 
 /**
- * Denoise `noise` to a stroke in `steps` steps.
+ * Denoise `noise` to a stroke in `steps` steps of DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2).
  *
  * `velocity(x, t)` promises v_hat; `alphaBar` is the schedule (T). After every step `watch(x, step)` is awaited: what
  * it returns as false ends the sampling, and then the result is null.
@@ -48,3 +53,21 @@ export async function dpmSolver(velocity, noise, alphaBar, steps, watch) {
   }
   return x;
 }
+
+/** Denoise as ``dpmSolver`` does, by DDIM without noise (Song et al. 2021, arXiv:2010.02502, eq. 12). */
+export async function ddim(velocity, noise, alphaBar, steps, watch) {
+  const times = trailingTimesteps(steps, alphaBar.length);
+  let x = Float32Array.from(noise);
+  for (let i = 0; i < steps; i++) {
+    const [now, after] = [alphaBar[times[i]], i === steps - 1 ? 1 : alphaBar[times[i + 1]]];
+    const [signal, noisy] = [Math.sqrt(now), Math.sqrt(1 - now)];
+    const [keep, move] = [Math.sqrt(after), Math.sqrt(1 - after)];
+    const v = await velocity(x, times[i]);
+    x = x.map((value, j) => keep * (signal * value - noisy * v[j]) + move * (noisy * value + signal * v[j]));
+    if ((await watch(x, i)) === false) return null;
+  }
+  return x;
+}
+
+/** The samplers by the names that Python gives them. */
+export const SAMPLERS = { "dpm-solver++": dpmSolver, ddim };

@@ -4,15 +4,13 @@
 import { Model, probabilities, session } from "./networks.js";
 import { GivenNumbers, StrokeRandomness } from "./random.js";
 import { picture } from "./recogniser.js";
-import { dpmSolver, guided, trailingTimesteps } from "./sampler.js";
+import { SAMPLERS, guided, stepsOf, trailingTimesteps } from "./sampler.js";
 import { officialPoints } from "./simplify.js";
 import { Tokens } from "./tokens.js";
 
-const USUAL_STEPS = 20;
-
 const site = fetch("../site.json").then((answer) => answer.json());
 const BASE = "base"; // the model that draws all categories without one of their own
-const models = new Map(); // category -> promise of {tokens, networks: [own, guide if any], guidance, alphaBar, chain}
+const models = new Map(); // category -> promise of {tokens, networks: [own, guide if any], guidance, sample, steps, alphaBar, chain}
 const sessions = new Map(); // file -> promise of its session
 const cancelled = new Set();
 
@@ -67,21 +65,22 @@ async function loaded(category, progress) {
   if (entry.guide) networks.push(await made(entry.guide));
   const table = JSON.parse(new TextDecoder().decode(await content(numbers, told)));
   const tokens = new Tokens({ fit: table.fit, ...table.whitening[name] });
-  const ready = { tokens, networks, guidance: entry.guidance, alphaBar: table.alpha_bar, chain: [] };
+  const { guidance, sampler, steps } = entry;
+  const ready = { tokens, networks, guidance, sample: SAMPLERS[sampler], steps, alphaBar: table.alpha_bar, chain: [] };
   await warmUp(ready);
   return ready;
 }
 
 /** Draw a stroke that nobody sees: the browser compiles for speed only what has run for a while. */
 async function warmUp(ready) {
-  const { tokens, networks, alphaBar } = ready;
-  const times = trailingTimesteps(USUAL_STEPS, alphaBar.length);
+  const { tokens, networks, sample, steps, alphaBar } = ready;
+  const times = trailingTimesteps(steps[0], alphaBar.length);
   const states = await statesAfter(ready, []);
   for (const [i, network] of networks.entries()) {
     await network.prepareTimes(times);
     await network.append(states[i], new Float32Array(tokens.dim));
     const velocity = (x, t) => network.velocity(x, t, states[i]);
-    await dpmSolver(velocity, new Float32Array(tokens.dim), alphaBar, USUAL_STEPS, breathe);
+    await sample(velocity, new Float32Array(tokens.dim), alphaBar, steps[0], breathe);
   }
 }
 
@@ -119,15 +118,16 @@ async function statesAfter(loadedModel, strokes) {
 }
 
 /** Draw on: stroke after stroke of all endings at once, each from random numbers of its own. */
-async function draw({ job, category, strokes, endings, limit, temperature, steps, seed, watch, randomness }, tell) {
+async function draw({ job, category, strokes, endings, limit, temperature, steps: asked, seed, watch, randomness }, tell) {
   const { max_strokes: longest } = await site;
   const loadedModel = await model(category);
-  const { tokens, networks, guidance, alphaBar } = loadedModel;
+  const { tokens, networks, guidance, sample, alphaBar } = loadedModel;
+  const steps = asked ? [asked].flat() : loadedModel.steps;
   const finish = (ending, reason) => tell({ type: "end", ending, reason });
   let alive = Array.from({ length: endings }, (_, i) => i);
   if (strokes.length >= longest) return alive.forEach((ending) => finish(ending, "longest"));
 
-  const times = trailingTimesteps(steps, alphaBar.length);
+  const times = steps.flatMap((number) => trailingTimesteps(number, alphaBar.length));
   for (const network of networks) await network.prepareTimes(times);
   const begun = await statesAfter(loadedModel, strokes);
   let states = networks.map((network, i) => network.repeat(begun[i], endings));
@@ -160,7 +160,7 @@ async function draw({ job, category, strokes, endings, limit, temperature, steps
       noise.set(each.normal(tokens.dim).map((number) => number * temperature), i * tokens.dim);
     });
     const row = (x, i) => x.slice(i * tokens.dim, (i + 1) * tokens.dim);
-    const x0 = await dpmSolver(velocity, noise, alphaBar, steps, async (x, step) => {
+    const x0 = await sample(velocity, noise, alphaBar, stepsOf(k, steps), async (x, step) => {
       if (watch) {
         for (const i of alive) tell({ type: "noise", ending: i, stroke: k, step, points: tokens.decode(row(x, i)) });
       }

@@ -1,6 +1,6 @@
 /** The settings of the model, as they stand in the form. */
 
-import { decimal } from "./words.js";
+import { decimal, say } from "./words.js";
 
 const GREATEST_SEED = 2147483640; // which leaves room for the endings
 const ROLLED = 1_000_000; // seeds that a roll chooses from: few digits are easy to note down
@@ -9,14 +9,16 @@ const $ = (id) => document.getElementById(id);
 
 /** Reads and shows temperature, steps, seed and the two checkboxes. */
 export class Settings {
+  #stepsChosen = false;
+
   /** How much noise the strokes come from, 1 as in training. */
   get temperature() {
     return Number($("temperature").value);
   }
 
-  /** Denoising steps of a stroke. */
+  /** Denoising steps of a stroke; undefined, which is as the model was tuned, until the reader chooses. */
   get steps() {
-    return Number($("steps").value);
+    return this.#stepsChosen ? Number($("steps").value) : undefined;
   }
 
   /** A whole number >= 0; whatever else stands in the field counts as the nearest. */
@@ -40,6 +42,7 @@ export class Settings {
 
   /** Follow what the reader changes. */
   listen() {
+    $("steps").addEventListener("input", () => (this.#stepsChosen = true));
     for (const id of ["temperature", "steps"]) $(id).addEventListener("input", () => this.show());
     $("seed").addEventListener("change", () => (this.seed = this.seed)); // shows the number that counts
     $("roll").addEventListener("click", () => (this.seed = Math.floor(Math.random() * ROLLED)));
@@ -48,6 +51,6 @@ export class Settings {
   /** Show the values beside the sliders. */
   show() {
     $("temperature-value").textContent = decimal(this.temperature, 2);
-    $("steps-value").textContent = decimal(this.steps, 0);
+    $("steps-value").textContent = this.steps ? decimal(this.steps, 0) : say("stepsTuned");
   }
 }

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page
 from config import CHECKPOINTS, NETWORK_PATH
 from dataset_utils import load_category
 from diffusion_model import load_with_guide
+from diffusion_process import cosine_alpha_bar, sampler_steps
 from drawings.simplify import simplify_stroke
 from rendering import feature_rasters
 from sample_diffusion import StrokeRandomness, generate_drawings, shipped_checkpoint
@@ -65,10 +66,12 @@ DRAW = """async ([category, prefix, randomness, steps]) => {
 
 
 @pytest.mark.parametrize(
-    ("category", "kept", "steps"),
-    [("cat", 0, 20), ("cat", 2, 20), ("bus", 2, 20), ("rabbit", 3, 7), ("hot dog", 0, 7)],  # the last by the base
+    ("category", "kept", "steps"),  # the last by the base, without steps as tuned
+    [("cat", 0, ()), ("cat", 2, (9, 5, 4)), ("bus", 2, (20,)), ("rabbit", 3, (7,)), ("hot dog", 0, (7,))],
 )
-def test_from_the_same_noise_it_draws_the_strokes_of_python(engine: Page, category: str, kept: int, steps: int) -> None:
+def test_from_the_same_noise_it_draws_the_strokes_of_python(
+    engine: Page, category: str, kept: int, steps: tuple[int, ...]
+) -> None:
     trained = load_with_guide(shipped_checkpoint(category))
     held_out = load_category(category, data_dir=DATA_DIR).test if kept else ()
     given = next((drawing[:kept] for drawing in held_out if 4 <= len(drawing) <= 12), [])
@@ -77,7 +80,8 @@ def test_from_the_same_noise_it_draws_the_strokes_of_python(engine: Page, catego
         trained, category, indices, seed=5, steps=steps, guidance=trained.guidance, prefix=[given] * len(indices)
     ).drawings
     numbers = [randomness(5, index, kept, trained.model.token_dim) for index in indices]
-    drawn = engine.evaluate(DRAW, [category, [stroke.tolist() for stroke in given], numbers, steps])
+    asked = list(steps) or None  # none: as the model was tuned
+    drawn = engine.evaluate(DRAW, [category, [stroke.tolist() for stroke in given], numbers, asked])
     assert sum(len(ending["strokes"]) for ending in drawn) > 3
     for ending, drawing in zip(drawn, expected, strict=True):
         strokes = drawing[kept:]
@@ -85,6 +89,19 @@ def test_from_the_same_noise_it_draws_the_strokes_of_python(engine: Page, catego
         assert [len(points) for points in ending["strokes"]] == [len(stroke) for stroke in strokes]
         for points, stroke in zip(ending["strokes"], strokes, strict=True):
             assert np.abs(np.array(points) - stroke).max() < 1e-2
+
+
+@pytest.mark.parametrize(("name", "steps"), [("ddim", 4), ("ddim", 1), ("dpm-solver++", 4)])
+def test_its_samplers_are_those_of_python(engine: Page, name: str, steps: int) -> None:
+    program = """async ([name, noise, alphaBar, steps]) => {
+        const { SAMPLERS } = await import('./engine/sampler.js');
+        const velocity = async (x, t) => x.map((value, j) => Math.sin(value + j) + t / 1000);
+        return [...await SAMPLERS[name](velocity, Float32Array.from(noise), alphaBar, steps, () => true)];
+    }"""
+    alpha_bar, noise = cosine_alpha_bar(), torch.randn(1, 64)
+    walk = sampler_steps(name, lambda x, t: torch.sin(x + torch.arange(64)) + t / 1000, lambda: noise, alpha_bar, steps)
+    drawn = engine.evaluate(program, [name, noise[0].tolist(), alpha_bar.tolist(), steps])
+    torch.testing.assert_close(torch.tensor([drawn]), list(walk)[-1][0], atol=1e-5, rtol=1e-5)
 
 
 def test_strokes_are_simplified_as_by_python(engine: Page) -> None:
