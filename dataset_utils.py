@@ -37,6 +37,8 @@ from config import CATEGORIES, SPLITS, quoted, resolve_category
 from drawings import official
 from drawings.embedded import embedded_drawings
 from drawings.packed import (
+    MAX_POINTS,
+    MAX_STROKES,
     LoadCounts,
     PackedCategory,
     PackedDrawings,
@@ -59,9 +61,6 @@ __all__ = [
 PROJECT = Path(__file__).resolve().parent
 DATA_FOLDER = PROJECT / "data"
 SPLIT_FOLDER = PROJECT / "subset"
-# A drawing beyond these is cut and counted. The longest of 145,411 real ones has 138 strokes and 766 points.
-MAX_STROKES = 2_000
-MAX_POINTS = 20_000
 MAX_LINE_BYTES = 32 << 20  # a longer line is refused before it is parsed
 EMBEDDED_COUNT = 2_000
 MOST_VALIDATION = 1_000

@@ -26,6 +26,9 @@ Drawing = list[Points]
 Offsets = npt.NDArray[np.int64]
 
 MAX_COORDINATE = 255
+# A drawing beyond these is cut and counted. The longest of 145,411 real ones has 138 strokes and 766 points.
+MAX_STROKES = 2_000
+MAX_POINTS = 20_000
 LOCAL_TEST_PERCENT = 15
 PACKED_VERSION = 2
 """Raised whenever the same ndjson file would come out as other arrays: older caches and folders are then made again."""
@@ -162,6 +165,7 @@ class LoadCounts:
     unrecognized: int = 0
     unknown_recognition: int = 0
     cut_drawings: int = 0
+    fitted_drawings: int = 0  # of the drawings kept, how many were in other coordinates, and simplified on the way in
 
     def describe(self) -> str:
         """Return the counts that are not zero, in words."""
@@ -170,7 +174,7 @@ class LoadCounts:
 
     def describe_losses(self) -> str:
         """Return what was left out or cut, in words; empty if every line is a drawing as it was given."""
-        losses = dataclasses.replace(self, drawings=0, raw_drawings=0).describe()
+        losses = dataclasses.replace(self, drawings=0, raw_drawings=0, fitted_drawings=0).describe()
         return losses.removeprefix("0 drawings").removeprefix(", ")
 
 

@@ -152,8 +152,10 @@ _NAMES = {
     "numpy dtype": "dtype",
     "_codecs encode": "encode",
 }
-_VALUES = frozenset("BININT BININT1 BININT2 LONG1 BINUNICODE SHORT_BINUNICODE BINBYTES SHORT_BINBYTES BINBYTES8 "
-                    "BINSTRING SHORT_BINSTRING".split())  # fmt: skip
+_VALUES = frozenset((
+    "BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8", "BINSTRING", "SHORT_BINSTRING",
+))  # fmt: skip
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _NOTHING = frozenset(("PROTO", "FRAME", "STOP"))
 
@@ -172,7 +174,7 @@ def _pickled_arrays(pickled: bytes) -> list[Rows]:
             raise ValueError("it holds other things than arrays of numbers")
         return [part.numbers() for part in whole.content]
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"it holds a pickle, which is not run, and not numpy's of an array of arrays: {error}") from None
+        raise ValueError(f"its pickle, which is not run, is not that of an array of arrays: {error}") from None
 
 
 class _Reader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.etree.ElementTree import ParseError
 from xml.sax.saxutils import quoteattr
@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from svgelements import SVG, Close, Group, Line, Move, Path, Shape
 
+from drawings.look import PLAIN, Look
+
 Stroke = npt.NDArray[np.float64]
 Drawing = Sequence[npt.NDArray[Any]]
 
@@ -24,8 +26,6 @@ OWN_CLASS = "quickdraw"
 CURVE_STEPS = 24  # lines that a curve is read as
 MOST_REUSED = 30  # <use>: nested ones multiply
 MARGIN = 0.04  # of the longest side, around each drawing
-LINE_WIDTH = 3.2  # of 256
-INK, PAPER = {"white": "#1a1c21", "transparent": "#1a1c21", "dark": "#f2f3f5"}, {"white": "#fff", "dark": "#16181d"}
 
 
 # ------------------------------------------------------------------ read
@@ -89,42 +89,38 @@ def _strokes(path: Any) -> Iterator[Stroke]:
 # ------------------------------------------------------------------ write
 
 
-def write_svg(
-    drawings: Sequence[Drawing],
-    words: Sequence[str],
-    *,
-    background: str = "white",
-    line_width: float = LINE_WIDTH,
-    colors: Callable[[int], Sequence[str]] | None = None,
-) -> str:
-    """Return drawings, each with a stroke, in rows of at most eight as one SVG document that `read_svg` reads exactly.
-
-    `line_width` is in 256ths of the longest drawing, at least 256 units; `colors` gives that many strokes their colours.
-    """
+def write_svg(drawings: Sequence[Drawing], words: Sequence[str], look: Look = PLAIN) -> str:
+    """Return drawings, each with a stroke, in rows of at most eight as one SVG document, which `read_svg` reads exactly."""
     corners = [np.concatenate(drawing).min(axis=0).astype(float) for drawing in drawings]
     sides = [np.ptp(np.concatenate(drawing).astype(float), axis=0).max() for drawing in drawings]
     # drawings of whole numbers 0..255 stand where they are in their square, others at its corner
-    squares = [bool((low >= 0).all() and (low + side <= 255).all()) for low, side in zip(corners, sides, strict=True)]
+    squares = [_is_in_the_square(drawing) for drawing in drawings]
     unit = max([255.0 if square else side for square, side in zip(squares, sides, strict=True)]) or 1.0
     cell, columns = unit * (1 + 2 * MARGIN), min(8, len(drawings))
     rows, groups = -(-len(drawings) // columns), []
     for number, (drawing, word) in enumerate(zip(drawings, words, strict=True)):
         low = np.zeros(2) if squares[number] else corners[number]
         x, y = np.array([number % columns, number // columns]) * cell + unit * MARGIN - low
-        inks = colors(len(drawing)) if colors else [INK[background]] * len(drawing)
-        paths = "".join(f'<path d="{_line(s)}" stroke="{ink}"/>' for s, ink in zip(drawing, inks, strict=True))
+        inks = zip(drawing, look.inks(len(drawing)), strict=True)
+        paths = "".join(f'<path d="{_line(stroke)}" stroke="{ink}"/>' for stroke, ink in inks)
         place = f'transform="translate({x:.6g} {y:.6g})"'
         groups.append(f'<g class="{OWN_CLASS}" data-word={quoteattr(word)} {place}>{paths}</g>')
     width, height = f"{columns * cell:.6g}", f"{rows * cell:.6g}"
-    paper = f'<rect width="{width}" height="{height}" fill="{PAPER[background]}"/>' if background in PAPER else ""
+    paper = f'<rect width="{width}" height="{height}" fill="{look.paper}"/>'
     # pixels that a screen has, whatever the units
     shown = f'width="{columns * 256}" height="{rows * 256}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {shown} viewBox="0 0 {width} {height}">{paper}<g fill="none" '
-        f'stroke-width="{line_width / 256 * unit:.6g}" stroke-linecap="round" stroke-linejoin="round">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {shown} viewBox="0 0 {width} {height}">'
+        f'{"" if look.background == "transparent" else paper}<g fill="none" '
+        f'stroke-width="{look.line_width / 256 * unit:.6g}" stroke-linecap="round" stroke-linejoin="round">\n'
         + "\n".join(groups)
         + "\n</g></svg>\n"
     )
+
+
+def _is_in_the_square(drawing: Drawing) -> bool:
+    points = np.concatenate(drawing)
+    return bool(((points >= 0) & (points <= 255) & (points == np.floor(points))).all())
 
 
 def _line(stroke: npt.NDArray[Any]) -> str:
