@@ -3,6 +3,7 @@
     python -c "import dataset_utils; print(dataset_utils.load_category('cat').describe())"
     python dataset_utils.py splits --check     # are subset/<category>/indices.json the official splits?
     python dataset_utils.py pack --data-dir quickdraw/simplified --out packed
+    python dataset_utils.py convert cat.npz cat.ndjson     # or .npz, .svg, .gif, from any form of docs/FORMATS.md
 
 A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whole numbers 0..255. A split goes by the
 line numbers of the official file (official) or by a hash of each drawing (local). `splits` writes the official splits.
@@ -35,7 +36,10 @@ from tqdm import tqdm
 
 from config import CATEGORIES, SPLITS, quoted, resolve_category
 from drawings import official
+from drawings.convert import add_convert_arguments, run_convert
 from drawings.embedded import embedded_drawings
+from drawings.fitting import load_sketches, word_in
+from drawings.formats import read_sketches
 from drawings.packed import (
     MAX_POINTS,
     MAX_STROKES,
@@ -52,6 +56,7 @@ from drawings.packed import (
 from drawings.simplify import simplify_drawing
 from plumbing.command_line import check_folder, run_script, script_parser
 from plumbing.files import atomic_file, locked_folder, remove_leftovers
+from rendering import drawings_animation
 
 __all__ = [
     "CategoryData", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "load_category",
@@ -308,19 +313,33 @@ def read_ndjson(path: str | Path, *, recognized_only: bool = False) -> tuple[Pac
     return packed, LoadCounts(drawings=len(packed), **tally)
 
 
-def word_of(path: str | Path) -> str:
-    """Return what the first line that is not blank says it shows, by the same parser as `read_ndjson`.
+def read_drawings(path: str | Path, *, recognized_only: bool = False) -> tuple[PackedDrawings, LoadCounts]:
+    """Return the drawings of a file of any form, in the official one, and the counts: see `fitting.load_sketches`.
 
-    Raises ValueError `FILE:LINE: ...` where that line is not JSON or has no word.
+    A file in the official form is read as ``read_ndjson`` reads it, whatever its size.
+    """
+    with suppress(ValueError):
+        return read_ndjson(path, recognized_only=recognized_only)
+    loaded = load_sketches(path, recognized_only=recognized_only)
+    return loaded.packed, loaded.counts
+
+
+def word_of(path: str | Path) -> str:
+    """Return what the first line that is not blank says it shows, or else the first drawing of any form, or the name.
+
+    The file's name counts where it is that of a category. Raises ValueError `FILE:LINE: ...` where none of them tells.
     """
     number = 0
     with open(path, "rb") as file:
-        for number, line in enumerate(_lines(file, path), start=1):
+        for number, line in enumerate(_lines(file, path), start=1):  # noqa: B007 - the error names the line
             if line.strip():
-                record = _parsed(line, f"{path}:{number}")
-                if isinstance(record, dict) and isinstance(record.get("word"), str):
-                    return record["word"]
+                with suppress(ValueError):
+                    record = orjson.loads(line)
+                    if isinstance(record, dict) and isinstance(record.get("word"), str):
+                        return record["word"]
                 break
+    if word := word_in(read_sketches(path).sketches, Path(path)):
+        return word
     raise ValueError(f"{path}:{number}: has no text under the key 'word'; give --category")
 
 
@@ -416,7 +435,7 @@ def _packed_from(source: _Source, recognized_only: bool) -> PackedCategory:
         packed = PackedDrawings.from_drawings(embedded_drawings(source.category, EMBEDDED_COUNT))
         counts = LoadCounts(drawings=len(packed))
     else:
-        packed, counts = read_ndjson(source.path, recognized_only=recognized_only)
+        packed, counts = read_drawings(source.path, recognized_only=recognized_only)
     return PackedCategory(*local_sides(packed), counts, source.identity, source.num_lines, recognized_only)
 
 
@@ -485,7 +504,7 @@ def write_ndjson(path: str | Path, drawings: Iterable[Sequence[npt.ArrayLike]], 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="splits | pack")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="splits | pack | convert")
     splits = commands.add_parser("splits", help="write the official splits, or check them", allow_abbrev=False)
     splits.add_argument("--out", type=Path, default=SPLIT_FOLDER, metavar="FOLDER", help="folder (default subset)")
     splits.add_argument("--check", action="store_true", help="only compare the files there with the official splits")
@@ -496,14 +515,21 @@ def build_parser() -> argparse.ArgumentParser:
     pack.add_argument("--categories", default="all", metavar="NAMES", help="with commas, or 'all' (default)")
     pack.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                       help="pack recognized drawings only")  # fmt: skip
-    for command in (splits, pack):
+    convert = commands.add_parser("convert", help="write drawings of any form as ndjson, npz, SVG or GIF",
+                                  allow_abbrev=False)  # fmt: skip
+    add_convert_arguments(convert)
+    for command in (splits, pack, convert):
         command.add_argument("--debug", action="store_true", help="show the full traceback of an error")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Do what the command line says; return by category the sizes of its lists (splits) or its counts (pack)."""
+    """Do what the command line says; return sizes (splits) or counts (pack) by category, or what was told (convert)."""
     arguments = build_parser().parse_args(argv)
+    if arguments.command == "convert":
+        told = run_convert(arguments, drawings_animation)
+        print(*told, sep="\n")
+        return {"told": told}
     return run_splits(arguments) if arguments.command == "splits" else run_pack(arguments)
 
 

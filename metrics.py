@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from config import NETWORK_PATH, REFERENCE_PATH, resolve_category
-from dataset_utils import read_ndjson, word_of
+from dataset_utils import word_of
+from drawings.fitting import load_sketches
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, write_atomically
 from rendering import FEATURE_RENDERING
@@ -446,12 +447,12 @@ def official_scores(
 
 
 def _read_drawings(path: Path, at_least: int = 2) -> list[Drawing]:
-    packed, counts = read_ndjson(path)
-    if losses := counts.describe_losses():
-        print(f"{path}: {losses}", file=sys.stderr)
-    if len(packed) < at_least:
-        raise ValueError(f"{path}: {len(packed)} drawings, scoring needs at least {at_least}")
-    return list(packed)
+    loaded = load_sketches(path)
+    for line in loaded.told(path):
+        print(line, file=sys.stderr)
+    if len(loaded.packed) < at_least:
+        raise ValueError(f"{path}: {len(loaded.packed)} drawings, scoring needs at least {at_least}")
+    return list(loaded.packed)
 
 
 def _read_pictures(path: Path) -> official.Pictures:
@@ -536,12 +537,12 @@ def build_parser() -> argparse.ArgumentParser:
         kind = Path if metavar in ("FILE", "FOLDER") else str if metavar == "NAME" else int
         parsers[command].add_argument(flag, metavar=metavar, type=kind, help=help, **settings)
 
-    add("score", "--generated", "FILE", "generated drawings, ndjson", required=True)
-    add("score", "--real", "FILE", "real drawings, ndjson (default: the shipped reference, if it has the category)")
-    add("score", "--training", "FILE", "drawings that the model learned from, ndjson: are any copied?")
+    add("score", "--generated", "FILE", "generated drawings, in any form of docs/FORMATS.md", required=True)
+    add("score", "--real", "FILE", "real drawings (default: the shipped reference, if it has the category)")
+    add("score", "--training", "FILE", "drawings that the model learned from: are any copied?")
     add("score", "--category", "NAME", "what they should show (default: the word in the generated file)")
     for side in ("real", "generated"):
-        add("official", f"--{side}", "FILE", f"{side} drawings, ndjson, or a folder of official PNG", required=True)
+        add("official", f"--{side}", "FILE", f"{side} drawings, or a folder of official PNG", required=True)
     add("official", "--inception-weights", "FILE", ".pth or .safetensors (default: clean-fid's own)")
     size = official.BATCH_SIZE
     add("official", "--batch-size", "N", f"pictures at once; changes speed and memory (default {size})", default=size)
@@ -549,7 +550,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in ("score", "official"):
         add(command, "--seed", "N", "seed of subsets and random splits (default 0)", default=0)
         add(command, "--out", "FILE", "write the JSON here as well")
-    add("pictures", "--drawings", "FILE", "drawings, ndjson", required=True)
+    add("pictures", "--drawings", "FILE", "drawings, in any form of docs/FORMATS.md", required=True)
     add("pictures", "--out", "FOLDER", "folder for 00000.png, 00001.png ...", required=True)
     add("pictures", "--n", "N", "only the first N drawings (default: all)")
     for each in parsers.values():

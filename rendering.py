@@ -442,7 +442,8 @@ def drawings_animation(
         for drawing in drawings:
             track = _Track(_fit(drawing, size), size)
             num_frames = max(1, min(int(np.ceil(track.total)), 6 * MAX_FRAMES // max(6, len(drawings))))
-            yield from zip(_replay(track, size, num_frames, look), [FRAME_MS] * (num_frames - 1) + [HOLD_MS], strict=True)
+            durations = [FRAME_MS] * (num_frames - 1) + [HOLD_MS]
+            yield from zip(_replay(track, size, num_frames, look), durations, strict=True)
 
     _write_gif(path, frames(), look)
 

@@ -33,10 +33,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import AS_TUNED, ATTRIBUTION, BASE_PATH, CATEGORIES, CHECKPOINTS, RunFailed, SampleConfig, resolve_category
-from dataset_utils import read_ndjson, write_ndjson
+from dataset_utils import write_ndjson
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_with_guide
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
+from drawings.fitting import FITS, write_sketches
+from drawings.formats import Sketch
 from drawings.packed import PackedDrawings
+from drawings.prefixes import Prefix, as_given, read_prefixes
 from drawings.simplify import official_form
 from plumbing.command_line import (
     add_config_arguments,
@@ -304,6 +307,8 @@ class Sampled:
 
     drawings: list[Drawing]
     conditions: dict[str, Any]
+    written: list[Sketch] = dataclasses.field(default_factory=list)
+    """The same in other coordinates or with times, where they are to be written so."""
 
 
 def sample(
@@ -430,7 +435,10 @@ def write_results(
         (out / name).unlink(missing_ok=True)
     # first, so that a run that is killed leaves nothing that the next one takes for somebody's
     write_atomically(out / "conditions.json", json.dumps(sampled.conditions | {"files": files}, indent=2) + "\n")
-    write_ndjson(out / "drawings.ndjson", drawings, word=category)
+    if sampled.written:
+        write_sketches(out / "drawings.ndjson", sampled.written)
+    else:
+        write_ndjson(out / "drawings.ndjson", drawings, word=category)
     for i, drawing in enumerate(drawings[:SVG_FILES]):
         write_atomically(out / f"drawing_{i:03d}.svg", drawing_svg(drawing))
     shown = drawings[:SHEET_DRAWINGS]
@@ -462,31 +470,6 @@ def emerging_strokes(
             kept = np.linspace(0, len(states) - 1, min(len(states), EMERGING_STATES)).round().astype(int)
             chosen.append([states[i] for i in kept])
     return chosen
-
-
-def read_prefixes(path: Path, keep_strokes: int | None, count: int | None, most: int = sys.maxsize) -> list[Drawing]:
-    """Return the unfinished drawings of an ndjson file, cut to their first `keep_strokes` strokes.
-
-    Drawings with fewer strokes than that are left out, those with more than `most` cut, and their numbers are printed,
-    as is what reading left out or cut. `count` repeats or cuts the list to that many, so that one drawing can be
-    continued in many ways. Raises ValueError for a file in which nothing is left, or of raw drawings, which would not
-    come back as they were given.
-    """
-    packed, counts = read_ndjson(path)
-    if counts.raw_drawings:
-        raise ValueError(f"{path}: holds {counts.raw_drawings} raw drawings, a prefix must be in the simplified form")
-    if losses := counts.describe_losses():
-        tell(f"{path}: {losses}")
-    if most == 0:
-        raise ValueError(f"{path}: the model draws single strokes, it cannot continue a drawing")
-    drawings = [drawing[:keep_strokes] for drawing in packed if len(drawing) >= (keep_strokes or 0)]
-    if too_short := len(packed) - len(drawings):
-        tell(f"{path}: left out {too_short} drawings of fewer than {keep_strokes} strokes")
-    if too_long := sum(len(drawing) > most for drawing in drawings):
-        tell(f"{path}: cut {too_long} prefixes to {most} strokes, the most that the model can continue")
-    if not drawings:
-        raise ValueError(f"{path}: holds no drawing to continue ({counts.describe()})")
-    return [drawings[i % len(drawings)][:most] for i in range(count or len(drawings))]
 
 
 def shipped_checkpoint(category: str) -> Path:
@@ -523,7 +506,10 @@ def build_parser() -> argparse.ArgumentParser:
     what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
     what.add_argument("--category", required=True, metavar="NAME", help="one of 345, in English or Turkish")
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
-    what.add_argument("--prefix", metavar="FILE", help="ndjson of drawings to continue, repeated or cut to --n")
+    what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
+                      "or cut to --n")  # fmt: skip
+    what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, and "
+                      "write them back in their own coordinates (default auto: where they are in others)")  # fmt: skip
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
     add_config_arguments(how, SampleConfig, only=("sampler", "steps", "eta"))
     how.add_argument("--guidance", type=strength, metavar="X", default=argparse.SUPPRESS,
@@ -532,6 +518,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_config_arguments(how, SampleConfig, only=("guide",))
     where.add_argument("--checkpoint", metavar="FILE", help="weights to draw with (default: of checkpoints/, the "
                        "category's own, or else base.safetensors)")  # fmt: skip
+    where.add_argument("--timing", action="store_true", help="write drawings.ndjson in the raw form, [xs, ys, ts], "
+                       "with the times of a pen at the usual speed")  # fmt: skip
     where.add_argument("--out", metavar="FOLDER", help="folder for the results (default samples/CATEGORY)")
     add_config_arguments(where, SampleConfig, only=("batch_size", "precision"))
     add_device_argument(where)
@@ -550,11 +538,14 @@ def main(argv: list[str] | None = None) -> Sampled:
         raise ValueError(f"--guidance is {config.guidance:g}, must lie in 0 ... 20, or be auto")
     with joined_processes(best_device(arguments.device), PATIENCE) as group:
         trained, category = chosen_model(arguments, config)
-        prefix = None
+        prefixes: list[Prefix] = []
         if arguments.prefix:
             asked, most = getattr(arguments, "n", None), trained.model.config.max_strokes - 1
-            prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, asked, most)
-        count = len(prefix) if prefix else config.n
+            prefixes, told = read_prefixes(arguments.prefix, arguments.keep_strokes, asked, most, arguments.fit)
+            for line in told:
+                tell(line)
+        prefix = [each.drawing for each in prefixes] or None
+        count = len(prefixes) or config.n
         out = Path(arguments.out or f"samples/{category}")
         files = [arguments.prefix, trained.path, trained.guide and trained.guide.path]
         refuse_losing_files(out, count, [Path(file) for file in files if file])
@@ -562,9 +553,12 @@ def main(argv: list[str] | None = None) -> Sampled:
         with locked_folder(out) if group.rank == 0 else nullcontext():
             sampled = sample(trained, category, config, prefix, group)
             sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
+            sampled.written = as_given(sampled.drawings, prefixes, category, arguments.timing)
             if group.rank == 0:
                 write_results(sampled, trained, category, config, out, prefix)
     tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
+    if any(each.frame for each in prefixes):
+        tell(f"{out}/drawings.ndjson is in the coordinates of {arguments.prefix}, its strokes as they were")
     if odd := [f"{sampled.conditions[key]} {words}" for key, words in ODD.items() if sampled.conditions[key]]:
         tell(f"of {count} drawings {', '.join(odd)}")
     return sampled

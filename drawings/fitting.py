@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from drawings.formats import Sketch, Sketches, Stroke, read_sketches
+from config import TURKISH_NAMES
+from drawings.formats import Sketch, Stroke, read_sketches
 from drawings.packed import MAX_POINTS, MAX_STROKES, LoadCounts, PackedDrawings, Points, running_sums
 from drawings.simplify import LONGEST_SIDE, simplify_drawing
 from plumbing.files import atomic_file
 
 FITS = ("auto", "always", "never")
-SMALL = LONGEST_SIDE // 4  # pixels; of 145,411 drawings of the dataset none is as small
+SMALL = LONGEST_SIDE // 4  # pixels; of 145,411 drawings of the dataset the smallest has 206
 ROOM = 0.8  # of the square that an unfinished drawing is given: what is added has to find room around it
-PEN_SPEED, PEN_PAUSE = 0.17, 490.0  # pixels a ms, ms between strokes: medians of 100 raw cats, buses and rabbits each
+PEN_SPEED, PEN_PAUSE = 0.17, 490.0  # pixels a ms, ms between strokes: medians of 77 raw cats, buses and rabbits
 DEFAULTS = {"countrycode": "ZZ", "timestamp": "1970-01-01 00:00:00.00000 UTC", "recognized": False}
 
 
@@ -48,6 +49,18 @@ class Loaded:
     frames: list[Frame | None]
     form: str
     notes: list[str]
+    reason: str  # why they were fitted; empty where they are as they were
+
+    def as_fitted(self) -> list[Sketch]:
+        """Return the drawings of the official form as sketches, with what each says of itself."""
+        strokes = [[stroke.astype(np.float64) for stroke in drawing] for drawing in self.packed]
+        return [replace(sketch, strokes=own, times=None) for sketch, own in zip(self.sketches, strokes, strict=True)]
+
+    def told(self, path: str | Path, is_fitted: bool = True) -> list[str]:
+        """Return lines that say what was left out or cut of a file, what is doubtful, and whether it was fitted."""
+        fit = f"{self.reason}: fitted into the square of the dataset and simplified as its drawings were"
+        texts = [self.counts.describe_losses(), *self.notes, fit if self.reason and is_fitted else ""]
+        return [f"{path}: {text}" for text in texts if text]
 
 
 def load_sketches(
@@ -68,16 +81,14 @@ def load_sketches(
         sketches = [sketch for sketch in sketches if sketch.fields.get("recognized") is True]
     whole, sketches = sketches, [_cut(sketch) for sketch in sketches]
     counts["cut_drawings"] += sum(a is not b for a, b in zip(whole, sketches, strict=True))
-    reason, notes = _reason_to_fit(sketches, fit), list(found.notes)
+    reason, are_all = _reason_to_fit(sketches, fit)
     if reason and fit == "never":
         raise ValueError(f"{path}: {reason}, and --fit never forbids to fit them")
-    if reason:
-        notes.append(f"{reason}: fitted into the square of the dataset and simplified as its drawings were")
     drawings: list[list[Points]] = []
     frames: list[Frame | None] = []
     for sketch in sketches:
         try:
-            drawing, frame = fitted(sketch, unfinished) if reason or sketch.times else (_as_it_is(sketch), None)
+            drawing, frame = fitted(sketch, unfinished) if are_all or sketch.times else (_as_it_is(sketch), None)
         except ValueError as error:
             raise ValueError(f"{path}:{sketch.number + 1}: {error}") from None
         drawings.append(drawing)
@@ -87,21 +98,21 @@ def load_sketches(
     counts["fitted_drawings"] += sum(frame is not None for frame in frames) - raw
     lines = np.array([sketch.number for sketch in sketches], dtype=np.int64)
     packed = replace(PackedDrawings.from_drawings(drawings), lines=lines)
-    return Loaded(packed, LoadCounts(drawings=len(packed), **counts), sketches, frames, found.form, notes)
+    return Loaded(packed, LoadCounts(drawings=len(packed), **counts), sketches, frames, found.form, found.notes, reason)
 
 
-def _reason_to_fit(sketches: Sequence[Sketch], fit: str) -> str:
-    """Return why drawings are fitted, in words; nothing where they stay as they are."""
+def _reason_to_fit(sketches: Sequence[Sketch], fit: str) -> tuple[str, bool]:
+    """Return why drawings are fitted, in words, and whether all are or the raw ones alone; "" where they stay."""
     still = [sketch for sketch in sketches if sketch.times is None]
-    other = sum(not sketch.is_official for sketch in still)
-    sides = [float(np.ptp(np.concatenate(sketch.strokes), axis=0).max()) for sketch in still]
-    if other:
-        return f"{other} of {len(sketches)} drawings are not of whole numbers 0 to {LONGEST_SIDE}"
+    if other := sum(not sketch.is_official for sketch in still):
+        return f"{other} of {len(sketches)} drawings are not of whole numbers 0 to {LONGEST_SIDE}", True
     if fit == "always" and still:
-        return "--fit always"
-    if fit == "auto" and 0 < max(sides, default=0) < SMALL:
-        return f"no drawing is larger than {max(sides):g} of {LONGEST_SIDE} (--fit never leaves them as they are)"
-    return ""
+        return "--fit always", True
+    side = max((float(np.ptp(np.concatenate(sketch.strokes), axis=0).max()) for sketch in still), default=0.0)
+    if fit == "auto" and 0 < side < SMALL:
+        return f"no drawing is larger than {side:g} of {LONGEST_SIDE} (--fit never leaves them as they are)", True
+    raw = len(sketches) - len(still)
+    return f"{raw} of {len(sketches)} drawings are raw" if raw else "", False
 
 
 def fitted(sketch: Sketch, unfinished: bool = False) -> tuple[list[Points], Frame]:
@@ -149,24 +160,37 @@ def continued(
     return replace(sketch, times=first + pen_times(new, first[-1][-1] + PEN_PAUSE if first else 0.0))
 
 
-def pen_times(drawing: Sequence[npt.ArrayLike], start: float = 0.0) -> list[Stroke]:
-    """Return times, ms (n,), at which a pen of PEN_SPEED passes the points of a drawing of the 255 square."""
+def timed(sketch: Sketch) -> Sketch:
+    """Return a drawing with the times that it has, or else those of a pen of the usual speed."""
+    side = float(np.ptp(np.concatenate(sketch.strokes), axis=0).max())
+    return sketch if sketch.times else replace(sketch, times=pen_times(sketch.strokes, unit=side / LONGEST_SIDE))
+
+
+def pen_times(drawing: Sequence[npt.ArrayLike], start: float = 0.0, unit: float = 1.0) -> list[Stroke]:
+    """Return times, ms (n,), at which a pen of PEN_SPEED passes the points of a drawing, whose pixel is `unit` long."""
     times = []
     for stroke in drawing:
-        steps = np.hypot(*np.diff(np.asarray(stroke, dtype=np.float64), axis=0).T) / PEN_SPEED
+        steps = np.hypot(*np.diff(np.asarray(stroke, dtype=np.float64), axis=0).T) / (PEN_SPEED * (unit or 1.0))
         times.append(np.rint(start + np.concatenate(([0.0], np.cumsum(steps)))))
         start = times[-1][-1] + PEN_PAUSE
     return times
 
 
-def write_sketches(path: str | Path, sketches: Iterable[Sketch], *, word: str) -> None:
+def word_in(sketches: Iterable[Sketch], path: Path) -> str | None:
+    """Return what the first drawing that has a word shows, or else the file's name where it is a category's."""
+    words = (sketch.fields["word"] for sketch in sketches if isinstance(sketch.fields.get("word"), str))
+    name = path.name.partition(".")[0]
+    return next(words, name if name in TURKISH_NAMES else None)
+
+
+def write_sketches(path: str | Path, sketches: Iterable[Sketch]) -> None:
     """Write drawings as ndjson in their own coordinates, all or nothing; raw, [xs, ys, ts], where they have times.
 
     What a drawing says of itself stays; what it does not is as `write_ndjson` gives it.
     """
     with atomic_file(path) as file:
         for number, sketch in enumerate(sketches):
-            record = {"word": word, **DEFAULTS, "key_id": f"{number:016d}", **sketch.fields}
+            record = {**DEFAULTS, "key_id": f"{number:016d}", **sketch.fields}
             axes = [list(stroke.T) for stroke in sketch.strokes]
             for stroke, times in zip(axes, sketch.times or [], strict=False):
                 stroke.append(times)

@@ -143,7 +143,8 @@ def _text(content: bytes) -> str:
 
 def _binary_records(content: bytes) -> list[_Record] | None:
     """Return the drawings of the official binary form; None where the content is not in it to its last byte."""
-    records, at = [], 0
+    records: list[_Record] = []
+    at = 0
     try:
         while at < len(content):
             key_id, country, recognized, seconds, num_strokes = BINARY_HEAD.unpack_from(content, at)

@@ -17,9 +17,13 @@ SHADES = 8  # between paper and ink, in a palette
 ORDERED = 24  # colours by order, in a palette; more strokes share them
 
 
-def order_colors(count: int) -> list[str]:
-    """Return `count` colours from violet, for the first stroke, to green: viridis without its pale end."""
-    return [to_hex(matplotlib.colormaps["viridis"](0.75 * i / max(1, count - 1))) for i in range(count)]
+def order_colors(count: int, is_dark: bool = False) -> list[str]:
+    """Return `count` colours from violet, for the first stroke, to green: viridis without its pale end.
+
+    On a dark paper they go from blue to yellow, without its dark end.
+    """
+    start = 0.3 if is_dark else 0.0
+    return [to_hex(matplotlib.colormaps["viridis"](start + 0.75 * i / max(1, count - 1))) for i in range(count)]
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Look:
     def inks(self, count: int) -> list[str]:
         """Return the colours of `count` finished strokes."""
         ink = PALE if self.background == "dark" else INK
-        return order_colors(count) if self.color_by_order else [ink] * count
+        return order_colors(count, self.background == "dark") if self.color_by_order else [ink] * count
 
     def palette(self) -> NDArray[np.uint8]:
         """Return the colours of an animation, (n, 3), the paper first: steps from it to each ink.

@@ -70,11 +70,15 @@ def offsets_of_strokes(drawing: Sequence[npt.ArrayLike]) -> Rows:
 
 def write_npz(file: IO[bytes], sides: Mapping[str, Sequence[Sequence[npt.ArrayLike]]]) -> None:
     """Write drawings as Sketch-RNN's tools expect them: by side an array of stroke-3 arrays."""
-    arrays = {}
-    for name in SIDES:
-        arrays[name] = np.empty(len(sides[name]), dtype=object)
-        arrays[name][:] = [offsets_of_strokes(drawing) for drawing in sides[name]]
-    np.savez_compressed(file, **arrays)
+    train, valid, test = ([offsets_of_strokes(drawing) for drawing in sides[name]] for name in SIDES)
+    np.savez_compressed(file, train=_ragged(train), valid=_ragged(valid), test=_ragged(test))
+
+
+def _ragged(arrays: Sequence[Rows]) -> Rows:
+    whole = np.empty(len(arrays), dtype=object)
+    for row, array in enumerate(arrays):
+        whole[row] = array
+    return whole
 
 
 def read_npz(content: bytes) -> list[Rows]:
@@ -108,11 +112,11 @@ def read_npy(content: bytes) -> list[Rows]:
         else:
             numbers = np.frombuffer(content, kind, math.prod(shape), file.tell())
             array = numbers.reshape(shape, order="F" if by_columns else "C")
-            arrays = list(array) if array.ndim == 3 else [array]
+            arrays: list[Rows] = list(array) if array.ndim == 3 else [array]
     except (ValueError, TypeError, EOFError, SyntaxError) as error:
         raise ValueError(f"is a numpy file that cannot be read ({error})") from None
     for array in arrays:
-        if array.ndim == 2 and array.shape[1] == 784:
+        if array.shape[1:] == (784,):
             raise ValueError("holds pictures of 28 x 28 pixels, which have no strokes; give .ndjson, .bin or "
                              "Sketch-RNN's .npz of the same category")  # fmt: skip
         if array.ndim != 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all() or not are_offsets(array):

@@ -90,7 +90,7 @@ def _strokes(path: Any) -> Iterator[Stroke]:
 
 
 def write_svg(drawings: Sequence[Drawing], words: Sequence[str], look: Look = PLAIN) -> str:
-    """Return drawings, each with a stroke, in rows of at most eight as one SVG document, which `read_svg` reads exactly."""
+    """Return drawings, each with a stroke, in rows of up to eight as an SVG document, which `read_svg` reads exactly."""
     corners = [np.concatenate(drawing).min(axis=0).astype(float) for drawing in drawings]
     sides = [np.ptp(np.concatenate(drawing).astype(float), axis=0).max() for drawing in drawings]
     # drawings of whole numbers 0..255 stand where they are in their square, others at its corner
