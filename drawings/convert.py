@@ -16,7 +16,7 @@ from drawings.formats import Sketch
 from drawings.look import BACKGROUNDS, LINE_WIDTH, Look
 from drawings.packed import local_test_mask
 from drawings.sketch_rnn import write_npz
-from drawings.svg_files import write_svg
+from drawings.svg_writing import write_svg
 from plumbing.command_line import check_file
 from plumbing.files import atomic_file, refuse_overwriting, write_atomically
 

@@ -24,7 +24,6 @@ import orjson
 
 from drawings.packed import MAX_COORDINATE
 from drawings.sketch_rnn import MAX_BYTES, SIDES, are_offsets, read_npy, read_npz, strokes_of_offsets
-from drawings.svg_files import read_svg
 
 Stroke = npt.NDArray[np.float64]
 
@@ -121,6 +120,8 @@ def _of_text(text: str, path: str) -> Sketches:
         head = text[:2000].lower()
         if "<svg" not in text and ("<html" in head or "<!doctype html" in head):
             raise ValueError("is a web page (HTML), no drawings")
+        from drawings.svg_reading import read_svg  # its library takes 0.1 s to load, which no other form needs
+
         drawings = enumerate(read_svg(text))
         found = [Sketch(strokes, fields={"word": word} if word else {}, number=i) for i, (strokes, word) in drawings]
         return _counted("SVG", found)

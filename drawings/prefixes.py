@@ -28,10 +28,10 @@ class Prefix:
 def read_prefixes(
     path: str | Path, keep_strokes: int | None, count: int | None, most: int = sys.maxsize, fit: str = "auto"
 ) -> tuple[list[Prefix], list[str]]:
-    """Return the unfinished drawings of a file of any form, cut to their first `keep_strokes` strokes, and what to tell.
+    """Return the unfinished drawings of a file of any form, cut to their first `keep_strokes` strokes, and lines.
 
-    Drawings with fewer strokes than that are left out, those with more than `most` cut, and their numbers are told, as
-    is what reading left out, cut or fitted (see ``load_sketches``). `count` repeats or cuts the list to that many, so
+    Drawings with fewer strokes than that are left out, those with more than `most` cut, and the lines say how many, and
+    what reading left out, cut or fitted (see ``load_sketches``). `count` repeats or cuts the list to that many, so
     that one drawing can be continued in many ways. Raises ValueError for a file in which nothing is left.
     """
     loaded = load_sketches(path, fit=fit, unfinished=keep_strokes is None)
@@ -51,7 +51,9 @@ def read_prefixes(
     return [cut[i % len(cut)] for i in range(count or len(cut))], told
 
 
-def as_given(drawings: Sequence[Sequence[npt.NDArray[Any]]], prefixes: Sequence[Prefix], category: str, timing: bool) -> list[Sketch]:
+def as_given(
+    drawings: Sequence[Sequence[npt.NDArray[Any]]], prefixes: Sequence[Prefix], category: str, timing: bool
+) -> list[Sketch]:
     """Return drawings as they are to be written, where that is not the official form; else nothing.
 
     Those that continue fitted ones are in the coordinates of these, and with `timing` all have times.

@@ -107,16 +107,17 @@ def read_npy(content: bytes) -> list[Rows]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, by_columns, kind = read(file)
+        arrays: list[Rows]
         if kind.hasobject:
             arrays = _pickled_arrays(file.read())
         else:
             numbers = np.frombuffer(content, kind, math.prod(shape), file.tell())
             array = numbers.reshape(shape, order="F" if by_columns else "C")
-            arrays: list[Rows] = list(array) if array.ndim == 3 else [array]
+            arrays = list(array) if array.ndim == 3 else [array]
     except (ValueError, TypeError, EOFError, SyntaxError) as error:
         raise ValueError(f"is a numpy file that cannot be read ({error})") from None
     for array in arrays:
-        if array.shape[1:] == (784,):
+        if list(array.shape[1:]) == [784]:
             raise ValueError("holds pictures of 28 x 28 pixels, which have no strokes; give .ndjson, .bin or "
                              "Sketch-RNN's .npz of the same category")  # fmt: skip
         if array.ndim != 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all() or not are_offsets(array):
