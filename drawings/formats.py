@@ -23,7 +23,7 @@ import numpy.typing as npt
 import orjson
 
 from drawings.packed import MAX_COORDINATE
-from drawings.sketch_rnn import MAX_BYTES, SIDES, are_offsets, read_npy, read_npz, strokes_of_offsets
+from drawings.sketch_rnn import MAX_BYTES, SIDES, are_offsets, drawings_of_offsets, read_npy, read_npz, strokes_of_offsets
 
 Stroke = npt.NDArray[np.float64]
 
@@ -327,8 +327,8 @@ def _matrix(rows: Any, where: str, index: int) -> Stroke:
 # ------------------------------------------------------------------ which of its numbers are x and which y
 
 
-def _of_offsets(form: str, arrays: Iterable[npt.NDArray[Any]]) -> Sketches:
-    return _counted(form, [Sketch(strokes_of_offsets(rows), number=i) for i, rows in enumerate(arrays)])
+def _of_offsets(form: str, arrays: Sequence[npt.NDArray[Any]]) -> Sketches:
+    return _counted(form, [Sketch(strokes, number=i) for i, strokes in enumerate(drawings_of_offsets(arrays))])
 
 
 def _sketches(form: str, records: Iterable[_Record]) -> Sketches:

@@ -65,4 +65,7 @@ def as_given(
         own = [timed(Sketch([np.asarray(stroke, np.float64) for stroke in drawing])) for drawing in drawings]
     else:
         own = []
-    return [replace(sketch, fields={**sketch.fields, "word": category}) for sketch in own]
+    # a continuation is a new drawing, that nobody has recognised and that needs an identity of its own
+    kept = [{name: value for name, value in sketch.fields.items() if name not in ("recognized", "key_id")}
+            for sketch in own]  # fmt: skip
+    return [replace(sketch, fields={**fields, "word": category}) for sketch, fields in zip(own, kept, strict=True)]

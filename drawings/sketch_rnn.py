@@ -1,11 +1,12 @@
 """Sketch-RNN's forms: drawings as offsets and pen (stroke-3, stroke-5) in .npy and .npz files.
 
-A row of stroke-3 is (dx, dy, pen), of stroke-5 (dx, dy, down, up, end). As in Sketch-RNN's own tools every row is a
-point, and `pen` or `up` says that the stroke ends with it. The published archives hold arrays of arrays, which numpy
-stores as pickles. A pickle is a program; here it is not run but read: `pickletools` names its instructions, those that
-numpy writes for arrays of numbers build plain lists and bytes, and at the first other one the file is refused.
+A row of stroke-3 is (dx, dy, pen), of stroke-5 (dx, dy, down, up, end): the way to the next point, and whether a stroke
+ends there. The first point is the origin and has no row (Ha and Eck 2017, arXiv:1704.03477, sec. 3.1), so that a
+drawing's place is not in this form. Some writers give the first point a row of its own, its place in the square.
 
-Source: Ha and Eck 2017, arXiv:1704.03477, sec. 3.1.
+The published archives hold arrays of arrays, which numpy stores as pickles. A pickle is a program; here it is not run
+but read: `pickletools` names its instructions, those that numpy writes for arrays of numbers build plain lists and
+bytes, and at the first other one the file is refused.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Rows = npt.NDArray[Any]
 MAX_BYTES = 2 << 30  # of an unpacked file
 SIDES = ("train", "valid", "test")
 MAX_SHORT = 32_767  # the published archives are of int16
+DATASET_SIDES = 206, 255  # pixels of the longest side of 145,411 simplified drawings
 
 
 # ------------------------------------------------------------------ offsets
@@ -41,26 +43,47 @@ def are_offsets(rows: Rows) -> bool:
     return bool(np.isin(pens, (0, 1)).all() and (rows.shape[1] == 3 or (pens.sum(axis=1) == 1).all()))
 
 
-def strokes_of_offsets(rows: Rows) -> list[Stroke]:
-    """Return the strokes, float64 (n, 2) from the origin on, of offsets (n, 3) or (n, 5).
+def drawings_of_offsets(arrays: Sequence[Rows]) -> list[list[Stroke]]:
+    """Return the strokes of each of several drawings, as ``strokes_of_offsets`` does.
 
-    Stroke-5 ends at the first row that says so; the row before the drawing that Sketch-RNN feeds its decoder with, pen
-    down at the origin, is no point.
+    Where all drawings are in the corner of their square by their rows alone, the first points have rows.
+    """
+    absolute = len(arrays) > 1 and not any(np.cumsum(rows[:, :2], axis=0).min(axis=0).any() for rows in arrays)
+    return [strokes_of_offsets(rows, absolute) for rows in arrays]
+
+
+def strokes_of_offsets(rows: Rows, absolute: bool = False) -> list[Stroke]:
+    """Return the strokes, float64 (n, 2), of offsets (n, 3) or (n, 5), of which stroke-5 tells its end.
+
+    They begin at the origin, unless the first row is the `absolute` place of the first point. Drawings of the size of
+    the dataset's are aligned to the top left, as the dataset's are.
     """
     rows = np.asarray(rows, dtype=np.float64)
     if rows.shape[1] == 5:
         rows = rows[: np.argmax(np.append(rows[:, 4], 1.0) == 1)]
-        rows = rows[1:] if rows[:1].tolist() == [[0, 0, 1, 0, 0]] else rows
-    points, ends = np.cumsum(rows[:, :2], axis=0), np.flatnonzero(rows[:, -1 if rows.shape[1] == 3 else 3] == 1) + 1
-    return [stroke for stroke in np.split(points, ends) if len(stroke)]
+    if not len(rows):
+        return []
+    pens = rows[:, 2] if rows.shape[1] == 3 else rows[:, 3]
+    points = np.cumsum(rows[:, :2], axis=0)
+    if not absolute and (rows[0, :2].any() or pens[0]):  # the origin has no row of its own
+        points, pens = np.concatenate([np.zeros((1, 2)), points]), np.append(0.0, pens)
+    corner = points.min(axis=0)
+    if DATASET_SIDES[0] <= (points - corner).max() <= DATASET_SIDES[1]:
+        points -= corner
+    return [stroke for stroke in np.split(points, np.flatnonzero(pens == 1) + 1) if len(stroke)]
 
 
 def offsets_of_strokes(drawing: Sequence[npt.ArrayLike]) -> Rows:
-    """Return a drawing as stroke-3, (n, 3): int16 where that holds all of it, else float64."""
+    """Return a drawing as stroke-3, (n, 3): int16 where that holds all of it, else float64.
+
+    A first stroke of one point, which has no row, becomes two equal points.
+    """
     strokes = [np.asarray(stroke, dtype=np.float64) for stroke in drawing]
+    if len(strokes[0]) == 1:
+        strokes[0] = np.repeat(strokes[0], 2, axis=0)
     points = np.concatenate(strokes)
-    rows = np.column_stack([np.diff(points, axis=0, prepend=0.0), np.zeros(len(points))])
-    rows[np.cumsum([len(stroke) for stroke in strokes]) - 1, 2] = 1
+    rows = np.column_stack([np.diff(points, axis=0), np.zeros(len(points) - 1)])
+    rows[np.cumsum([len(stroke) for stroke in strokes]) - 2, 2] = 1
     whole = (rows == np.floor(rows)).all() and np.abs(rows).max() <= MAX_SHORT
     return rows.astype(np.int16) if whole else rows
 
