@@ -27,7 +27,7 @@ SPLITS = ("auto", "official", "leak-free", "local")
 SCHEDULES = ("cosine", "constant-decay")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
 BASE_GUIDANCE = 3.0

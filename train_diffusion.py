@@ -146,7 +146,7 @@ def validation_losses(
         for batch in batches:
             both = losses(model, whitening, batch, alpha_bar, fixed, generator)
             count = int(batch.lengths.sum())
-            sums += torch.stack(both).double().cpu() * count
+            sums += torch.stack(both).cpu().double() * count
             strokes += count
     model.train(was_training)
     return {"validation_loss": float(sums[0] / strokes), "validation_stop_loss": float(sums[1] / strokes)}
@@ -197,7 +197,7 @@ class Run:
         self.own_parts = group.own_parts(config.parts)
         self.model = start.model.to(self.device).train()
         self.whitening = start.whitening.to(self.device)
-        self.alpha_bar = cosine_alpha_bar().to(self.device)
+        self.alpha_bar = cosine_alpha_bar()
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)

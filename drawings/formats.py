@@ -23,7 +23,15 @@ import numpy.typing as npt
 import orjson
 
 from drawings.packed import MAX_COORDINATE
-from drawings.sketch_rnn import MAX_BYTES, SIDES, are_offsets, drawings_of_offsets, read_npy, read_npz, strokes_of_offsets
+from drawings.sketch_rnn import (
+    MAX_BYTES,
+    SIDES,
+    are_offsets,
+    drawings_of_offsets,
+    read_npy,
+    read_npz,
+    strokes_of_offsets,
+)
 
 Stroke = npt.NDArray[np.float64]
 
