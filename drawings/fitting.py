@@ -13,7 +13,7 @@ import numpy.typing as npt
 import orjson
 
 from config import TURKISH_NAMES
-from drawings.formats import Sketch, Stroke, read_sketches
+from drawings.formats import FIELDS, Sketch, Stroke, read_sketches
 from drawings.packed import MAX_POINTS, MAX_STROKES, LoadCounts, PackedDrawings, Points, running_sums
 from drawings.simplify import LONGEST_SIDE, simplify_drawing
 from plumbing.files import atomic_file
@@ -22,7 +22,7 @@ FITS = ("auto", "always", "never")
 SMALL = LONGEST_SIDE // 4  # pixels; of 145,411 drawings of the dataset the smallest has 206
 ROOM = 0.8  # of the square that an unfinished drawing is given: what is added has to find room around it
 PEN_SPEED, PEN_PAUSE = 0.17, 490.0  # pixels a ms, ms between strokes: medians of 77 raw cats, buses and rabbits
-DEFAULTS = {"countrycode": "ZZ", "timestamp": "1970-01-01 00:00:00.00000 UTC", "recognized": False}
+DEFAULTS = {"word": "", "countrycode": "ZZ", "timestamp": "1970-01-01 00:00:00.00000 UTC", "recognized": False}
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,7 @@ def write_sketches(path: str | Path, sketches: Iterable[Sketch]) -> None:
     with atomic_file(path) as file:
         for number, sketch in enumerate(sketches):
             record = {**DEFAULTS, "key_id": f"{number:016d}", **sketch.fields}
+            record = {name: record[name] for name in FIELDS}
             axes = [list(stroke.T) for stroke in sketch.strokes]
             for stroke, times in zip(axes, sketch.times or [], strict=False):
                 stroke.append(times)

@@ -38,7 +38,7 @@ Stroke = npt.NDArray[np.float64]
 FIELDS = ("word", "countrycode", "timestamp", "recognized", "key_id")
 NUMBERS = frozenset({int, float})
 SPACE = re.compile(r"\s*")
-GZIP, NPY, ZIP = b"\x1f\x8b", b"\x93NUMPY", b"PK\x03\x04"
+GZIP, NPY, ZIP = b"\x1f\x8b", b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")
 FOREIGN = {
     b"\x89PNG": "a PNG picture, which has no strokes", b"\xff\xd8\xff": "a JPEG picture, which has no strokes",
     b"GIF8": "a GIF picture, which has no strokes", b"%PDF": "a PDF; save its lines as SVG",
@@ -144,10 +144,13 @@ def _text(content: bytes) -> str:
     """Return a file's content as text, UTF-8, 16 or 32 with or without their mark."""
     encoding = json.detect_encoding(content)
     try:
-        return content.decode(encoding).removeprefix("\ufeff")
+        text = content.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValueError(f"is no form of drawings that is known, and no {encoding} text (line {line})") from None
+    if text.startswith("\0"):
+        raise ValueError("is no form of drawings that is known, and no text")
+    return text
 
 
 def _binary_records(content: bytes) -> list[_Record] | None:
@@ -206,7 +209,9 @@ class _Record:
 def _json_records(text: str, path: str) -> tuple[str, Iterator[_Record]]:
     """Return what a JSON text is, and its drawings: one a line, or values that follow each other in any layout."""
     lines = text.split("\n")
-    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    if not text.strip():
+        return "empty file", _line_records(lines, path)
+    first = next(number for number, line in enumerate(lines) if line.strip())
     try:
         head = orjson.loads(lines[first])
     except ValueError as error:
