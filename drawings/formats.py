@@ -144,13 +144,10 @@ def _text(content: bytes) -> str:
     """Return a file's content as text, UTF-8, 16 or 32 with or without their mark."""
     encoding = json.detect_encoding(content)
     try:
-        text = content.decode(encoding).removeprefix("\ufeff")
+        return content.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValueError(f"is no form of drawings that is known, and no {encoding} text (line {line})") from None
-    if text.startswith("\0"):
-        raise ValueError("is no form of drawings that is known, and no text")
-    return text
 
 
 def _binary_records(content: bytes) -> list[_Record] | None:
@@ -215,7 +212,7 @@ def _json_records(text: str, path: str) -> tuple[str, Iterator[_Record]]:
     try:
         head = orjson.loads(lines[first])
     except ValueError as error:
-        values = _values(text, path, f"{path}:{first + 1}: not JSON ({error})")
+        values = _values(text, path, f"{path}:{first + 1}: not JSON, nor another form that is known ({error})")
         return "JSON", (record for i, v in enumerate(values) for record in _records_of(v, i, f"{path}: value {i + 1}"))
     form = "ndjson" if isinstance(head, dict) and "drawing" in head else "JSON array"
     return form, _line_records(lines, path)

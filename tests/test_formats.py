@@ -204,7 +204,7 @@ NAMED: dict[str, tuple[bytes, str]] = {
     "other numbers": (npy(np.zeros((5, 7))), r"holds float64 \(5, 7\), must be offsets and pen"),
     "other objects": (npz(train=ragged({"a": 1})), "its pickle, which is not run"),
     "zip": (b"PK\x05\x06" + b"\0" * 18, "zip archive without arrays"),
-    "other bytes": (b"\0\1\2\3" * 9, "no form of drawings that is known"),
+    "other bytes": (b"\0\1\2\3" * 9, "nor another form that is known"),
     "cut npz": (npz(train=ragged(SHORT))[:-30], "damaged or encrypted zip archive"),
     "cut npy": (npy(SHORT)[:-3], "numpy file that cannot be read"),
     "cut gzip": (gzip.compress(LINE)[:-9], "damaged gzip"),

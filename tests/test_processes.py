@@ -23,7 +23,7 @@ import sample_diffusion
 import train_diffusion
 from dataset_utils import write_ndjson
 from drawings.embedded import embedded_drawings
-from plumbing.processes import ALONE, Group
+from plumbing.processes import ALONE, Group, best_device
 from plumbing.run_folder import STATE_FILE
 from train_diffusion import Run
 
@@ -172,3 +172,10 @@ def test_several_processes_draw_the_drawings_of_one(
     names = sorted(path.name for path in one.iterdir() if path.name != "conditions.json")
     assert names == sorted(path.name for path in many.iterdir() if path.name != "conditions.json")
     assert [name for name in names if (one / name).read_bytes() != (many / name).read_bytes()] == []
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    for kind, seen in (("mps", torch.backends.mps.is_available()), ("cuda", torch.cuda.is_available())):
+        if not seen:
+            with pytest.raises(ValueError, match=f"--device is {kind}, but PyTorch sees no"):
+                best_device(kind)

@@ -266,3 +266,42 @@ def test_a_folder_whose_files_say_nothing_of_an_earlier_run_is_left_alone(
         draw(tiny_weights, out, "--n", "3")
     assert contents(out) == {name: told.encode() for name in ("conditions.json", "drawings.ndjson")}
     assert (tmp_path / "mine.svg").exists()
+
+
+# ---- drawings of any form are continued
+
+
+def test_a_drawing_in_other_coordinates_is_continued_in_them(
+    tiny_weights: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"word": "dog", "countrycode": "TR", "key_id": "7", "recognized": True,
+             "drawing": [[[-200, 520.5, 530], [100, 90, 700], [0, 40, 90]],
+                         [[10, 11], [12, 12], [300, 310]]]}  # fmt: skip
+    (tmp_path / "mine.json").write_text(json.dumps([given], indent=1))
+    draw(tiny_weights, tmp_path / "out", "--prefix", str(tmp_path / "mine.json"), "--n", "4")
+    said = capsys.readouterr().out
+    assert "1 of 1 drawings are raw: fitted into the square of the dataset" in said
+    assert "drawings.ndjson is in the coordinates of" in said
+    longest = 0
+    for number, line in enumerate((tmp_path / "out/drawings.ndjson").read_bytes().splitlines()):
+        record = json.loads(line)
+        assert record["drawing"][:2] == given["drawing"]  # with its times
+        assert (record["word"], record["countrycode"]) == ("cat", "TR")
+        assert (record["recognized"], record["key_id"]) == (False, f"{number:016d}")  # a new drawing
+        times = [t for stroke in record["drawing"] for t in stroke[2]]
+        assert times == sorted(times)
+        for xs, ys, ts in record["drawing"]:
+            assert len(xs) == len(ys) == len(ts)
+            assert -600 < min(xs) <= max(xs) < 1000  # of 730 units, in the middle of the square
+        longest = max(longest, len(record["drawing"]))
+    assert longest > 2
+
+
+def test_times_of_a_pen_are_written_where_they_are_asked_for(tiny_weights: Path, tmp_path: Path, quick: None) -> None:
+    draw(tiny_weights, tmp_path / "plain", "--n", "3")
+    draw(tiny_weights, tmp_path / "timed", "--n", "3", "--timing")
+    plain, timed = ([json.loads(line) for line in (tmp_path / name / "drawings.ndjson").read_bytes().splitlines()]
+                    for name in ("plain", "timed"))  # fmt: skip
+    for a, b in zip(plain, timed, strict=True):
+        assert [stroke[:2] for stroke in b.pop("drawing")] == a.pop("drawing")
+        assert a == b
