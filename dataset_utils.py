@@ -52,8 +52,8 @@ from plumbing.command_line import check_folder, run_script, script_parser
 from plumbing.files import atomic_file, locked_folder, remove_leftovers
 
 __all__ = [
-    "CategoryData", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "load_category",
-    "read_ndjson", "word_of", "write_ndjson",
+    "CategoryData", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "data_files",
+    "load_category", "read_ndjson", "word_of", "write_ndjson",
 ]  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parent
@@ -121,6 +121,12 @@ def category_list(text: str, data_dir: str | Path | None = None) -> list[str]:
     except ValueError as error:
         raise ValueError(f"{data_dir or 'the drawings at hand'}: {error}") from None
     return list(dict.fromkeys(names))
+
+
+def data_files(data_dir: str | Path | None = None) -> list[Path]:
+    """Return the files of drawings that loading from `data_dir`, or else $QUICKDRAW_DIR or data/, may read."""
+    _, folder = _chosen_folder(data_dir, DATA_FOLDER)
+    return [*folder.glob("*.ndjson"), *folder.glob("*.packed/*")] if folder else []
 
 
 def load_category(

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from config import NETWORK_PATH, REFERENCE_PATH, resolve_category
+from config import CHECKPOINTS, NETWORK_PATH, REFERENCE_PATH, resolve_category
 from dataset_utils import read_ndjson, word_of
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, write_atomically
@@ -568,7 +568,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.command != "pictures" and arguments.out:
         named = [path for path in vars(arguments).values() if isinstance(path, Path) and path is not arguments.out]
         given = [each for path in named for each in (official.picture_paths(path) if path.is_dir() else [path])]
-        refuse_overwriting([*given, NETWORK_PATH, REFERENCE_PATH], [arguments.out])
+        refuse_overwriting([*given, *CHECKPOINTS.glob("*.safetensors")], [arguments.out])
         check_file(arguments.out)
 
 

@@ -33,7 +33,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from config import ATTRIBUTION, PRESETS, SPLITS, ModelConfig, Preset, RunFailed, TrainConfig
-from dataset_utils import category_list, load_category
+from dataset_utils import category_list, data_files, load_category
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
 from drawings.batches import (
@@ -60,12 +60,15 @@ from plumbing.processes import ALONE, Group, ProcessLost, autocast_for, best_dev
 from plumbing.run_folder import (
     LOG_FILE,
     STATE_FILE,
+    WEIGHTS_FILE,
     forget_after,
     learning_curve,
     load_state,
+    refuse_folder_of_others,
     refuse_other_run,
     require_pieces,
     save_state,
+    written_by_training,
 )
 from rendering import grid_image, save_image
 from sample_diffusion import generate_drawings
@@ -310,7 +313,7 @@ class Run:
         trained = self.averaged()
         trained.conditions |= {key: round(value, 6) for key, value in result.items()}
         trained.conditions["curve"] = learning_curve(self.out / LOG_FILE)
-        save_weights(self.out / "weights.safetensors", trained)
+        save_weights(self.out / WEIGHTS_FILE, trained)
         return result
 
     def state(self) -> dict[str, Any]:
@@ -439,6 +442,8 @@ def prepare(
         run.tell(f"Resuming {config.category} from step {run.step} of {config.steps} in {out}")
     group.require_same(hashlib.sha256(json.dumps([run.identity, run.step]).encode()).digest())
     if group.rank == 0:
+        if state is None:  # from now on the folder is this run's
+            run.save()
         forget_after(run.step, out / LOG_FILE)
     return run
 
@@ -571,7 +576,9 @@ def main(argv: list[str] | None = None) -> Path:
         config = replace(config, category=",".join(names))
     out = Path(arguments.out or "runs/" + (arguments.preset or config.category.replace(",", "+")))
     check_folder(out)
-    refuse_overwriting([init] if init else [], [out / "weights.safetensors"])
+    read = [*data_files(arguments.data_dir), *([init] if init else [])]
+    refuse_overwriting(read, [out / name for name in written_by_training(out)])
+    refuse_folder_of_others(out)
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
     device = best_device(arguments.device)
     with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():
@@ -582,7 +589,7 @@ def main(argv: list[str] | None = None) -> Path:
             saved = f"saved step {run.saved_step}" if run.saved_step else "nothing was saved yet"
             run.tell(f"\nInterrupted: {saved} in {run.out}; the same command goes on from there")
             raise
-    weights = run.out / "weights.safetensors"
+    weights = run.out / WEIGHTS_FILE
     skipped = f", {run.skipped} updates skipped as not finite" if run.skipped else ""
     run.tell(f"wrote {weights} ({run.step} updates{skipped}) and {run.out}/metrics.jsonl")
     return weights

@@ -18,6 +18,11 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
+LOCK, UNFINISHED = ".in-use.lock", ".unfinished.tmp"
+"""What this program writes for itself into folders of others, by names that nobody else gives a file."""
+NAME_LENGTH = 40
+"""Characters of a file's name that its unfinished form keeps: the whole of a long one would be too long."""
+
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str], size: int | None = None) -> Iterator[IO[bytes]]:
@@ -30,7 +35,7 @@ def atomic_file(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     target = Path(os.path.realpath(path))
     with _told_where(target, size):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        handle, name = tempfile.mkstemp(UNFINISHED, f".{target.name[:NAME_LENGTH]}.", target.parent)
         try:
             with os.fdopen(handle, "w+b") as file:
                 yield file
@@ -53,7 +58,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     with _told_where(target, None):
         target.parent.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        place = Path(tempfile.mkdtemp(UNFINISHED, f".{target.name[:NAME_LENGTH]}.", target.parent))
         try:
             new, old = place / "new", place / "old"
             new.mkdir(mode=0o755)
@@ -107,7 +112,7 @@ def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
 
     Where others write into it too, only what has lain there for more than `older_than` seconds.
     """
-    for temporary in folder.glob(".*.tmp"):
+    for temporary in folder.glob(f".*{UNFINISHED}"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - temporary.stat().st_mtime >= older_than:
                 shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
@@ -122,7 +127,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """
     with _told_where(folder, None):
         folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
+    path = folder / LOCK
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0.2)  # its holder may just be giving it back
@@ -145,11 +150,22 @@ def locked_folder(folder: Path) -> Iterator[None]:
 def refuse_overwriting(inputs: Iterable[str | os.PathLike[str]], outputs: Iterable[str | os.PathLike[str]]) -> None:
     """Raise ValueError where one of `outputs` is a file of `inputs`, by whatever spelling or link it is named.
 
-    Scripts call it before they write anything, with every file that they were given to read.
+    Scripts call it before they write anything, with every file that they were given to read and every file that they
+    may write or remove.
     """
-    given = list(inputs)
-    for output in outputs:
-        for path in given:
-            with contextlib.suppress(OSError):  # a file that is not there yet is nobody's
+    there = [output for output in outputs if os.path.exists(output)]
+    for path in inputs if there else ():
+        for output in there:
+            with contextlib.suppress(OSError):  # what is not there is told by whoever reads it
                 if os.path.samefile(path, output):
                     raise ValueError(f"{output}: is what was given to read ({path}); choose another --out")
+
+
+def refuse_replacing(folder: Path, names: Iterable[str], own: Iterable[str] = ()) -> None:
+    """Raise ValueError where a file of `names` is in a folder and none of `own`, which an earlier run says it wrote.
+
+    Scripts that fill a folder call it before they write anything: whatever else is in there is somebody's.
+    """
+    for name in set(names) - set(own):
+        if os.path.lexists(folder / name):
+            raise ValueError(f"{folder / name}: is there and was not written by this script; choose another --out")

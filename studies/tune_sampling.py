@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from config import GUIDE_PATH, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
-from dataset_utils import CategoryData, load_category
+from dataset_utils import CategoryData, data_files, load_category
 from diffusion_model import TrainedModel, load_weights, save_weights
 from drawings.batches import stroke_set
 from metrics import kernel_distance
@@ -161,8 +161,8 @@ def main(argv: list[str] | None = None) -> Path:
         validate(SampleConfig(guidance=strength))
     if not all(0 <= share <= 1 for share in shares) or (shares != [1.0] and not arguments.start):
         raise ValueError(f"--shares is '{arguments.shares}', must lie in 0 ... 1 and needs --start where it is not 1")
-    inputs = [path for path in (arguments.checkpoint, arguments.guide, arguments.start) if path]
-    refuse_overwriting(inputs, [arguments.out])
+    read = [path for path in (arguments.checkpoint, arguments.guide, arguments.start) if path]
+    refuse_overwriting([*read, NETWORK_PATH, *data_files(arguments.data_dir)], [arguments.out])
     device = best_device(arguments.device)
     trained, guide = (load_weights(path, device) for path in (arguments.checkpoint, arguments.guide))
     start = load_weights(arguments.start, device) if arguments.start else trained
