@@ -187,6 +187,15 @@ def load_category(
     )  # fmt: skip
 
 
+def learned_from(data: CategoryData, others: Sequence[str], data_dir: str | Path | None = None) -> list[Any]:
+    """Return the training drawings of `data`, and of the categories `others`, trained as it, those that are at hand."""
+    split = "official" if data.split == "leak-free" else data.split
+    at_hand = set(available_categories(data_dir))
+    rows = (load_category(other, data_dir=data_dir, split=split, allow_download=False).train
+            for other in others if other in at_hand)  # fmt: skip
+    return [drawing for part in (data.train, *rows) for drawing in part]
+
+
 def local_parts(packed: PackedCategory, category: str) -> tuple[PackedDrawings, PackedDrawings, PackedDrawings]:
     """Return the training, validation and test drawings of the local split.
 

@@ -38,7 +38,7 @@ from config import (
     SampleConfig,
     resolve_category,
 )
-from dataset_utils import DATA_FOLDER, CategoryData, available_categories, data_files, load_category
+from dataset_utils import DATA_FOLDER, CategoryData, available_categories, data_files, learned_from, load_category
 from diffusion_model import TrainedModel
 from metrics import scores_against
 from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
@@ -49,7 +49,7 @@ from reports import gallery
 from reports.model_card import write_model_card
 from reports.report import CategoryResult, logged_losses, write_report
 from reports.tables import publish_tables
-from scoring.copies import TrainingStrokes
+from scoring.copies import Drawing, TrainingStrokes
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import Reference, describe_drawings, load_reference, reference_categories, reference_of
 from studies import tune_sampling
@@ -190,8 +190,8 @@ def train(category: str, profile: Profile, run: Path, arguments: argparse.Namesp
     return tuned
 
 
-def reference_for(task: Task) -> Reference | None:
-    """Return the best reference at hand, which names itself, or None.
+def reference_for(task: Task, training: Sequence[Drawing] = ()) -> Reference | None:
+    """Return the best reference at hand, which names itself, or None; `training` are drawings a model learned from.
 
     Drawings of the official test split are compared as they are, and so are embedded ones (that is a test of the
     program, no more). A part of the dataset with a split of its own is no official test: then the shipped reference
@@ -203,7 +203,6 @@ def reference_for(task: Task) -> Reference | None:
         if data.split in ("official", "leak-free") or embedded or not shipped:
             kind = "embedded drawings, made by a program" if embedded else "real drawings"
             source = f"{kind}, split {data.split}, as strokes"
-            training = list(data.train)
             return reference_of(list(data.test), task.category, task.network, training=training, source=source)
     if not shipped:
         return None
@@ -211,7 +210,7 @@ def reference_for(task: Task) -> Reference | None:
     # its features are of drawings that are not shipped; those at hand say which of them are redrawn
     if data is None:
         return found
-    return replace(found, real_drawings=list(data.test), training_strokes=TrainingStrokes(list(data.train)))
+    return replace(found, real_drawings=list(data.test), training_strokes=TrainingStrokes(training))
 
 
 def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress: Progress) -> CategoryResult:
@@ -232,7 +231,9 @@ def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress:
     sampled.conditions["data_at_hand"] = task.data.source if task.data else "none"
 
     progress.begin()
-    reference = reference_for(task)
+    data_dir = arguments.data_dir or profile.data_dir
+    training = learned_from(task.data, trained.trained_as(category), data_dir) if task.data else ()
+    reference = reference_for(task, training)
     scores = {
         str(seed): scores_against(reference, each.drawings, category, network) if reference else NO_SCORES
         for seed, each in sets.items()

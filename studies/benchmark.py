@@ -45,7 +45,8 @@ from reports.tables import markdown_table
 from sample_diffusion import generate_drawings
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings
-from train_diffusion import DataChoice, prepare
+from train_diffusion import prepare
+from training_data import DataChoice
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmark.json"

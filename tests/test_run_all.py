@@ -214,7 +214,7 @@ def test_drawings_of_the_official_test_and_of_unknown_categories_are_the_referen
     few = {name: getattr(loaded, name).select(range(30)) for name in ("train", "test")}
     split = "official" if category == "cat" else "local"
     data = dataclasses.replace(loaded, category=category, source="data-dir", split=split, **few)
-    found = run_all.reference_for(Task(category, data, None, network))
+    found = run_all.reference_for(Task(category, data, None, network), list(data.train))
     assert found is not None
     assert scores_against(found, list(data.test), category, network)["reference"].startswith(reference)
     if category == "dog":

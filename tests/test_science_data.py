@@ -14,7 +14,7 @@ from conftest import DATA_DIR, TINY
 import sample_diffusion
 import train_diffusion
 from config import SampleConfig, TrainConfig
-from dataset_utils import CategoryData, load_category
+from dataset_utils import CategoryData, learned_from, load_category
 from diffusion_model import StrokeDiffusionModel, TrainedModel, save_weights
 from drawings.batches import StrokeSet, stroke_set
 from drawings.packed import PackedDrawings, local_sides
@@ -24,7 +24,8 @@ from scoring.reference import describe_drawings
 from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
 from studies import train_features, tune_sampling
 from studies.held_out_losses import losses_of
-from train_diffusion import DataChoice, load_training_data, prepare
+from train_diffusion import prepare
+from training_data import DataChoice, load_training_data
 
 # ---- whitening
 
@@ -101,15 +102,40 @@ def test_a_training_has_the_training_side_of_all_and_holds_out_the_test_side_of_
     config = TrainConfig(category="cat,rabbit", companions="bus,cat")
     data = load_training_data(config, TINY, DataChoice(DATA_DIR, "local"), ())
     every_test = set().union(*(contents(side.test) for side in sides.values()))
-    learned_from, held_out = contents_of(data.train), contents_of(data.held_out)
-    assert not learned_from & every_test
+    learned, held_out = contents_of(data.train), contents_of(data.held_out)
+    assert not learned & every_test
     short = [contents(d for d in side.train if len(d) <= TINY.max_strokes) for side in sides.values()]
-    assert learned_from == set().union(*short)
+    assert learned == set().union(*short)
     tests = contents(d for name in ("cat", "rabbit") for d in sides[name].test if len(d) <= TINY.max_strokes)
     assert held_out == tests
     assert [data.categories[i] for i in data.targets] == ["cat", "rabbit"]
     assert [data.categories[i] for i in data.train.category] == ["cat", "rabbit", "bus"]
     assert [data.categories[i] for i in data.held_out.category] == ["cat", "rabbit"]
+
+
+def test_a_relabelled_category_trains_as_its_target_and_its_drawings_count_as_learned_from(
+    sides: dict[str, CategoryData],
+) -> None:
+    config = TrainConfig(category="cat", companions="rabbit", relabelled="bus=cat")
+    data = load_training_data(config, TINY, DataChoice(DATA_DIR, "local"), ())
+    assert data.categories == ("cat", "rabbit")
+    told = dict(zip(["cat", "rabbit", "bus"], data.train.category.tolist(), strict=True))
+    assert told == {"cat": 0, "rabbit": 1, "bus": 0}
+    few = [len(d) for d in sides["bus"].train if len(d) <= TINY.max_strokes]
+    assert data.train.sizes[2] == len(few)
+    # also where a later training begins from that one
+    conditions = {"train": {"relabelled": ""}, "lineage": [{"train": {"relabelled": "bus=cat, dog=rabbit"}}, {}]}
+    whitening = Whitening.fit(data.train.sample_vectors())
+    trained = TrainedModel(StrokeDiffusionModel(TINY, 2), whitening, ("cat",), conditions)
+    assert trained.trained_as("cat") == ["bus"]
+    every = contents(learned_from(sides["cat"], trained.trained_as("cat"), DATA_DIR))
+    assert every == contents(sides["cat"].train) | contents(sides["bus"].train)
+
+
+@pytest.mark.parametrize("pairs", ["bus", "bus=dog", "cat=cat", "bus=cat=cat", "zebu=cat"])
+def test_what_cannot_be_relabelled_is_said(pairs: str) -> None:
+    with pytest.raises(ValueError, match=r"--relabelled has|unknown category"):
+        load_training_data(TrainConfig(category="cat", relabelled=pairs), TINY, DataChoice(DATA_DIR, "local"), ())
 
 
 def test_split_and_choice_of_drawings_reach_every_category(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +207,7 @@ def test_tuning_draws_as_the_way_says_and_compares_with_what_it_is_given(
 
     monkeypatch.setattr(tune_sampling, "sample", drawn)
     few = replace(sides["cat"], train=PackedDrawings.from_drawings(drawings), validation=sides["rabbit"].validation)
-    judge = tune_sampling.Judge(few)
+    judge = tune_sampling.Judge(few, list(few.train))
     found = judge.figures(tiny_model, SampleConfig(n=12, seed=tune_sampling.SEED, guidance=2.5))
     assert asked == [("cat", 12, tune_sampling.SEED, 2.5, 20)]
     assert tune_sampling.SEED > 1000  # figures are published of seeds from 0 on
