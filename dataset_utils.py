@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
 import re
 from array import array
@@ -49,7 +50,7 @@ from drawings.packed import (
 )
 from drawings.simplify import simplify_drawing
 from plumbing.command_line import check_folder, run_script, script_parser
-from plumbing.files import atomic_file, locked_folder, remove_leftovers
+from plumbing.files import atomic_file, locked_folder, opened, remove_leftovers
 
 __all__ = [
     "CategoryData", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "data_files",
@@ -69,8 +70,11 @@ MOST_VALIDATION = 1_000
 PACK_COMMAND = "python dataset_utils.py pack"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 NUMBERS = frozenset({int, float})
-# what systems put beside files, or call a second copy of one: "._cat", "cat (1)", "cat copy 2", "cat - Copy"
-NO_CATEGORY = re.compile(r"\..*|.* \(\d+\)|.* copy( \d+)?|.* - copy.*", re.IGNORECASE | re.DOTALL)
+# what systems put beside files, or call a second copy of one: "._cat", "~cat", "cat (1)", "cat copy 2", "cat - Kopya"
+COPY = r"(copy|copie|copia|kopie|kopya)"
+NO_CATEGORY = re.compile(rf"(?is)[.~].*|.*~|.*\(\d+\)|.* {COPY}(sı)?( \d+)?|.* - {COPY}.*|{COPY} of .*")
+DOWNLOADED = ("", "full_simplified_", "full_raw_")
+"""What a file's name begins with before that of its category, the best first: gsutil and browsers join the folders."""
 
 
 # ------------------------------------------------------------------ find and load
@@ -233,14 +237,28 @@ def _chosen_folder(data_dir: str | Path | None, data_folder: Path) -> tuple[str,
     return "data", data_folder
 
 
+def category_files(folder: Path, kinds: Sequence[str] = (".ndjson", ".packed")) -> dict[str, Path]:
+    """Return the file, or folder, of each category in a folder: of the first of `kinds` (endings) that it has.
+
+    What systems put beside files, and second copies, are no categories.
+    """
+    found: dict[str, Path] = {}
+    for kind, begin in itertools.product(kinds, DOWNLOADED):
+        for path in sorted(folder.glob(f"{begin}*{kind}")):
+            if not NO_CATEGORY.fullmatch(path.stem):
+                found.setdefault(path.stem.removeprefix(begin), path)
+    for begin in DOWNLOADED[1:]:
+        found = {name: path for name, path in found.items() if not name.startswith(begin)}
+    return found
+
+
 def _categories_in(kind: str, folder: Path) -> list[str]:
-    paths = [*folder.glob("*.ndjson"), *folder.glob("*.packed")]
-    names = {path.stem for path in paths if not NO_CATEGORY.fullmatch(path.stem)}
+    names = set(category_files(folder))
     if kind == "data":
         return sorted(names.union(CATEGORIES))
     where = f"{folder} ({'$QUICKDRAW_DIR' if kind == 'environment' else 'the data folder that was asked for'})"
     if not folder.is_dir():
-        raise FileNotFoundError(f"{where}: no such folder")
+        raise FileNotFoundError(f"{where}: {'is a file, must be a folder' if folder.exists() else 'no such folder'}")
     if not names:
         raise FileNotFoundError(f"{where}: holds no <category>.ndjson, nor <category>.packed from `{PACK_COMMAND}`")
     return sorted(names)
@@ -260,9 +278,8 @@ def _find_source(
     except ValueError as error:
         where = f"{folder}: no {quoted(f'{category}.ndjson')} there" if folder else "embedded drawings"
         raise FileNotFoundError(f"{where}: {error}") from None
-    path = folder / f"{name}.ndjson" if folder is not None else None
-    if path is not None and not path.is_file() and path.with_suffix(".packed").is_dir():
-        path = path.with_suffix(".packed")
+    path = category_files(folder).get(name, folder / f"{name}.ndjson") if folder is not None else None
+    if path is not None and path.suffix == ".packed":
         packed = load_packed(path)
         return _Source(name, kind, path, packed.source, packed.num_lines, packed)
     if kind == "data" and path is not None and not path.is_file():
@@ -307,12 +324,10 @@ def read_ndjson(path: str | Path, *, recognized_only: bool = False) -> tuple[Pac
     counted apart. Raises ValueError `FILE:LINE: ...`, lines from 1 as editors count, for a line that is no such
     drawing.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
     tally: Counter[str] = Counter()
     points: list[npt.NDArray[np.uint8]] = [np.zeros((0, 2), dtype=np.uint8)]
     points_of_strokes, strokes_of_drawings, lines = array("q"), array("q"), array("q")
-    with open(path, "rb") as file:
+    with opened(path) as file:
         for number, line in enumerate(_lines(file, path)):
             if found := _drawing_of(line, recognized_only, tally, f"{path}:{number + 1}"):
                 points.append(found[0])
@@ -330,7 +345,7 @@ def word_of(path: str | Path) -> str:
     Raises ValueError `FILE:LINE: ...` where that line is not JSON or has no word.
     """
     number = 0
-    with open(path, "rb") as file:
+    with opened(path) as file:
         for number, line in enumerate(_lines(file, path), start=1):
             if line.strip():
                 record = _parsed(line, f"{path}:{number}")
@@ -542,16 +557,15 @@ def run_pack(arguments: argparse.Namespace) -> dict[str, LoadCounts]:
     What is there and was made from the same file stays, so that after Ctrl-C the same command goes on.
     """
     names = category_list(arguments.categories, arguments.data_dir)
-    sources = [arguments.data_dir / f"{name}.ndjson" for name in names]
-    for source in sources:
-        if not source.is_file():
-            raise FileNotFoundError(f"{source}: no such file; what is packed is <category>.ndjson")
+    files = category_files(arguments.data_dir, (".ndjson",))
+    if missing := [name for name in names if name not in files]:
+        raise FileNotFoundError(f"{arguments.data_dir / missing[0]}.ndjson: no such file; what is packed is ndjson")
+    sources = {name: files[name] for name in names}
     check_folder(arguments.out)
     done: dict[str, tuple[LoadCounts, bool]] = {}
     with locked_folder(arguments.out):
-        for source in tqdm(sources, desc="pack", unit="category", disable=None):
-            folder = arguments.out / f"{source.stem}.packed"
-            done[source.stem] = pack_category(source, folder, arguments.recognized_only)
+        for name, source in tqdm(sources.items(), desc="pack", unit="category", disable=None):
+            done[name] = pack_category(source, arguments.out / f"{name}.packed", arguments.recognized_only)
     counts = {name: found for name, (found, _) in done.items()}
     made = sum(is_new for _, is_new in done.values())
     total = LoadCounts(*(sum(column) for column in zip(*map(dataclasses.astuple, counts.values()), strict=True)))

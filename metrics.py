@@ -20,6 +20,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -300,13 +301,13 @@ def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Mea
             scores.get(name, {})["training"] = value
     sides = {"generated": ours, "real": real, "independent_strokes": judge.independent}
     shares = {name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()}
-    top1 = shares["real"]["top1"]
+    ours_top1, top1 = shares["generated"]["top1"], shares["real"]["top1"]
     return {
         "n_real": len(real.features),
         "feature_network": {"file": loaded.file, "sha256": loaded.sha256},
         **scores,
         "recognisability": shares,
-        "top1_over_real": shares["generated"]["top1"] / top1 if top1 else None,
+        "top1_over_real": ours_top1 / top1 if top1 and ours_top1 is not None else None,
     }
 
 
@@ -349,7 +350,8 @@ def score_drawings(
     if len(generated) < 2 or (real is not None and len(real) < 2):
         raise ValueError(f"{len(generated)} generated drawings, at least 2 of each side are needed")
     loaded = load_feature_network(NETWORK_PATH)
-    category = resolve_category(category, loaded.classes)
+    with suppress(ValueError) if real is not None else nullcontext():  # it may be somebody's own
+        category = resolve_category(category, loaded.classes)
     if real is None:
         shipped, strokes = load_reference(REFERENCE_PATH, category, loaded), TrainingStrokes(training or ())
         reference = replace(shipped, training_strokes=strokes if training else None)
@@ -376,7 +378,9 @@ def scores_against(
             "reference": reference.strokes_source,
             **judged(second, theirs, category, seed, judge_distances),
         },
-        "recognised_after": {
+        "recognised_after": None
+        if reference.recognised is None
+        else {
             "generated": recognised_after(generated, loaded, category).mean(axis=0).tolist(),
             "real": reference.recognised.mean(axis=0).tolist(),
             "n_real": len(reference.recognised),
@@ -485,6 +489,8 @@ def _note(scores: dict[str, Any], counts_copies: bool) -> str:
     notes.append(
         "two_sample is 0.5 where generated drawings cannot be told from real ones, and 1 where they always can"
     )
+    if scores["recognised_after"] is None:
+        notes.append(f"'{scores['category']}' is no category that the networks know: recognisability is not measured")
     notes.append(f"second_judge compares with {n_strokes} real drawings, those known as strokes")
     counted_by = "stroke_copies counts" if counts_copies else "--training FILE counts"
     notes.append(f"features of whole pictures do not see redrawn strokes of training drawings, which {counted_by}")

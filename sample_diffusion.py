@@ -21,7 +21,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -579,6 +579,15 @@ def main(argv: list[str] | None = None) -> Sampled:
     return sampled
 
 
+def hint(name: str, path: Path) -> str:
+    """Return, in words, which shipped model draws a category that the weights `path` do not; "" where none does."""
+    with suppress(ValueError):
+        able = shipped_checkpoint(resolve_category(name))
+        if able.is_file() and not (path.exists() and able.samefile(path)):
+            return f"; without --checkpoint {able.name} draws it"
+    return ""
+
+
 def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[TrainedModel, str]:
     """Return the model to draw with and the name that it knows --category by; refuse a guide that cannot guide it."""
     name = arguments.category
@@ -586,9 +595,10 @@ def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[T
     trained = load_model(path, config.guide, arguments.device)
     try:
         category = resolve_category(name, trained.categories)
+        trained.category_id(category)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    trained.category_id(category)
+        reason = str(error) if str(error).startswith(f"{path.name}:") else f"{path}: {error}"
+        raise ValueError(reason + hint(name, path)) from None
     if as_tuned(config, trained).guidance != 1.0:
         weaker_network(trained, category)
     return trained, category

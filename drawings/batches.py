@@ -138,7 +138,7 @@ class Batch:
 def stroke_set(
     drawings: Sequence[PackedDrawings], category_ids: Sequence[int], num_points: int, max_strokes: int
 ) -> StrokeSet:
-    """Return packed drawings, one entry per category, for batches to be made from; longer ones are left out, counted."""
+    """Return packed drawings, one entry per category, as batches are made from; longer ones are left out, counted."""
     rows = tuple(np.flatnonzero(packed.num_strokes <= max_strokes).astype(np.int32) for packed in drawings)
     too_long = sum(map(len, drawings)) - sum(map(len, rows))
     return StrokeSet(tuple(drawings), rows, np.array(category_ids, dtype=np.int64), num_points, too_long)

@@ -6,9 +6,12 @@ And folders that one process at a time writes into.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import io
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -22,6 +25,27 @@ LOCK, UNFINISHED = ".in-use.lock", ".unfinished.tmp"
 """What this program writes for itself into folders of others, by names that nobody else gives a file."""
 NAME_LENGTH = 40
 """Characters of a file's name that its unfinished form keeps: the whole of a long one would be too long."""
+
+
+def opened(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Return a file opened to read its bytes, from any place and as often as wanted, also where it is a pipe.
+
+    Raises FileNotFoundError, or IsADirectoryError that says that it is a folder.
+    """
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(f"{path}: is a folder, must be a file")
+        if stat.S_ISREG(status.st_mode):
+            return open(path, "rb")
+        return io.BytesIO(_content_of_pipe(os.fspath(path), status.st_dev, status.st_ino))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _content_of_pipe(path: str, device: int, inode: int) -> bytes:
+    return Path(path).read_bytes()  # a pipe gives it once, and some readers look twice
 
 
 @contextmanager

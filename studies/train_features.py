@@ -46,7 +46,7 @@ from config import (
     option,
     resolve_category,
 )
-from dataset_utils import CategoryData, PackedDrawings, available_categories, data_files, load_category
+from dataset_utils import CategoryData, PackedDrawings, available_categories, category_files, data_files, load_category
 from drawings.packed import drawing_hashes, joined
 from plumbing.command_line import (
     add_config_arguments,
@@ -354,7 +354,7 @@ def categories_of_reference(arguments: argparse.Namespace, classes: list[str]) -
         if names:
             raise ValueError("--held-out is given without --pictures: the file of references is written as a whole")
         return {}, []
-    pictures = {path.stem: path for path in sorted(arguments.pictures.glob("*.npz"))}
+    pictures = category_files(arguments.pictures, (".npz",))
     if not pictures:
         raise FileNotFoundError(f"{arguments.pictures}: no <category>.npz files")
     if unknown := [name for name in pictures if name not in classes]:

@@ -71,6 +71,8 @@ class Judge:
         self.loaded = load_feature_network(NETWORK_PATH)
         self.data, self.training = data, TrainingStrokes(training)
         rows = list(data.validation)
+        if len(rows) < 2:
+            raise ValueError(f"{data.category}: {len(rows)} validation drawings, tuning needs at least 2")
         self.real = rows[:: max(1, len(rows) // MOST_DRAWINGS)][:MOST_DRAWINGS]
         self.features = describe_drawings(self.real, self.loaded).features
 
@@ -87,6 +89,7 @@ class Judge:
         name = self.data.category
         drawings = sample(trained, name, config).drawings
         ours = describe_drawings(drawings, self.loaded)
+        top1 = recognisability(ours.logits, self.loaded.classes, name)["top1"]
         value, deviation = kernel_distance(ours.features, self.features, seed=SEED)
         return {
             "guidance": config.guidance,
@@ -94,7 +97,7 @@ class Judge:
             "kid": round(value, 6),
             "kid_std": round(deviation, 6),
             "copies": round(stroke_copies(drawings, self.training)["share"] or 0.0, 4),
-            "top1": round(recognisability(ours.logits, self.loaded.classes, name)["top1"], 4),
+            "top1": top1 and round(top1, 4),
             "strokes": round(sum(map(len, drawings)) / len(drawings), 3),
         }
 
