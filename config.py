@@ -69,6 +69,18 @@ def resolve_category(name: str, available: Sequence[str] = ()) -> str:
     raise ValueError(f"unknown category {quoted(name)}{hint} Available: {shown}")
 
 
+def related_category(name: str, known: Sequence[str]) -> str | None:
+    """Return the category of `known` that a name speaks of, in either language: the last of those with most letters.
+
+    "my cat", "bizim kedi" and "cat-2" speak of cat, and None is returned where no part of the name is a category.
+    """
+    parts = [part for part in re.split(r"[^\w]+|_|\d+", name) if part]
+    names = {plain_name(word): category for category in known for word in (category, TURKISH_NAMES.get(category, ""))}
+    spans = ("".join(map(plain_name, parts[i:j])) for i in range(len(parts)) for j in range(i + 1, len(parts) + 1))
+    found = [names[span] for span in spans if span and span in names]
+    return max(reversed(found), key=len, default=None)
+
+
 def quoted(name: str) -> str:
     """Return a name that somebody gave in quotes, on one line, also where it would fill or spoil a message."""
     return f"'{name}'" if name.isprintable() and len(name) <= 100 else f"{name!r:.60} ..."
@@ -109,6 +121,8 @@ class TrainConfig:
     category: str = option("cat", "cat, bus, rabbit, a list with commas, or 'all'")
     companions: str = option("", "auxiliary categories trained beside, with commas, or 'all': against overfitting")
     companion_share: float = option(0.5, "share of drawings from the auxiliary categories", minimum=0, maximum=0.95)
+    relabelled: str = option("", "auxiliary categories that are trained as a target, such as 'school bus=bus', with "
+                                 "commas: more of what hardly differs")  # fmt: skip
     balance: float = option(0.5, "categories are drawn by their size to this power: 1 as they come, 0 all alike",
                             minimum=0, maximum=1)  # fmt: skip
     steps: int = option(6000, "optimizer updates", minimum=1, maximum=10_000_000)

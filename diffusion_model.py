@@ -364,6 +364,12 @@ class TrainedModel:
         """The strength of guidance in sampling that the checkpoint was tuned for, 1 (none) where it was not."""
         return float(self.conditions.get("sampling", {}).get("guidance", 1.0))
 
+    def trained_as(self, category: str) -> list[str]:
+        """Return which other categories this model, or one that it began from, was trained on as if they were this."""
+        trainings = [self.conditions, *self.conditions.get("lineage", [])]
+        pairs = (part.split("=") for one in trainings for part in one.get("train", {}).get("relabelled", "").split(","))
+        return sorted({pair[0].strip() for pair in pairs if pair[-1].strip() == category and len(pair) == 2})
+
     def category_id(self, category: str) -> int:
         """Return the index of `category`, raising ValueError with those the model was trained on."""
         trained = self.conditions.get("trained_on", self.categories)

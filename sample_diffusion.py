@@ -19,8 +19,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ from plumbing.command_line import (
     run_script,
     script_parser,
 )
-from plumbing.files import locked_folder, refuse_overwriting, write_atomically
+from plumbing.files import locked_folder, refuse_overwriting, refuse_replacing, write_atomically
 from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
 from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
@@ -392,25 +392,29 @@ def result_files(count: int) -> list[str]:
     return ["conditions.json", "drawings.ndjson", *svgs, "sheet.svg", "grid.png", "animation.gif", "denoising.gif"]
 
 
-def files_of_earlier_run(out: Path) -> list[str]:
-    """Return the names of the files in a folder that an earlier run says it wrote there."""
+def files_of_earlier_run(out: Path, also: Sequence[str] = ()) -> list[str]:
+    """Return the names of the files in a folder that an earlier run says it wrote there.
+
+    They are names that a run writes, or of `also`, whatever else it says.
+    """
     try:
         found = json.loads((out / "conditions.json").read_text(encoding="utf-8"))
         if found["attribution"] != ATTRIBUTION:
             return []
         listed = found.get("files") or result_files(found["n"])  # earlier versions kept no list
-        return [name for name in result_files(SVG_FILES) if name in listed]
+        return [name for name in (*result_files(SVG_FILES), *also) if name in listed and os.path.lexists(out / name)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 
 
-def refuse_losing_files(out: Path, count: int, inputs: Sequence[Path] = ()) -> None:
-    """Raise ValueError where a run of `count` drawings would replace one of `inputs`, or what no run wrote."""
-    refuse_overwriting(inputs, [out / name for name in result_files(count)])
-    earlier = files_of_earlier_run(out)
-    for name in result_files(count):
-        if name not in earlier and os.path.lexists(out / name):
-            raise ValueError(f"{out / name}: is there and was not written by this script; choose another --out")
+def refuse_losing_files(out: Path, count: int, inputs: Iterable[Path] = (), also: Sequence[str] = ()) -> None:
+    """Raise ValueError where a run of `count` drawings would replace or remove one of `inputs`, or what no run wrote.
+
+    `also` are names of further files that the caller is about to write there.
+    """
+    names, earlier = [*result_files(count), *also], files_of_earlier_run(out, also)
+    refuse_overwriting(inputs, [out / name for name in {*names, *earlier}])
+    refuse_replacing(out, names, earlier)
 
 
 def write_results(
@@ -420,15 +424,17 @@ def write_results(
     config: SampleConfig,
     out: Path,
     prefix: list[Drawing] | None = None,
+    also: Sequence[str] = (),
 ) -> None:
     """Write drawings, pictures and conditions into the folder `out`, in the place of what an earlier run wrote.
 
-    Raises ValueError, before anything is written, for a folder that holds other files of these names.
+    `also` are names of files that the caller will write there. Raises ValueError, before anything is written, for a
+    folder that holds other files of these names.
     """
     drawings, history = sampled.drawings, prefix[0] if prefix else None
-    refuse_losing_files(out, len(drawings))
+    refuse_losing_files(out, len(drawings), also=also)
     states = emerging_strokes(trained, category, config, history)
-    files = [name for name in result_files(len(drawings)) if states or name != "denoising.gif"]
+    files = [name for name in (*result_files(len(drawings)), *also) if states or name != "denoising.gif"]
     out.mkdir(parents=True, exist_ok=True)
     for name in set(files_of_earlier_run(out)) - set(files):
         (out / name).unlink(missing_ok=True)
@@ -543,11 +549,11 @@ def main(argv: list[str] | None = None) -> Sampled:
             prefixes, told = read_prefixes(arguments.prefix, arguments.keep_strokes, asked, most, arguments.fit)
             for line in told:
                 tell(line)
-        prefix = [each.drawing for each in prefixes] or None
-        count = len(prefixes) or config.n
+        prefix, count = [each.drawing for each in prefixes] or None, len(prefixes) or config.n
         out = Path(arguments.out or f"samples/{category}")
         files = [arguments.prefix, trained.path, trained.guide and trained.guide.path]
         refuse_losing_files(out, count, [Path(file) for file in files if file])
+        earlier = files_of_earlier_run(out)
         check_folder(out)
         with locked_folder(out) if group.rank == 0 else nullcontext():
             sampled = sample(trained, category, config, prefix, group)
@@ -558,9 +564,20 @@ def main(argv: list[str] | None = None) -> Sampled:
     tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
     if any(each.frame for each in prefixes):
         tell(f"{out}/drawings.ndjson is in the coordinates of {arguments.prefix}, its strokes as they were")
+    if earlier:
+        tell(f"in the place of what an earlier run wrote there: {', '.join(earlier)}")
     if odd := [f"{sampled.conditions[key]} {words}" for key, words in ODD.items() if sampled.conditions[key]]:
         tell(f"of {count} drawings {', '.join(odd)}")
     return sampled
+
+
+def hint(name: str, path: Path) -> str:
+    """Return, in words, which shipped model draws a category that the weights `path` do not; "" where none does."""
+    with suppress(ValueError):
+        able = shipped_checkpoint(resolve_category(name))
+        if able.is_file() and not (path.exists() and able.samefile(path)):
+            return f"; without --checkpoint {able.name} draws it"
+    return ""
 
 
 def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[TrainedModel, str]:
@@ -570,9 +587,10 @@ def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[T
     trained = load_model(path, config.guide, arguments.device)
     try:
         category = resolve_category(name, trained.categories)
+        trained.category_id(category)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    trained.category_id(category)
+        reason = str(error) if str(error).startswith(f"{path.name}:") else f"{path}: {error}"
+        raise ValueError(reason + hint(name, path)) from None
     if as_tuned(config, trained).guidance != 1.0:
         weaker_network(trained, category)
     return trained, category

@@ -32,6 +32,7 @@ from drawings.sketch_rnn import (
     read_npz,
     strokes_of_offsets,
 )
+from plumbing.files import opened
 
 Stroke = npt.NDArray[np.float64]
 
@@ -87,7 +88,7 @@ def read_sketches(path: str | Path) -> Sketches:
     Raises ValueError `FILE: ...` or `FILE:LINE: ...` that names what the file is where it holds no strokes, and
     OSError.
     """
-    with open(path, "rb") as file:
+    with opened(path) as file:
         content = file.read(MAX_BYTES + 1)
     form = ""
     if content.startswith(GZIP):
@@ -309,6 +310,17 @@ def _is_offset_rows(rows: list[Any]) -> bool:
         return False
 
 
+def require_numbers(rows: Iterable[Any], where: str) -> None:
+    """Raise ValueError unless all of `rows` are lists of numbers."""
+    for row in rows:
+        if type(row) is not list:
+            raise ValueError(f"{where} holds something that is not a list")
+        if not NUMBERS.issuperset(map(type, row)):  # to Python true is a kind of 1
+            odd = next(value for value in row if type(value) not in NUMBERS)
+            shown = f"a {type(odd).__name__}" if isinstance(odd, (list, dict)) else f"{odd!r:.40}"
+            raise ValueError(f"{where} holds {shown}, must be a number")
+
+
 def _matrix(rows: Any, where: str, index: int) -> Stroke:
     """Return a stroke's lists of numbers, or points with x and y, as float64 (n, m); ValueError for anything else."""
     if not isinstance(rows, list):
@@ -319,13 +331,7 @@ def _matrix(rows: Any, where: str, index: int) -> Stroke:
             rows = [[point[name] for name in names] for point in rows]
         except (KeyError, TypeError):
             raise ValueError(f"{where}: stroke {index} has a point without x or y") from None
-    for row in rows:
-        if type(row) is not list:
-            raise ValueError(f"{where}: stroke {index} holds something that is not a list")
-        if not NUMBERS.issuperset(map(type, row)):  # to Python true is a kind of 1
-            odd = next(value for value in row if type(value) not in NUMBERS)
-            shown = f"a {type(odd).__name__}" if isinstance(odd, (list, dict)) else f"{odd!r:.40}"
-            raise ValueError(f"{where}: stroke {index} holds {shown}, must be a number")
+    require_numbers(rows, f"{where}: stroke {index}")
     if len({len(row) for row in rows}) > 1:
         raise ValueError(f"{where}: stroke {index} has lists of unequal length {[len(row) for row in rows[:9]]}")
     matrix = np.array(rows, dtype=np.float64).reshape(len(rows), -1 if rows and rows[0] else 0)
