@@ -81,7 +81,7 @@ def load_sketches(
         sketches = [sketch for sketch in sketches if sketch.fields.get("recognized") is True]
     whole, sketches = sketches, [_cut(sketch) for sketch in sketches]
     counts["cut_drawings"] += sum(a is not b for a, b in zip(whole, sketches, strict=True))
-    reason, are_all = _reason_to_fit(sketches, fit)
+    reason, are_all = _reason_to_fit(sketches, fit, unfinished)
     if reason and fit == "never":
         raise ValueError(f"{path}: {reason}, and --fit never forbids to fit them")
     drawings: list[list[Points]] = []
@@ -101,16 +101,18 @@ def load_sketches(
     return Loaded(packed, LoadCounts(drawings=len(packed), **counts), sketches, frames, found.form, found.notes, reason)
 
 
-def _reason_to_fit(sketches: Sequence[Sketch], fit: str) -> tuple[str, bool]:
+def _reason_to_fit(sketches: Sequence[Sketch], fit: str, unfinished: bool) -> tuple[str, bool]:
     """Return why drawings are fitted, in words, and whether all are or the raw ones alone; "" where they stay."""
     still = [sketch for sketch in sketches if sketch.times is None]
     if other := sum(not sketch.is_official for sketch in still):
         return f"{other} of {len(sketches)} drawings are not of whole numbers 0 to {LONGEST_SIDE}", True
     if fit == "always" and still:
         return "--fit always", True
+    if fit == "auto" and unfinished and not all(sketch.is_placed for sketch in still):
+        return "offsets do not say where a drawing is", True
     side = max((float(np.ptp(np.concatenate(sketch.strokes), axis=0).max()) for sketch in still), default=0.0)
     if fit == "auto" and 0 < side < SMALL:
-        return f"no drawing is larger than {side:g} of {LONGEST_SIDE} (--fit never leaves them as they are)", True
+        return f"no drawing is larger than {side:g} of {LONGEST_SIDE} (as prefixes, --fit never leaves them so)", True
     raw = len(sketches) - len(still)
     return f"{raw} of {len(sketches)} drawings are raw" if raw else "", False
 

@@ -14,7 +14,7 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Sketch:
     times: list[Stroke] | None = None  # (n,) of each stroke, ms
     fields: Mapping[str, Any] = field(default_factory=dict)  # what of FIELDS it says
     number: int = 0  # its line, or its place in the file, from 0
+    is_placed: bool = True  # offsets do not say where a drawing is
 
     @property
     def is_official(self) -> bool:
@@ -201,7 +202,7 @@ class _Record:
     where: str
     fields: Mapping[str, Any]
     strokes: list[Stroke]
-    are_points: bool = False  # strokes (n, 2) for certain
+    are_points: bool = False  # strokes (n, 2) of offsets
 
 
 def _json_records(text: str, path: str) -> tuple[str, Iterator[_Record]]:
@@ -344,7 +345,9 @@ def _matrix(rows: Any, where: str, index: int) -> Stroke:
 
 
 def _of_offsets(form: str, arrays: Sequence[npt.NDArray[Any]]) -> Sketches:
-    return _counted(form, [Sketch(strokes, number=i) for i, strokes in enumerate(drawings_of_offsets(arrays))])
+    return _counted(form, [
+        Sketch(strokes, number=i, is_placed=False) for i, strokes in enumerate(drawings_of_offsets(arrays))
+    ])
 
 
 def _sketches(form: str, records: Iterable[_Record]) -> Sketches:
@@ -388,7 +391,7 @@ def _sketch(record: _Record, as_points: bool) -> Sketch:
     times = [stroke[:, 2] for stroke in full] if full and all(stroke.shape[1] == 3 for stroke in full) else None
     if as_points and times and (np.diff(np.concatenate(times)) < 0).any():
         times = None  # pressure, or what else a point may have
-    return Sketch([stroke[:, :2] for stroke in strokes], times, record.fields, record.number)
+    return Sketch([stroke[:, :2] for stroke in strokes], times, record.fields, record.number, not record.are_points)
 
 
 def _counted(form: str, sketches: Sequence[Sketch]) -> Sketches:
@@ -399,7 +402,7 @@ def _counted(form: str, sketches: Sequence[Sketch]) -> Sketches:
         strokes = [stroke for stroke in sketch.strokes if len(stroke)]
         counts["empty_strokes"] += len(sketch.strokes) - len(strokes)
         if strokes:
-            kept.append(Sketch(strokes, sketch.times, sketch.fields, sketch.number))
+            kept.append(replace(sketch, strokes=strokes))
         else:
             counts["empty_drawings"] += 1
     return Sketches(form, kept, counts)
