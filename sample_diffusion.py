@@ -569,6 +569,7 @@ def main(argv: list[str] | None = None) -> Sampled:
         with locked_folder(out) if group.rank == 0 else nullcontext():
             sampled = sample(trained, category, config, prefix, group)
             sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
+            sampled.conditions |= {"prefix_file": arguments.prefix, "keep_strokes": arguments.keep_strokes}
             if group.rank == 0:
                 write_results(sampled, trained, category, config, out, prefix)
     tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
