@@ -15,6 +15,8 @@ Data: the Quick, Draw! dataset, (c) Google, CC BY 4.0, https://github.com/google
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before config
+
 import argparse
 import dataclasses
 import functools

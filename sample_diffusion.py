@@ -559,11 +559,10 @@ def main(argv: list[str] | None = None) -> Sampled:
             sampled = sample(trained, category, config, prefix, group)
             sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
             sampled.written = as_given(sampled.drawings, prefixes, category, arguments.timing)
+            sampled.conditions |= {"prefix_file": arguments.prefix, "keep_strokes": arguments.keep_strokes}
             if group.rank == 0:
                 write_results(sampled, trained, category, config, out, prefix)
     tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
-    if any(each.frame for each in prefixes):
-        tell(f"{out}/drawings.ndjson is in the coordinates of {arguments.prefix}, its strokes as they were")
     if earlier:
         tell(f"in the place of what an earlier run wrote there: {', '.join(earlier)}")
     if odd := [f"{sampled.conditions[key]} {words}" for key, words in ODD.items() if sampled.conditions[key]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before config
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -36,6 +36,8 @@ def read_prefixes(
     """
     loaded = load_sketches(path, fit=fit, unfinished=keep_strokes is None)
     told = loaded.told(path)
+    if any(loaded.frames):
+        told.append(f"{path}: what is drawn is written in its coordinates, its strokes as they were")
     if most == 0:
         raise ValueError(f"{path}: the model draws single strokes, it cannot continue a drawing")
     found = [Prefix(*of) for of in zip(loaded.packed, loaded.sketches, loaded.frames, strict=True)]

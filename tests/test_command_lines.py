@@ -198,6 +198,15 @@ def test_every_script_explains_itself(script: str, answer: Callable[..., Answer]
     assert "usage" in helped.out
 
 
+def test_a_package_of_ones_own_does_not_stand_before_a_module_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "__init__.py").touch()
+    program = "import dataset_utils, training_data; print(dataset_utils.CATEGORIES)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=BUFFERED | {"PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "('cat', 'bus', 'rabbit')\n"), done.stderr
+
+
 def test_debug_shows_where_an_error_arose(answer: Callable[..., Answer]) -> None:
     with pytest.raises(ValueError, match="unknown category"):
         answer("sample_diffusion", "--category", "../x", "--debug")

@@ -202,6 +202,8 @@ def test_unfinished_drawings_are_continued_and_their_strokes_come_back(
     sampled = draw(tiny_weights, tmp_path / "out", *prefix, "--n", "7", "--keep-strokes", "2")
     packed, _ = read_ndjson(tmp_path / "out/drawings.ndjson")
     assert len(packed) == len(sampled.drawings) == 7
+    told = json.loads((tmp_path / "out/conditions.json").read_text())
+    assert (told["prefix_file"], told["keep_strokes"]) == (prefix[1], 2)
     assert packed.num_strokes.max() > 2
     usable = [drawings[i] for i in (0, 1, 2, 3, 4, 6, 0)]
     for i, drawing in enumerate(usable):
@@ -238,12 +240,14 @@ def test_a_file_that_was_given_to_read_is_not_replaced_by_whatever_name(
 
 
 def test_files_that_no_run_wrote_stay_and_those_of_a_larger_run_go(
-    tiny_weights: Path, tmp_path: Path, quick: None
+    tiny_weights: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw(tiny_weights, tmp_path, "--n", "6")
     (tmp_path / "drawing_007.svg").write_text("mine")
     (tmp_path / "notes.txt").write_text("mine")
+    capsys.readouterr()
     draw(tiny_weights, tmp_path, "--n", "3")
+    assert "in the place of what an earlier run wrote there: conditions.json, drawings.ndjson" in capsys.readouterr().out
     svgs = sorted(path.name for path in tmp_path.glob("*.svg"))
     assert svgs == ["drawing_000.svg", "drawing_001.svg", "drawing_002.svg", "drawing_007.svg", "sheet.svg"]
     before = contents(tmp_path)
@@ -281,7 +285,7 @@ def test_a_drawing_in_other_coordinates_is_continued_in_them(
     draw(tiny_weights, tmp_path / "out", "--prefix", str(tmp_path / "mine.json"), "--n", "4")
     said = capsys.readouterr().out
     assert "1 of 1 drawings are raw: fitted into the square of the dataset" in said
-    assert "drawings.ndjson is in the coordinates of" in said
+    assert "what is drawn is written in its coordinates, its strokes as they were" in said
     longest = 0
     for number, line in enumerate((tmp_path / "out/drawings.ndjson").read_bytes().splitlines()):
         record = json.loads(line)

@@ -297,7 +297,7 @@ def test_any_handful_of_drawings_trains_also_where_none_or_all_would_be_held_out
 
 def test_where_every_drawing_is_too_long_that_is_the_reason(tmp_path: Path) -> None:
     write_ndjson(tmp_path / "cat.ndjson", [[[[i, 0]]] * 99 for i in range(4)], word="cat")
-    with pytest.raises(ValueError, match="none of 4 training drawings has at most --max-strokes 12 strokes"):
+    with pytest.raises(ValueError, match=r"none of \d training drawings has at most --max-strokes 12 strokes"):
         load_training_data(TrainConfig(category="cat"), TINY, DataChoice(str(tmp_path)), ())
 
 
