@@ -27,7 +27,7 @@ SPLITS = ("auto", "official", "leak-free", "local")
 SCHEDULES = ("cosine", "constant-decay")
 PROFILES = ("smoke", "quick", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 AS_TUNED = -1.0
 """The strength of guidance that says: what the checkpoint was tuned for."""
 USUAL_SAMPLER, USUAL_STEPS = "dpm-solver++", 20
@@ -69,6 +69,18 @@ def resolve_category(name: str, available: Sequence[str] = ()) -> str:
     hint = f"; did you mean {' or '.join(both)}?" if close else "."
     shown = ", ".join(known) if len(known) <= 12 else f"{', '.join(known[:8])} ... ({len(known)} in all)"
     raise ValueError(f"unknown category {quoted(name)}{hint} Available: {shown}")
+
+
+def related_category(name: str, known: Sequence[str]) -> str | None:
+    """Return the category of `known` that a name speaks of, in either language: the last of those with most letters.
+
+    "my cat", "bizim kedi" and "cat-2" speak of cat, and None is returned where no part of the name is a category.
+    """
+    parts = [part for part in re.split(r"[^\w]+|_|\d+", name) if part]
+    names = {plain_name(word): category for category in known for word in (category, TURKISH_NAMES.get(category, ""))}
+    spans = ("".join(map(plain_name, parts[i:j])) for i in range(len(parts)) for j in range(i + 1, len(parts) + 1))
+    found = [names[span] for span in spans if span and span in names]
+    return max(reversed(found), key=len, default=None)
 
 
 def quoted(name: str) -> str:

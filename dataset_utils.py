@@ -3,6 +3,7 @@
     python -c "import dataset_utils; print(dataset_utils.load_category('cat').describe())"
     python dataset_utils.py splits --check     # are subset/<category>/indices.json the official splits?
     python dataset_utils.py pack --data-dir quickdraw/simplified --out packed
+    python dataset_utils.py convert cat.npz cat.ndjson     # or .npz, .svg, .gif, from any form of docs/FORMATS.md
 
 A drawing is a list of strokes, a stroke an array (n, 2) of (x, y), y down, whole numbers 0..255. A split goes by the
 line numbers of the official file (official) or by a hash of each drawing (local). `splits` writes the official splits.
@@ -14,10 +15,13 @@ Data: the Quick, Draw! dataset, (c) Google, CC BY 4.0, https://github.com/google
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before config
+
 import argparse
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
 import re
 from array import array
@@ -35,8 +39,14 @@ from tqdm import tqdm
 
 from config import CATEGORIES, SPLITS, quoted, resolve_category
 from drawings import official
+from drawings.convert import add_convert_arguments, run_convert
 from drawings.embedded import embedded_drawings
+from drawings.fitting import load_sketches, word_in
+from drawings.formats import read_sketches
+from drawings.official_lines import checked_strokes, cut, parsed_line
 from drawings.packed import (
+    MAX_POINTS,
+    MAX_STROKES,
     LoadCounts,
     PackedCategory,
     PackedDrawings,
@@ -49,28 +59,28 @@ from drawings.packed import (
 )
 from drawings.simplify import simplify_drawing
 from plumbing.command_line import check_folder, run_script, script_parser
-from plumbing.files import atomic_file, locked_folder, remove_leftovers
+from plumbing.files import atomic_file, locked_folder, opened, remove_leftovers
+from rendering import drawings_animation
 
 __all__ = [
-    "CategoryData", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "load_category",
-    "read_ndjson", "word_of", "write_ndjson",
+    "CategoryData", "LoadCounts", "PackedDrawings", "available_categories", "category_list", "data_files",
+    "load_category", "read_ndjson", "word_of", "write_ndjson",
 ]  # fmt: skip
 
 PROJECT = Path(__file__).resolve().parent
 DATA_FOLDER = PROJECT / "data"
 SPLIT_FOLDER = PROJECT / "subset"
-# A drawing beyond these is cut and counted. The longest of 145,411 real ones has 138 strokes and 766 points.
-MAX_STROKES = 2_000
-MAX_POINTS = 20_000
 MAX_LINE_BYTES = 32 << 20  # a longer line is refused before it is parsed
 EMBEDDED_COUNT = 2_000
 MOST_VALIDATION = 1_000
 """Drawings of an official file, of neither side of its split, by which choices are made."""
 PACK_COMMAND = "python dataset_utils.py pack"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-NUMBERS = frozenset({int, float})
-# what systems put beside files, or call a second copy of one: "._cat", "cat (1)", "cat copy 2", "cat - Copy"
-NO_CATEGORY = re.compile(r"\..*|.* \(\d+\)|.* copy( \d+)?|.* - copy.*", re.IGNORECASE | re.DOTALL)
+# what systems put beside files, or call a second copy of one: "._cat", "~cat", "cat (1)", "cat copy 2", "cat - Kopya"
+COPY = r"(copy|copie|copia|kopie|kopya)"
+NO_CATEGORY = re.compile(rf"(?is)[.~].*|.*~|.*\(\d+\)|.* {COPY}(sı)?( \d+)?|.* - {COPY}.*|{COPY} of .*")
+DOWNLOADED = ("", "full_simplified_", "full_raw_")
+"""What a file's name begins with before that of its category, the best first: gsutil and browsers join the folders."""
 
 
 # ------------------------------------------------------------------ find and load
@@ -123,14 +133,10 @@ def category_list(text: str, data_dir: str | Path | None = None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def relabelled_categories(text: str, targets: Sequence[str]) -> dict[str, str]:
-    """Return the target that each category of `other=target, ...` is trained as; ValueError where it is no such."""
-    pairs = [[resolve_category(name) for name in part.split("=")] for part in text.split(",") if part.strip()]
-    for pair in pairs:
-        if len(pair) != 2 or pair[1] not in targets or pair[0] in targets:
-            raise ValueError(f"--relabelled has '{'='.join(pair)}', must be OTHER=TARGET with a TARGET of "
-                             f"{', '.join(targets[:8])}")  # fmt: skip
-    return dict(pairs)
+def data_files(data_dir: str | Path | None = None) -> list[Path]:
+    """Return the files of drawings that loading from `data_dir`, or else $QUICKDRAW_DIR or data/, may read."""
+    _, folder = _chosen_folder(data_dir, DATA_FOLDER)
+    return [*folder.glob("*.ndjson"), *folder.glob("*.packed/*")] if folder else []
 
 
 def load_category(
@@ -237,14 +243,28 @@ def _chosen_folder(data_dir: str | Path | None, data_folder: Path) -> tuple[str,
     return "data", data_folder
 
 
+def category_files(folder: Path, kinds: Sequence[str] = (".ndjson", ".packed")) -> dict[str, Path]:
+    """Return the file, or folder, of each category in a folder: of the first of `kinds` (endings) that it has.
+
+    What systems put beside files, and second copies, are no categories.
+    """
+    found: dict[str, Path] = {}
+    for kind, begin in itertools.product(kinds, DOWNLOADED):
+        for path in sorted(folder.glob(f"{begin}*{kind}")):
+            if not NO_CATEGORY.fullmatch(path.stem):
+                found.setdefault(path.stem.removeprefix(begin), path)
+    for begin in DOWNLOADED[1:]:
+        found = {name: path for name, path in found.items() if not name.startswith(begin)}
+    return found
+
+
 def _categories_in(kind: str, folder: Path) -> list[str]:
-    paths = [*folder.glob("*.ndjson"), *folder.glob("*.packed")]
-    names = {path.stem for path in paths if not NO_CATEGORY.fullmatch(path.stem)}
+    names = set(category_files(folder))
     if kind == "data":
         return sorted(names.union(CATEGORIES))
     where = f"{folder} ({'$QUICKDRAW_DIR' if kind == 'environment' else 'the data folder that was asked for'})"
     if not folder.is_dir():
-        raise FileNotFoundError(f"{where}: no such folder")
+        raise FileNotFoundError(f"{where}: {'is a file, must be a folder' if folder.exists() else 'no such folder'}")
     if not names:
         raise FileNotFoundError(f"{where}: holds no <category>.ndjson, nor <category>.packed from `{PACK_COMMAND}`")
     return sorted(names)
@@ -264,9 +284,8 @@ def _find_source(
     except ValueError as error:
         where = f"{folder}: no {quoted(f'{category}.ndjson')} there" if folder else "embedded drawings"
         raise FileNotFoundError(f"{where}: {error}") from None
-    path = folder / f"{name}.ndjson" if folder is not None else None
-    if path is not None and not path.is_file() and path.with_suffix(".packed").is_dir():
-        path = path.with_suffix(".packed")
+    path = category_files(folder).get(name, folder / f"{name}.ndjson") if folder is not None else None
+    if path is not None and path.suffix == ".packed":
         packed = load_packed(path)
         return _Source(name, kind, path, packed.source, packed.num_lines, packed)
     if kind == "data" and path is not None and not path.is_file():
@@ -311,12 +330,10 @@ def read_ndjson(path: str | Path, *, recognized_only: bool = False) -> tuple[Pac
     counted apart. Raises ValueError `FILE:LINE: ...`, lines from 1 as editors count, for a line that is no such
     drawing.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
     tally: Counter[str] = Counter()
     points: list[npt.NDArray[np.uint8]] = [np.zeros((0, 2), dtype=np.uint8)]
     points_of_strokes, strokes_of_drawings, lines = array("q"), array("q"), array("q")
-    with open(path, "rb") as file:
+    with opened(path) as file:
         for number, line in enumerate(_lines(file, path)):
             if found := _drawing_of(line, recognized_only, tally, f"{path}:{number + 1}"):
                 points.append(found[0])
@@ -328,19 +345,33 @@ def read_ndjson(path: str | Path, *, recognized_only: bool = False) -> tuple[Pac
     return packed, LoadCounts(drawings=len(packed), **tally)
 
 
-def word_of(path: str | Path) -> str:
-    """Return what the first line that is not blank says it shows, by the same parser as `read_ndjson`.
+def read_drawings(path: str | Path, *, recognized_only: bool = False) -> tuple[PackedDrawings, LoadCounts]:
+    """Return the drawings of a file of any form, in the official one, and the counts: see `fitting.load_sketches`.
 
-    Raises ValueError `FILE:LINE: ...` where that line is not JSON or has no word.
+    A file in the official form is read as ``read_ndjson`` reads it, whatever its size.
+    """
+    with suppress(ValueError):
+        return read_ndjson(path, recognized_only=recognized_only)
+    loaded = load_sketches(path, recognized_only=recognized_only)
+    return loaded.packed, loaded.counts
+
+
+def word_of(path: str | Path) -> str:
+    """Return what the first line that is not blank says it shows, or else the first drawing of any form, or the name.
+
+    The file's name counts where it is that of a category. Raises ValueError `FILE:LINE: ...` where none of them tells.
     """
     number = 0
-    with open(path, "rb") as file:
-        for number, line in enumerate(_lines(file, path), start=1):
+    with opened(path) as file:
+        for number, line in enumerate(_lines(file, path), start=1):  # noqa: B007 - the error names the line
             if line.strip():
-                record = _parsed(line, f"{path}:{number}")
-                if isinstance(record, dict) and isinstance(record.get("word"), str):
-                    return record["word"]
+                with suppress(ValueError):
+                    record = orjson.loads(line)
+                    if isinstance(record, dict) and isinstance(record.get("word"), str):
+                        return record["word"]
                 break
+    if word := word_in(read_sketches(path).sketches, Path(path)):
+        return word
     raise ValueError(f"{path}:{number}: has no text under the key 'word'; give --category")
 
 
@@ -364,11 +395,11 @@ def _drawing_of(
     if not line.strip():
         tally["blank_lines"] += 1
         return None
-    record = _parsed(line, where)
+    record = parsed_line(line, where)
     if recognized_only and isinstance(record, dict) and (known := record.get("recognized")) is not True:
         tally["unrecognized" if known is False else "unknown_recognition"] += 1
         return None
-    strokes = _checked_strokes(record, where)
+    strokes = checked_strokes(record, where)
     kept = [stroke for stroke in strokes if stroke[0]]
     tally["empty_strokes"] += len(strokes) - len(kept)
     if not kept:
@@ -376,7 +407,7 @@ def _drawing_of(
         return None
     if len(kept) > MAX_STROKES or sum(len(stroke[0]) for stroke in kept) > MAX_POINTS:
         tally["cut_drawings"] += 1
-        kept = _cut(kept)
+        kept = cut(kept)
     if len(kept[0]) == 3:
         tally["raw_drawings"] += 1
         try:
@@ -389,45 +420,6 @@ def _drawing_of(
     return points, [len(stroke[0]) for stroke in kept]
 
 
-def _parsed(line: bytes, where: str) -> Any:
-    try:
-        return orjson.loads(line)
-    except ValueError as error:
-        kind = "HTML or XML" if line.lstrip().startswith(b"<") else f"not JSON ({error})"
-        raise ValueError(f"{where}: {'gzip, unpack it first' if line.startswith(bytes([31, 139])) else kind}") from None
-
-
-def _checked_strokes(record: Any, where: str) -> list[list[list[float]]]:
-    """Return what a record has under 'drawing': lists of two or three lists of numbers, of one length in a stroke."""
-    strokes = record.get("drawing") if isinstance(record, dict) else None
-    if not isinstance(strokes, list):
-        raise ValueError(f"{where}: not a Quick, Draw! drawing, has no list under the key 'drawing'")
-    for index, stroke in enumerate(strokes):
-        if type(stroke) is not list or len(stroke) not in (2, 3) or len(stroke) != len(strokes[0]):
-            raise ValueError(f"{where}: stroke {index} is not [xs, ys] nor [xs, ys, ts], or unlike stroke 0")
-        for values in stroke:
-            if type(values) is not list:
-                raise ValueError(f"{where}: stroke {index} holds something that is not a list")
-        if len(stroke[0]) != len(stroke[1]) or len(stroke[0]) != len(stroke[-1]):
-            raise ValueError(f"{where}: stroke {index} has lists of unequal length {[len(v) for v in stroke]}")
-        for values in stroke:
-            if not NUMBERS.issuperset(map(type, values)):  # to Python true is a kind of 1
-                odd = next(value for value in values if type(value) not in NUMBERS)
-                shown = f"a {type(odd).__name__}" if isinstance(odd, (list, dict)) else f"{odd!r:.40}"
-                raise ValueError(f"{where}: stroke {index} holds {shown}, must be a number")
-    return strokes
-
-
-def _cut(strokes: list[list[list[float]]]) -> list[list[list[float]]]:
-    """Return what of the strokes is within MAX_STROKES and MAX_POINTS."""
-    kept, room = [], MAX_POINTS
-    for stroke in strokes[:MAX_STROKES]:
-        if room:
-            kept.append([values[:room] for values in stroke])
-            room -= len(kept[-1][0])
-    return kept
-
-
 # ------------------------------------------------------------------ pack
 
 
@@ -436,7 +428,7 @@ def _packed_from(source: _Source, recognized_only: bool) -> PackedCategory:
         packed = PackedDrawings.from_drawings(embedded_drawings(source.category, EMBEDDED_COUNT))
         counts = LoadCounts(drawings=len(packed))
     else:
-        packed, counts = read_ndjson(source.path, recognized_only=recognized_only)
+        packed, counts = read_drawings(source.path, recognized_only=recognized_only)
     return PackedCategory(*local_sides(packed), counts, source.identity, source.num_lines, recognized_only)
 
 
@@ -505,7 +497,7 @@ def write_ndjson(path: str | Path, drawings: Iterable[Sequence[npt.ArrayLike]], 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="splits | pack")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="splits | pack | convert")
     splits = commands.add_parser("splits", help="write the official splits, or check them", allow_abbrev=False)
     splits.add_argument("--out", type=Path, default=SPLIT_FOLDER, metavar="FOLDER", help="folder (default subset)")
     splits.add_argument("--check", action="store_true", help="only compare the files there with the official splits")
@@ -516,14 +508,20 @@ def build_parser() -> argparse.ArgumentParser:
     pack.add_argument("--categories", default="all", metavar="NAMES", help="with commas, or 'all' (default)")
     pack.add_argument("--recognized-only", action=argparse.BooleanOptionalAction, default=False,
                       help="pack recognized drawings only")  # fmt: skip
-    for command in (splits, pack):
+    convert = commands.add_parser("convert", help="write drawings of any form as ndjson, npz, SVG or GIF",
+                                  allow_abbrev=False)  # fmt: skip
+    add_convert_arguments(convert)
+    for command in (splits, pack, convert):
         command.add_argument("--debug", action="store_true", help="show the full traceback of an error")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Do what the command line says; return by category the sizes of its lists (splits) or its counts (pack)."""
+    """Do what the command line says; return sizes (splits) or counts (pack) by category, or what was told (convert)."""
     arguments = build_parser().parse_args(argv)
+    if arguments.command == "convert":
+        print(*(told := run_convert(arguments, drawings_animation)), sep="\n")
+        return {"told": told}
     return run_splits(arguments) if arguments.command == "splits" else run_pack(arguments)
 
 
@@ -546,16 +544,15 @@ def run_pack(arguments: argparse.Namespace) -> dict[str, LoadCounts]:
     What is there and was made from the same file stays, so that after Ctrl-C the same command goes on.
     """
     names = category_list(arguments.categories, arguments.data_dir)
-    sources = [arguments.data_dir / f"{name}.ndjson" for name in names]
-    for source in sources:
-        if not source.is_file():
-            raise FileNotFoundError(f"{source}: no such file; what is packed is <category>.ndjson")
+    files = category_files(arguments.data_dir, (".ndjson",))
+    if missing := [name for name in names if name not in files]:
+        raise FileNotFoundError(f"{arguments.data_dir / missing[0]}.ndjson: no such file; what is packed is ndjson")
+    sources = {name: files[name] for name in names}
     check_folder(arguments.out)
     done: dict[str, tuple[LoadCounts, bool]] = {}
     with locked_folder(arguments.out):
-        for source in tqdm(sources, desc="pack", unit="category", disable=None):
-            folder = arguments.out / f"{source.stem}.packed"
-            done[source.stem] = pack_category(source, folder, arguments.recognized_only)
+        for name, source in tqdm(sources.items(), desc="pack", unit="category", disable=None):
+            done[name] = pack_category(source, arguments.out / f"{name}.packed", arguments.recognized_only)
     counts = {name: found for name, (found, _) in done.items()}
     made = sum(is_new for _, is_new in done.values())
     total = LoadCounts(*(sum(column) for column in zip(*map(dataclasses.astuple, counts.values()), strict=True)))

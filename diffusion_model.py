@@ -18,6 +18,8 @@ rebuilds them in the header. It is checked against the shapes of a model without
 
 from __future__ import annotations
 
+import plumbing.threads  # noqa: F401 - before config
+
 import json
 import math
 from collections.abc import Iterable

@@ -43,10 +43,16 @@ def snr(alpha_bar: Tensor) -> Tensor:
     return alpha_bar / (1 - alpha_bar)
 
 
+def _chosen(alpha_bar: Tensor, t: Tensor) -> Tensor:
+    """Return alpha_bar_t, float64, where t is; Apple's GPU knows no float64, so for it on the CPU."""
+    table = alpha_bar.cpu() if t.device.type == "mps" else alpha_bar.to(t.device)
+    return table[t.to(table.device)]
+
+
 def _at(alpha_bar: Tensor, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), shaped to multiply `like` (..., D)."""
-    chosen = alpha_bar.to(like.device)[t]
-    signal, noise = chosen.sqrt().to(like.dtype), (1 - chosen).sqrt().to(like.dtype)
+    chosen = _chosen(alpha_bar, t)
+    signal, noise = (root.to(like.dtype).to(like.device) for root in (chosen.sqrt(), (1 - chosen).sqrt()))
     return signal.unsqueeze(-1), noise.unsqueeze(-1)
 
 
@@ -103,8 +109,8 @@ def min_snr_weight(t: Tensor, alpha_bar: Tensor, gamma: float) -> Tensor:
 
     Hang et al. 2023 (arXiv:2303.09556, sec. 3.4), who hold low-noise times back that would otherwise rule the loss.
     """
-    ratio = snr(alpha_bar.to(t.device))[t]
-    return (ratio.clamp(max=gamma) / (ratio + 1)).float()
+    ratio = snr(_chosen(alpha_bar, t))
+    return (ratio.clamp(max=gamma) / (ratio + 1)).float().to(t.device)
 
 
 def trailing_timesteps(num_steps: int, num_timesteps: int) -> list[int]:

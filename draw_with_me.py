@@ -32,7 +32,7 @@ HOST, PORTS = "127.0.0.1", range(8000, 8100)  # the first of them that is free, 
 LASTING = re.compile(r"\.[0-9a-f]{12}\.\w+$")  # a name that carries a hash: what it names never changes
 TYPES = {
     ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript",
-    ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".svg": "image/svg+xml",
+    ".wasm": "application/wasm", ".json": "application/json", ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json", ".onnx": "application/octet-stream",
 }  # fmt: skip
 """Machines differ in what they say of an ending, and a browser refuses a module that is called plain text."""

@@ -20,6 +20,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from config import NETWORK_PATH, REFERENCE_PATH, resolve_category
-from dataset_utils import read_ndjson, word_of
+from config import CHECKPOINTS, NETWORK_PATH, REFERENCE_PATH, resolve_category
+from dataset_utils import PackedDrawings, word_of
+from drawings.fitting import load_sketches
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, write_atomically
 from rendering import FEATURE_RENDERING
@@ -36,6 +38,7 @@ from scoring import official
 from scoring.baselines import MINIMUM_FLOOR, with_floor
 from scoring.copies import TrainingStrokes, stroke_copies
 from scoring.feature_network import LoadedNetwork, load_feature_network
+from scoring.neighbours import ROW_CHUNK, check_features, nearest_distances, squared_distances
 from scoring.reference import (
     Described,
     Judge,
@@ -59,27 +62,6 @@ NEIGHBOURS = 5
 EXTRAPOLATION_SIZES = 15
 EQUAL_N = 125  # drawings a side where categories are compared: half of the 250 real pictures that three of them have
 MINIMUM_EXTRAPOLATION = 16
-ROW_CHUNK = 1024  # rows of a distance matrix at once: memory stays linear in the larger set
-
-
-def check_features(features_a: ArrayLike, features_b: ArrayLike) -> tuple[Array, Array]:
-    """Return two sets of features (N, d) and (M, d) as float64.
-
-    Raises ValueError unless both have at least 2 rows, the same d of at least 1, and finite numbers only.
-    """
-    a, b = np.asarray(features_a, np.float64), np.asarray(features_b, np.float64)
-    for features in (a, b):
-        if features.ndim != 2 or features.shape[1] < 1:
-            raise ValueError(f"features must be (N, d), got shape {features.shape}")
-        if len(features) < 2:
-            raise ValueError(f"{len(features)} drawings on one side, a distance needs at least 2")
-        if not np.isfinite(features).all():
-            raise ValueError("features hold NaN or infinity")
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(f"features of {a.shape[1]} and of {b.shape[1]} numbers cannot be compared")
-    if not np.ptp(np.concatenate([a, b]), axis=0).any():
-        raise ValueError("all features are the same: a network that sees no difference measures none")
-    return a, b
 
 
 # ------------------------------------------------------------------ Fréchet distance
@@ -195,22 +177,6 @@ def kernel_distance(
 # ------------------------------------------------------------------ neighbours
 
 
-def _squared_distances(a: Array, b: Array) -> Array:
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    return np.maximum(squares, 0.0)  # rounding can leave -1e-12
-
-
-def nearest_distances(features_a: ArrayLike, features_b: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
-    """Return, of every row of features_a (N, d), the distance to the nearest row of features_b, and its index, (N,)."""
-    a, b = check_features(features_a, features_b)
-    shift = b.mean(axis=0)  # near the origin the squares lose no digits
-    a, b = a - shift, b - shift
-    nearest = np.concatenate(
-        [_squared_distances(a[i : i + ROW_CHUNK], b).argmin(axis=1) for i in range(0, len(a), ROW_CHUNK)]
-    )
-    return np.linalg.norm(a - b[nearest], axis=1), nearest
-
-
 def density_and_coverage(
     features_generated: ArrayLike, features_real: ArrayLike, k: int = NEIGHBOURS
 ) -> tuple[float, float]:
@@ -229,10 +195,10 @@ def density_and_coverage(
     balls, covered = 0, 0
     for start in range(0, len(real), ROW_CHUNK):
         rows = slice(start, start + ROW_CHUNK)
-        among_real = _squared_distances(real[rows], real)
+        among_real = squared_distances(real[rows], real)
         among_real[np.arange(len(among_real)), np.arange(start, start + len(among_real))] = np.inf  # not its own
         radius = np.partition(among_real, k - 1, axis=1)[:, k - 1 : k]
-        inside = _squared_distances(real[rows], generated) < radius
+        inside = squared_distances(real[rows], generated) < radius
         balls += int(inside.sum())
         covered += int(inside.any(axis=1).sum())
     return balls / (k * len(generated)), covered / len(real)
@@ -300,13 +266,13 @@ def judged(judge: Judge, ours: Described, category: str, seed: int, measure: Mea
             scores.get(name, {})["training"] = value
     sides = {"generated": ours, "real": real, "independent_strokes": judge.independent}
     shares = {name: recognisability(side.logits, loaded.classes, category) for name, side in sides.items()}
-    top1 = shares["real"]["top1"]
+    ours_top1, top1 = shares["generated"]["top1"], shares["real"]["top1"]
     return {
         "n_real": len(real.features),
         "feature_network": {"file": loaded.file, "sha256": loaded.sha256},
         **scores,
         "recognisability": shares,
-        "top1_over_real": shares["generated"]["top1"] / top1 if top1 else None,
+        "top1_over_real": ours_top1 / top1 if top1 and ours_top1 is not None else None,
     }
 
 
@@ -349,7 +315,8 @@ def score_drawings(
     if len(generated) < 2 or (real is not None and len(real) < 2):
         raise ValueError(f"{len(generated)} generated drawings, at least 2 of each side are needed")
     loaded = load_feature_network(NETWORK_PATH)
-    category = resolve_category(category, loaded.classes)
+    with suppress(ValueError) if real is not None else nullcontext():  # it may be somebody's own
+        category = resolve_category(category, loaded.classes)
     if real is None:
         shipped, strokes = load_reference(REFERENCE_PATH, category, loaded), TrainingStrokes(training or ())
         reference = replace(shipped, training_strokes=strokes if training else None)
@@ -376,7 +343,9 @@ def scores_against(
             "reference": reference.strokes_source,
             **judged(second, theirs, category, seed, judge_distances),
         },
-        "recognised_after": {
+        "recognised_after": None
+        if reference.recognised is None
+        else {
             "generated": recognised_after(generated, loaded, category).mean(axis=0).tolist(),
             "real": reference.recognised.mean(axis=0).tolist(),
             "n_real": len(reference.recognised),
@@ -429,6 +398,8 @@ def official_scores(
 
     scores = with_floor(both, ours.features, theirs.features, seed)
     size = min(official.SUBSET_SIZE, real.count, generated.count)
+    notes = [official.limits_note(real.count, generated.count, network), real.note, generated.note]
+    notes += [official.plain_note(side.plain) for side in (theirs, ours)]
     scores["kid"] |= {"value": kid, "std": std, "num_subsets": official.NUM_SUBSETS, "subset_size": size}
     return {
         **scores,
@@ -438,24 +409,34 @@ def official_scores(
         "unique_generated": ours.num_unique,
         "seed": seed,
         "protocol": official.protocol(network, seed),
-        "note": official.limits_note(real.count, generated.count, network) or None,
+        "note": "; ".join(filter(None, notes)) or None,
     }
 
 
 # ------------------------------------------------------------------ the command line
 
 
-def _read_drawings(path: Path, at_least: int = 2) -> list[Drawing]:
-    packed, counts = read_ndjson(path)
-    if losses := counts.describe_losses():
-        print(f"{path}: {losses}", file=sys.stderr)
-    if len(packed) < at_least:
-        raise ValueError(f"{path}: {len(packed)} drawings, scoring needs at least {at_least}")
-    return list(packed)
+def _read_packed(path: Path, at_least: int = 2) -> tuple[PackedDrawings, str]:
+    """Return the drawings of a file, and in words, which are printed too, what was left out, cut or fitted."""
+    loaded = load_sketches(path)
+    told = loaded.told(path)
+    for line in told:
+        print(line, file=sys.stderr)
+    if len(loaded.packed) < at_least:
+        raise ValueError(f"{path}: {len(loaded.packed)} drawings, scoring needs at least {at_least}")
+    return loaded.packed, "; ".join(told)
+
+
+def _read_drawings(path: Path) -> list[Drawing]:
+    return list(_read_packed(path)[0])
 
 
 def _read_pictures(path: Path) -> official.Pictures:
-    return official.pictures_in_folder(path) if path.is_dir() else official.pictures_of_drawings(_read_drawings(path))
+    if path.is_dir():
+        return official.pictures_in_folder(path)
+    packed, told = _read_packed(path)
+    lines = packed.lines
+    return replace(official.pictures_of_drawings(list(packed)), name=lambda i: f"{path}:{lines[i] + 1}", note=told)
 
 
 def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -485,6 +466,8 @@ def _note(scores: dict[str, Any], counts_copies: bool) -> str:
     notes.append(
         "two_sample is 0.5 where generated drawings cannot be told from real ones, and 1 where they always can"
     )
+    if scores["recognised_after"] is None:
+        notes.append(f"'{scores['category']}' is no category that the networks know: recognisability is not measured")
     notes.append(f"second_judge compares with {n_strokes} real drawings, those known as strokes")
     counted_by = "stroke_copies counts" if counts_copies else "--training FILE counts"
     notes.append(f"features of whole pictures do not see redrawn strokes of training drawings, which {counted_by}")
@@ -501,12 +484,16 @@ def run_official(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_pictures(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write drawings as pictures in the official rendering, and return folder, number and rendering."""
-    drawings = _read_drawings(arguments.drawings, 1)
+    """Write drawings as pictures in the official rendering, and return folder, number, rendering, what is missing.
+
+    The names are the lines of the file, from 0 on: a line that is left out leaves a gap.
+    """
+    packed, told = _read_packed(arguments.drawings, 1)
+    drawings = list(packed)
     if arguments.n is not None and not 1 <= arguments.n <= len(drawings):
         raise ValueError(f"--n is {arguments.n}, must lie in 1 ... {len(drawings)}: {arguments.drawings} holds no more")
-    paths = official.write_pictures(drawings[: arguments.n], arguments.out)
-    return {"folder": str(arguments.out), "n": len(paths), "rendering": official.RENDERING}
+    paths = official.write_pictures(drawings[: arguments.n], arguments.out, packed.lines[: arguments.n].tolist())
+    return {"folder": str(arguments.out), "n": len(paths), "rendering": official.RENDERING, "left_out": told or None}
 
 
 COMMANDS = {
@@ -536,12 +523,12 @@ def build_parser() -> argparse.ArgumentParser:
         kind = Path if metavar in ("FILE", "FOLDER") else str if metavar == "NAME" else int
         parsers[command].add_argument(flag, metavar=metavar, type=kind, help=help, **settings)
 
-    add("score", "--generated", "FILE", "generated drawings, ndjson", required=True)
-    add("score", "--real", "FILE", "real drawings, ndjson (default: the shipped reference, if it has the category)")
-    add("score", "--training", "FILE", "drawings that the model learned from, ndjson: are any copied?")
+    add("score", "--generated", "FILE", "generated drawings, in any form of docs/FORMATS.md", required=True)
+    add("score", "--real", "FILE", "real drawings (default: the shipped reference, if it has the category)")
+    add("score", "--training", "FILE", "drawings that the model learned from: are any copied?")
     add("score", "--category", "NAME", "what they should show (default: the word in the generated file)")
     for side in ("real", "generated"):
-        add("official", f"--{side}", "FILE", f"{side} drawings, ndjson, or a folder of official PNG", required=True)
+        add("official", f"--{side}", "FILE", f"{side} drawings, or a folder of official PNG", required=True)
     add("official", "--inception-weights", "FILE", ".pth or .safetensors (default: clean-fid's own)")
     size = official.BATCH_SIZE
     add("official", "--batch-size", "N", f"pictures at once; changes speed and memory (default {size})", default=size)
@@ -549,8 +536,8 @@ def build_parser() -> argparse.ArgumentParser:
     for command in ("score", "official"):
         add(command, "--seed", "N", "seed of subsets and random splits (default 0)", default=0)
         add(command, "--out", "FILE", "write the JSON here as well")
-    add("pictures", "--drawings", "FILE", "drawings, ndjson", required=True)
-    add("pictures", "--out", "FOLDER", "folder for 00000.png, 00001.png ...", required=True)
+    add("pictures", "--drawings", "FILE", "drawings, in any form of docs/FORMATS.md", required=True)
+    add("pictures", "--out", "FOLDER", "folder for 00000.png, 00001.png ..., named by line", required=True)
     add("pictures", "--n", "N", "only the first N drawings (default: all)")
     for each in parsers.values():
         each.add_argument("--debug", action="store_true", help="show the full traceback of an error")
@@ -568,7 +555,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.command != "pictures" and arguments.out:
         named = [path for path in vars(arguments).values() if isinstance(path, Path) and path is not arguments.out]
         given = [each for path in named for each in (official.picture_paths(path) if path.is_dir() else [path])]
-        refuse_overwriting([*given, NETWORK_PATH, REFERENCE_PATH], [arguments.out])
+        refuse_overwriting([*given, *CHECKPOINTS.glob("*.safetensors")], [arguments.out])
         check_file(arguments.out)
 
 

@@ -18,16 +18,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.backends import backend_agg
-from matplotlib.colors import to_hex
 from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path as LinePath
 from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image, ImageDraw
 
+from drawings.look import ACCENT, CAPTION, HISTORY, INK, PLAIN, RULE, WHITE, Look, order_colors
 from plumbing.files import write_atomically
 
 Drawing = Sequence[NDArray[Any]]
@@ -46,7 +45,6 @@ COORDINATE_LIMIT = 10_000  # beyond any screen; PIL walks every pixel of a line,
 UNIT_SIDE = 255.0  # longest side of an official drawing
 MARGIN = 0.08  # of the cell, on each side
 WIDE = 400  # px, of a picture whose title is never small
-INK, ACCENT, HISTORY, RULE, CAPTION = "#1a1c21", "#e84d29", "#a8adb5", "#e6e8eb", "#616670"
 
 PEN_SPEED = 0.045  # cells per frame
 PEN_LIFT = 2.0  # frames between two strokes
@@ -141,16 +139,16 @@ def feature_rasters(drawings: Sequence[Drawing]) -> Picture:
 
 
 class _Paper:
-    """White paper of height x width px to paint strokes and write text on."""
+    """Paper of height x width px, white or of another colour, to paint strokes and write text on."""
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, color: str = WHITE) -> None:
         renderer: Any = backend_agg.RendererAgg
         self._agg = renderer(width, height, 72.0)  # at 72 dpi a point is a pixel
         self._height = height
         rgba: Picture = np.asarray(self._agg.buffer_rgba())
         # a live view, (H, W), a pixel in one number: copied ten times as fast as (H, W, 3) of (H, W, 4) bytes
         self.pixels: Pixels = rgba.view(np.uint32)[..., 0]
-        self.pixels[:] = 0xFFFFFFFF
+        self.pixels[:] = np.frombuffer(bytes.fromhex(color[1:] + "ff"), np.uint32)
 
     def picture(self) -> Picture:
         """Return what is on the paper as an (H, W, 3) uint8 picture."""
@@ -214,11 +212,6 @@ def _fit(drawing: Drawing, cell: float, corner: tuple[float, float] = (0.0, 0.0)
     return [stroke * scale + (offset + corner) for stroke in drawing]
 
 
-def _order_colors(count: int) -> list[str]:
-    """Return `count` colours from violet, for the first stroke, to green: viridis without its pale end."""
-    return [to_hex(matplotlib.colormaps["viridis"](0.75 * i / max(1, count - 1))) for i in range(count)]
-
-
 class _Layout:
     """Where the cells of a grid are: rows of `columns` cells, `foot` px below each, `head` px above all."""
 
@@ -266,7 +259,7 @@ def grid_image(
     for index, (drawing, (left, top)) in enumerate(zip(drawings, layout.corners, strict=True)):
         strokes = _fit(drawing, cell, (left, top))
         if color_by_order:
-            for stroke, color in zip(strokes, _order_colors(len(strokes)), strict=True):
+            for stroke, color in zip(strokes, order_colors(len(strokes)), strict=True):
                 paper.paint([stroke], color, _pen_width(cell))
         else:
             paper.paint(strokes, INK, _pen_width(cell))
@@ -334,7 +327,7 @@ def save_image(path: AnyPath, image: Picture, *, few_colors: bool = False) -> No
         raise ValueError(f"{path}: a picture is written as .png")
     whole, content = Image.fromarray(_palette_indices(image) if few_colors else image), io.BytesIO()
     if few_colors:
-        whole.putpalette(_palette().tobytes())
+        whole.putpalette(PLAIN.palette().tobytes())
     whole.save(content, "PNG", optimize=True)
     write_atomically(path, content.getvalue())
 
@@ -363,12 +356,14 @@ class _Track:
         return np.concatenate([stroke[:passed:thinning], pen])
 
 
-def _replay(track: _Track, size: int, num_frames: int) -> Iterator[Pixels]:
+def _replay(track: _Track, size: int, num_frames: int, look: Look = PLAIN) -> Iterator[Pixels]:
     """Yield the pixels of `num_frames` pictures of a drawing that draws itself and is finished by the last."""
-    paper, width, done = _Paper(size, size), _pen_width(size), 0
+    paper, width, done = _Paper(size, size, look.paper), _pen_width(size) * look.line_width / PLAIN.line_width, 0
+    inks = look.inks(len(track.strokes))
     for time in track.total * (np.arange(1, num_frames + 1) / num_frames):
         finished = int(np.searchsorted(track.ends, time, side="right"))
-        paper.paint(track.strokes[done:finished], INK, width)
+        for ink in dict.fromkeys(inks[done:finished]):
+            paper.paint([track.strokes[i] for i in range(done, finished) if inks[i] == ink], ink, width)
         done, finished_ink = finished, paper.pixels.copy()
         if done < len(track.strokes) and time >= track.starts[done]:
             drawn = track.stroke_until(done, time)
@@ -381,39 +376,33 @@ def _replay(track: _Track, size: int, num_frames: int) -> Iterator[Pixels]:
 # ------------------------------------------------------------------ animated GIF
 
 
-def _palette() -> Picture:
-    """Return the 24 colours of the animations, (24, 3): 8 steps from white to ink, accent and history."""
-    ends = np.array([list(bytes.fromhex(color[1:])) for color in (INK, ACCENT, HISTORY)])
-    steps = np.linspace(0, 1, 8)[:, None]
-    colors: Picture = np.rint(255 + steps * (ends[:, None] - 255)).astype(np.uint8).reshape(24, 3)
-    return colors
-
-
 @functools.cache
-def _nearest_color() -> Picture:
+def _nearest_color(look: Look) -> Picture:
     """Return the palette's nearest colour for 4 bits each of red, green, blue: (4096,) indices."""
     levels = np.arange(16) * 17.0
     colors = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(4096, 1, 3)
-    nearest: Picture = np.argmin(((colors - _palette()) ** 2).sum(axis=-1), axis=1).astype(np.uint8)
+    nearest: Picture = np.argmin(((colors - look.palette()) ** 2).sum(axis=-1), axis=1).astype(np.uint8)
     return nearest
 
 
-def _palette_indices(picture: Picture) -> Picture:
+def _palette_indices(picture: Picture, look: Look = PLAIN) -> Picture:
     """Return the indices (H, W) of the palette's colours nearest to those of a picture (H, W, 3)."""
     red, green, blue = (picture[..., channel].astype(np.uint16) >> 4 for channel in range(3))
-    indices: Picture = _nearest_color()[red << 8 | green << 4 | blue]
+    indices: Picture = _nearest_color(look)[red << 8 | green << 4 | blue]
     return indices
 
 
-def _write_gif(path: AnyPath, frames: Iterable[tuple[Pixels, int]]) -> None:
+def _write_gif(path: AnyPath, frames: Iterable[tuple[Pixels, int]], look: Look = PLAIN) -> None:
     """Write pairs of a picture's pixels (H, W) and its ms, a multiple of 10, as a GIF that loops for ever.
 
-    Of each frame only the rectangle that has changed is written, which takes a tenth of the time of whole frames.
+    Of each frame only the rectangle that has changed is written, which takes a tenth of the time of whole frames. On
+    transparent paper each frame is whole and goes when the next one comes: nothing else takes ink away.
     """
     if Path(path).suffix.lower() != ".gif":
         raise ValueError(f"{path}: an animation is written as .gif")
     pieces: list[tuple[Picture, tuple[int, int]]] = []
     durations: list[int] = []
+    clears = look.background == "transparent"
     before: Pixels | None = None
     for pixels, milliseconds in frames:
         changed = np.ones(pixels.shape, bool) if before is None else pixels != before
@@ -422,20 +411,26 @@ def _write_gif(path: AnyPath, frames: Iterable[tuple[Pixels, int]]) -> None:
         if not len(rows):
             durations[-1] += milliseconds
             continue
+        if clears:
+            rows, columns = (np.arange(length) for length in pixels.shape)
         top, left = int(rows[0]), int(columns[0])
         piece = _rgb(pixels[top : rows[-1] + 1, left : columns[-1] + 1])
-        pieces.append((_palette_indices(piece), (left, top)))
+        pieces.append((_palette_indices(piece, look), (left, top)))
         durations.append(milliseconds)
-    (height, width), colors = pieces[0][0].shape, _palette().tobytes()
-    # a table of 2 ** (4 + 1) colours for all frames, then the block that makes browsers repeat for ever
-    parts = [b"GIF89a", struct.pack("<HHBBB", width, height, 0xF4, 0, 0), colors.ljust(3 * 32, b"\0")]
-    parts.append(b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0")
+    (height, width), colors = pieces[0][0].shape, look.palette()
+    # a table of 2 ** (1 + bits) colours for all frames, then the block that makes browsers repeat for ever
+    bits = int(len(colors) - 1).bit_length() - 1
+    parts = [b"GIF89a", struct.pack("<HHBBB", width, height, 0xF0 | bits, 0, 0)]
+    parts += [colors.tobytes().ljust(3 << (1 + bits), b"\0"), b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"]
+    clearing = {"disposal": 2, "transparency": 0} if clears else {}
     for (indices, corner), milliseconds in zip(pieces, durations, strict=True):
-        parts += GifImagePlugin.getdata(Image.fromarray(indices), corner, duration=milliseconds)
+        parts += GifImagePlugin.getdata(Image.fromarray(indices), corner, duration=milliseconds, **clearing)
     write_atomically(path, b"".join([*parts, b";"]))
 
 
-def drawings_animation(drawings: Sequence[Drawing], path: AnyPath, size: int = 256) -> None:
+def drawings_animation(
+    drawings: Sequence[Drawing], path: AnyPath, size: int = 256, look: Look = PLAIN
+) -> None:
     """Write a size x size px GIF in which drawings draw themselves in turn, point by point, for ever.
 
     The pen follows the strokes in their order, at one speed; the stroke being drawn is red, finished ones
@@ -447,9 +442,10 @@ def drawings_animation(drawings: Sequence[Drawing], path: AnyPath, size: int = 2
         for drawing in drawings:
             track = _Track(_fit(drawing, size), size)
             num_frames = max(1, min(int(np.ceil(track.total)), 6 * MAX_FRAMES // max(6, len(drawings))))
-            yield from zip(_replay(track, size, num_frames), [FRAME_MS] * (num_frames - 1) + [HOLD_MS], strict=True)
+            durations = [FRAME_MS] * (num_frames - 1) + [HOLD_MS]
+            yield from zip(_replay(track, size, num_frames, look), durations, strict=True)
 
-    _write_gif(path, frames())
+    _write_gif(path, frames(), look)
 
 
 def denoising_animation(
@@ -539,7 +535,7 @@ def svg_sheet(
     seconds = max(_Track(strokes, cell).total for strokes in placed) * FRAME_MS / 1000 if animated else 0.0
     groups = []
     for strokes in placed:
-        colors = _order_colors(len(strokes)) if color_by_order else [INK] * len(strokes)
+        colors = order_colors(len(strokes)) if color_by_order else [INK] * len(strokes)
         groups.append(_svg_strokes(strokes, colors, cell, min(seconds, MAX_SECONDS)))
     paper = f'<rect width="{layout.width}" height="{layout.height}" fill="#fff"/>'
     if rules := "".join(_svg_line(rule) for rule in layout.rules):
@@ -562,7 +558,7 @@ def replay_svg(drawing: Drawing, size: int = 256) -> str:
     track = _Track(strokes, size)
     frame = min(FRAME_MS / 1000, MAX_SECONDS / max(1.0, track.total))  # seconds
     paths = []
-    for stroke, color, start, end in zip(strokes, _order_colors(len(strokes)), track.starts, track.ends, strict=True):
+    for stroke, color, start, end in zip(strokes, order_colors(len(strokes)), track.starts, track.ends, strict=True):
         is_dot = not np.ptp(stroke, axis=0).any()  # which has no length to sweep
         turn = f"animation-delay:{start * frame:.2f}s;animation-duration:{(end - start) * frame:.2f}s"
         kind = ' class="dot"' if is_dot else ' pathLength="1"'

@@ -38,13 +38,14 @@ from config import (
     SampleConfig,
     resolve_category,
 )
-from dataset_utils import DATA_FOLDER, CategoryData, available_categories, learned_from, load_category
+from dataset_utils import DATA_FOLDER, CategoryData, available_categories, data_files, learned_from, load_category
 from diffusion_model import TrainedModel
 from metrics import scores_against
+from plumbing import result_folder
 from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
-from plumbing.files import locked_folder, sha256_of, write_atomically
+from plumbing.files import locked_folder, refuse_overwriting, sha256_of, write_atomically
 from plumbing.processes import best_device
-from plumbing.run_folder import LOG_FILE, STATE_FILE
+from plumbing.run_folder import LOG_FILE, STATE_FILE, refuse_folder_of_others, remove_training
 from reports import gallery
 from reports.model_card import write_model_card
 from reports.report import CategoryResult, logged_losses, write_report
@@ -55,8 +56,6 @@ from scoring.reference import Reference, describe_drawings, load_reference, refe
 from studies import tune_sampling
 
 ROOT = Path(__file__).resolve().parent
-OWN_FILES = {"conditions.json", "training"}
-"""One of them is in every category's folder that this program has made."""
 NO_SCORES = {"not_measured": "no real drawings of this category are at hand, nor in the shipped reference"}
 SECONDS_PER_TOKEN = 0.4 / 768
 """What training a model of the full size takes per stroke token of a batch on one CPU core, as measured."""
@@ -154,15 +153,17 @@ def task_of(category: str, network: LoadedNetwork, profile: Profile, arguments: 
     return Task(category, data, shipped, network)
 
 
-def refuse_files_of_others(out: Path, name: str, categories: list[str]) -> None:
-    """Raise ValueError for a file or folder that this program would write into and has not made."""
-    for path, mark in ((out / f"{name}.json", '"categories"'), (out / "report.html", "drawn stroke by stroke")):
+def refuse_losing_files(out: Path, name: str, categories: list[str], read: Sequence[Path]) -> None:
+    """Raise ValueError where this program would write over a file of `read`, or one that it has not made."""
+    results = {out / f"{name}.json": '"categories"'} | dict.fromkeys((out / "report.html", out / name / "report.html"),
+                                                                     "drawn stroke by stroke")  # fmt: skip
+    refuse_overwriting(read, results)
+    for path, mark in results.items():
         if path.exists() and not (path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")):
             raise ValueError(f"{path}: was not written by run_all.py; choose another --out or --name")
     for folder in (out / name / category for category in categories):
-        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        if found and not found & OWN_FILES:
-            raise ValueError(f"{folder}: was not made by run_all.py; choose another --out or --name")
+        result_folder.refuse_losing_files(folder, result_folder.SVG_FILES, read, tuple(gallery.CAPTIONS))
+        refuse_folder_of_others(folder / "training")
 
 
 # ------------------------------------------------------------------ one category
@@ -173,7 +174,8 @@ def train(category: str, profile: Profile, run: Path, arguments: argparse.Namesp
     if arguments.retrain and run.exists():
         if not any((run / name).is_file() for name in (STATE_FILE, LOG_FILE)):
             raise ValueError(f"{run}: is no training (it has no {STATE_FILE}), so --retrain does not remove it")
-        shutil.rmtree(run)
+        remove_training(run / "weaker")
+        remove_training(run, ("guide.safetensors", "tuned.safetensors"))
     data_dir = arguments.data_dir or profile.data_dir
     common = ["--category", category, "--split", profile.split, *(["--data-dir", data_dir] if data_dir else [])]
     common += ["--device", arguments.device] if arguments.device != "auto" else []
@@ -241,7 +243,7 @@ def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress:
     shares = gallery.probabilities(logits, network.classes, category)
 
     progress.begin()
-    sample_diffusion.write_results(sampled, trained, category, config, out)
+    sample_diffusion.write_results(sampled, trained, category, config, out, also=tuple(gallery.CAPTIONS))
 
     def draw_on(beginnings: list[Any]) -> list[Any]:
         return sample_diffusion.sample(trained, category, replace(config, n=len(beginnings)), beginnings).drawings
@@ -332,7 +334,8 @@ def main(argv: list[str] | None = None) -> Path:
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"--name is '{name}', must be letters, digits, - and _")
     categories = chosen_categories(arguments)
-    refuse_files_of_others(out, name, categories)
+    read = data_files(arguments.data_dir or profile.data_dir)
+    refuse_losing_files(out, name, categories, read)
     # all of them first: what is missing is said before anything is trained or written over
     network = load_feature_network(NETWORK_PATH)
     tasks = [task_of(category, network, profile, arguments) for category in categories]

@@ -17,10 +17,9 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,12 +42,15 @@ from config import (
     resolve_category,
     steps_of,
 )
-from dataset_utils import read_ndjson, write_ndjson
+from dataset_utils import write_ndjson
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_with_guide
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
+from drawings.fitting import FITS, write_sketches
+from drawings.formats import Sketch
 from drawings.packed import PackedDrawings
+from drawings.prefixes import Prefix, as_given, read_prefixes
 from drawings.simplify import official_form
-from plumbing.command_line import (
+from plumbing.command_line import (  # fmt: skip
     add_config_arguments,
     add_device_argument,
     check_folder,
@@ -56,6 +58,8 @@ from plumbing.command_line import (
     is_first_process,
     run_script,
     script_parser,
+    steps_by_stroke,
+    strength,
 )
 from plumbing.files import locked_folder, write_atomically
 from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
@@ -324,6 +328,8 @@ class Sampled:
 
     drawings: list[Drawing]
     conditions: dict[str, Any]
+    written: list[Sketch] = dataclasses.field(default_factory=list)
+    """The same in other coordinates or with times, where they are to be written so."""
 
 
 def sample(
@@ -412,21 +418,26 @@ def write_results(
     config: SampleConfig,
     out: Path,
     prefix: list[Drawing] | None = None,
+    also: Sequence[str] = (),
 ) -> None:
     """Write drawings, pictures and conditions into the folder `out`, in the place of what an earlier run wrote.
 
-    Raises ValueError, before anything is written, for a folder that holds other files of these names.
+    `also` are names of files that the caller will write there. Raises ValueError, before anything is written, for a
+    folder that holds other files of these names.
     """
     drawings, history = sampled.drawings, prefix[0] if prefix else None
-    refuse_losing_files(out, len(drawings))
+    refuse_losing_files(out, len(drawings), also=also)
     states = emerging_strokes(trained, category, config, history)
-    files = [name for name in result_files(len(drawings)) if states or name != "denoising.gif"]
+    files = [name for name in (*result_files(len(drawings)), *also) if states or name != "denoising.gif"]
     out.mkdir(parents=True, exist_ok=True)
     for name in set(files_of_earlier_run(out)) - set(files):
         (out / name).unlink(missing_ok=True)
     # first, so that a run that is killed leaves nothing that the next one takes for somebody's
     write_atomically(out / "conditions.json", json.dumps(sampled.conditions | {"files": files}, indent=2) + "\n")
-    write_ndjson(out / "drawings.ndjson", drawings, word=category)
+    if sampled.written:
+        write_sketches(out / "drawings.ndjson", sampled.written)
+    else:
+        write_ndjson(out / "drawings.ndjson", drawings, word=category)
     for i, drawing in enumerate(drawings[:SVG_FILES]):
         write_atomically(out / f"drawing_{i:03d}.svg", drawing_svg(drawing))
     shown = drawings[:SHEET_DRAWINGS]
@@ -460,31 +471,6 @@ def emerging_strokes(
     return chosen
 
 
-def read_prefixes(path: Path, keep_strokes: int | None, count: int | None, most: int = sys.maxsize) -> list[Drawing]:
-    """Return the unfinished drawings of an ndjson file, cut to their first `keep_strokes` strokes.
-
-    Drawings with fewer strokes than that are left out, those with more than `most` cut, and their numbers are printed,
-    as is what reading left out or cut. `count` repeats or cuts the list to that many, so that one drawing can be
-    continued in many ways. Raises ValueError for a file in which nothing is left, or of raw drawings, which would not
-    come back as they were given.
-    """
-    packed, counts = read_ndjson(path)
-    if counts.raw_drawings:
-        raise ValueError(f"{path}: holds {counts.raw_drawings} raw drawings, a prefix must be in the simplified form")
-    if losses := counts.describe_losses():
-        tell(f"{path}: {losses}")
-    if most == 0:
-        raise ValueError(f"{path}: the model draws single strokes, it cannot continue a drawing")
-    drawings = [drawing[:keep_strokes] for drawing in packed if len(drawing) >= (keep_strokes or 0)]
-    if too_short := len(packed) - len(drawings):
-        tell(f"{path}: left out {too_short} drawings of fewer than {keep_strokes} strokes")
-    if too_long := sum(len(drawing) > most for drawing in drawings):
-        tell(f"{path}: cut {too_long} prefixes to {most} strokes, the most that the model can continue")
-    if not drawings:
-        raise ValueError(f"{path}: holds no drawing to continue ({counts.describe()})")
-    return [drawings[i % len(drawings)][:most] for i in range(count or len(drawings))]
-
-
 def shipped_checkpoint(category: str) -> Path:
     """Return the path of the weights that draw `category`, there or not: its own, or the base's, which draws all 345.
 
@@ -508,27 +494,16 @@ def tell(text: str) -> None:
         print(text)
 
 
-def strength(text: str) -> float:
-    """Return the strength of guidance that --guidance says."""
-    return AS_TUNED if text == "auto" else float(text)
-
-
-def steps_by_stroke(text: str) -> int | tuple[int, ...]:
-    """Return the steps by stroke that --steps says, one number or several with commas."""
-    try:
-        steps = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
-    return steps if len(steps) > 1 else steps[0]
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line: every field of SampleConfig is a flag."""
     parser = script_parser(__doc__)
     what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
     what.add_argument("--category", required=True, metavar="NAME", help="one of 345, in English or Turkish")
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
-    what.add_argument("--prefix", metavar="FILE", help="ndjson of drawings to continue, repeated or cut to --n")
+    what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
+                      "or cut to --n")  # fmt: skip
+    what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, and "
+                      "write them back in their own coordinates (default auto: where they are in others)")  # fmt: skip
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
     add_config_arguments(how, SampleConfig, only=("sampler",))
     how.add_argument("--steps", type=steps_by_stroke, metavar="N,N", default=argparse.SUPPRESS,
@@ -541,6 +516,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_config_arguments(how, SampleConfig, only=("guide",))
     where.add_argument("--checkpoint", metavar="FILE", help="weights to draw with (default: of checkpoints/, the "
                        "category's own, or else base.safetensors)")  # fmt: skip
+    where.add_argument("--timing", action="store_true", help="write drawings.ndjson in the raw form, [xs, ys, ts], "
+                       "with the times of a pen at the usual speed")  # fmt: skip
     where.add_argument("--out", metavar="FOLDER", help="folder for the results (default samples/CATEGORY)")
     add_config_arguments(where, SampleConfig, only=("batch_size", "precision"))
     add_device_argument(where)
@@ -559,24 +536,40 @@ def main(argv: list[str] | None = None) -> Sampled:
         raise ValueError(f"--guidance is {config.guidance:g}, must lie in 0 ... 20, or be auto")
     with joined_processes(best_device(arguments.device), PATIENCE) as group:
         trained, category = chosen_model(arguments, config)
-        prefix = None
+        prefixes: list[Prefix] = []
         if arguments.prefix:
             asked, most = getattr(arguments, "n", None), trained.model.config.max_strokes - 1
-            prefix = read_prefixes(Path(arguments.prefix), arguments.keep_strokes, asked, most)
-        count = len(prefix) if prefix else config.n
+            prefixes, told = read_prefixes(arguments.prefix, arguments.keep_strokes, asked, most, arguments.fit)
+            for line in told:
+                tell(line)
+        prefix, count = [each.drawing for each in prefixes] or None, len(prefixes) or config.n
         out = Path(arguments.out or f"samples/{category}")
         files = [arguments.prefix, trained.path, trained.guide and trained.guide.path]
         refuse_losing_files(out, count, [Path(file) for file in files if file])
+        earlier = files_of_earlier_run(out)
         check_folder(out)
         with locked_folder(out) if group.rank == 0 else nullcontext():
             sampled = sample(trained, category, config, prefix, group)
             sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
+            sampled.written = as_given(sampled.drawings, prefixes, category, arguments.timing)
+            sampled.conditions |= {"prefix_file": arguments.prefix, "keep_strokes": arguments.keep_strokes}
             if group.rank == 0:
                 write_results(sampled, trained, category, config, out, prefix)
     tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
+    if earlier:
+        tell(f"in the place of what an earlier run wrote there: {', '.join(earlier)}")
     if odd := [f"{sampled.conditions[key]} {words}" for key, words in ODD.items() if sampled.conditions[key]]:
         tell(f"of {count} drawings {', '.join(odd)}")
     return sampled
+
+
+def hint(name: str, path: Path) -> str:
+    """Return, in words, which shipped model draws a category that the weights `path` do not; "" where none does."""
+    with suppress(ValueError):
+        able = shipped_checkpoint(resolve_category(name))
+        if able.is_file() and not (path.exists() and able.samefile(path)):
+            return f"; without --checkpoint {able.name} draws it"
+    return ""
 
 
 def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[TrainedModel, str]:
@@ -586,9 +579,10 @@ def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[T
     trained = load_model(path, config.guide, arguments.device)
     try:
         category = resolve_category(name, trained.categories)
+        trained.category_id(category)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    trained.category_id(category)
+        reason = str(error) if str(error).startswith(f"{path.name}:") else f"{path}: {error}"
+        raise ValueError(reason + hint(name, path)) from None
     if as_tuned(config, trained).guidance != 1.0:
         weaker_network(trained, category)
     return trained, category

@@ -21,7 +21,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +33,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from config import ATTRIBUTION, PRESETS, SPLITS, TRAIN_GROUPS, ModelConfig, Preset, RunFailed, TrainConfig
-from dataset_utils import category_list, load_category, relabelled_categories
+from dataset_utils import category_list, data_files
 from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, min_snr_weight, sample_timesteps
 from drawings.batches import (
@@ -42,7 +42,6 @@ from drawings.batches import (
     category_weights,
     evenly_spread,
     random_affine,
-    stroke_set,
     training_batches,
 )
 from plumbing.command_line import (
@@ -60,16 +59,20 @@ from plumbing.processes import ALONE, Group, ProcessLost, autocast_for, best_dev
 from plumbing.run_folder import (
     LOG_FILE,
     STATE_FILE,
+    WEIGHTS_FILE,
     forget_after,
     learning_curve,
     load_state,
+    refuse_folder_of_others,
     refuse_other_run,
     require_pieces,
     save_state,
+    written_by_training,
 )
 from rendering import grid_image, save_image
 from sample_diffusion import generate_drawings
 from stroke_tokens import Whitening
+from training_data import DataChoice, load_training_data, with_rows_for
 
 VALIDATION_DRAWINGS = 384
 MAX_BAD_STEPS = 3
@@ -132,11 +135,13 @@ def validation_losses(
     model: StrokeDiffusionModel, whitening: Whitening, batches: list[Batch], alpha_bar: Tensor, config: TrainConfig,
     autocast: Callable[[], Any],
 ) -> dict[str, float]:  # fmt: skip
-    """Return the losses per stroke over fixed held-out drawings, with the same noise at every call."""
+    """Return the losses per stroke over fixed held-out drawings, the same noise at every call; none without any."""
     # unweighted and without noise on the history, so that runs with other settings can be compared
     fixed = replace(
         config, category_dropout=0.0, history_noise=0.0, scale_weight=0.0, min_snr=0.0, first_stroke_draws=0
     )
+    if not batches:
+        return {}
     generator = torch.Generator().manual_seed(2_718_281)
     sums = torch.zeros(2, dtype=torch.float64)
     strokes = 0
@@ -146,7 +151,7 @@ def validation_losses(
         for batch in batches:
             both = losses(model, whitening, batch, alpha_bar, fixed, generator)
             count = int(batch.lengths.sum())
-            sums += torch.stack(both).double().cpu() * count
+            sums += torch.stack(both).cpu().double() * count
             strokes += count
     model.train(was_training)
     return {"validation_loss": float(sums[0] / strokes), "validation_stop_loss": float(sums[1] / strokes)}
@@ -199,7 +204,7 @@ class Run:
         self.own_parts = group.own_parts(config.parts)
         self.model = start.model.to(self.device).train()
         self.whitening = start.whitening.to(self.device)
-        self.alpha_bar = cosine_alpha_bar().to(self.device)
+        self.alpha_bar = cosine_alpha_bar()
         self.ema = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98)
@@ -319,7 +324,7 @@ class Run:
         trained = self.averaged()
         trained.conditions |= {key: round(value, 6) for key, value in result.items()}
         trained.conditions["curve"] = learning_curve(self.out / LOG_FILE)
-        save_weights(self.out / "weights.safetensors", trained)
+        save_weights(self.out / WEIGHTS_FILE, trained)
         return result
 
     def state(self) -> dict[str, Any]:
@@ -387,51 +392,7 @@ class Run:
             print(line, flush=True)
 
 
-# ------------------------------------------------------------------ data, and where a run starts
-
-
-@dataclass(frozen=True)
-class DataChoice:
-    """Which drawings: the folder (None: where they are found), the split, and whether only recognized ones."""
-
-    data_dir: str | None = None
-    split: str = "auto"
-    recognized_only: bool = False
-
-
-def load_training_data(
-    config: TrainConfig, model_config: ModelConfig, choice: DataChoice, known: tuple[str, ...]
-) -> TrainingData:
-    """Return the strokes of all categories of the run; `known` are the names an initial checkpoint brings."""
-    targets = category_list(config.category, choice.data_dir)
-    told = relabelled_categories(config.relabelled, targets)
-    beside = (*category_list(config.companions, choice.data_dir), *told)
-    companions = [name for name in dict.fromkeys(beside) if name not in targets]
-    categories = known + tuple(name for name in targets + companions if name not in known and name not in told)
-    if known and len(categories) > len(known):
-        raise ValueError(f"--init was not trained on '{categories[len(known)]}', which has no place in its categories")
-    names = targets + companions
-    loaded = [load_category(name, data_dir=choice.data_dir, split=choice.split, recognized_only=choice.recognized_only)
-              for name in tqdm(names, desc="data", unit="category", disable=len(names) < 20)]  # fmt: skip
-    ids = [categories.index(told.get(name, name)) for name in names]
-    form = (model_config.num_points, model_config.max_strokes)
-    train = stroke_set([data.train for data in loaded], ids, *form)
-    own = slice(0, len(targets))
-    held_out = stroke_set([data.validation for data in loaded[own]], ids[own], *form)
-    source = {
-        "data": sorted({data.source for data in loaded}),
-        "split": sorted({data.split for data in loaded}),
-        "recognized_only": choice.recognized_only,
-        "train_drawings": {name: len(data.train) for name, data in zip(targets, loaded, strict=False)},
-        "companion_drawings": sum(len(data.train) for data in loaded[len(targets) :]),
-        "held_out_drawings": len(held_out),
-        "left_out_over_max_strokes": train.too_long,
-        "trained_on": targets,
-    }
-    cut = sum(data.counts.cut_drawings for data in loaded[1:])
-    others = f"; {len(loaded)} categories in all" + (f", {cut} drawings cut in the others" if cut else "")
-    description = loaded[0].describe() + (others if len(loaded) > 1 else "")
-    return TrainingData(train, held_out, categories, ids[own], source, description)
+# ------------------------------------------------------------------ where a run starts
 
 
 def prepare(
@@ -446,18 +407,21 @@ def prepare(
     torch.manual_seed(config.seed)
     start: dict[str, Any] = {"model": asdict(model_config), "init_sha256": None}
     lineage: list[dict[str, Any]] = []  # the conditions of all trainings before this one, the oldest first
-    model = StrokeDiffusionModel(model_config, len(data.categories))
+    model, related = StrokeDiffusionModel(model_config, len(data.categories)), dict[str, str | None]()
     if initial is None or init is None:
         whitening = Whitening.fit(data.train.sample_vectors())
     else:
         start |= {"init": init.name, "init_sha256": sha256_of(init)}
         before = dict(initial.conditions)
         lineage = [*before.pop("lineage", []), before]
-        model.load_state_dict(initial.model.state_dict())
+        weights, related = with_rows_for(data.categories, initial)
+        model.load_state_dict(weights)
         whitening = initial.whitening
     trained = TrainedModel(model, whitening, data.categories, {"start": start, "lineage": lineage})
     run = Run(config, data, trained, out, device or best_device(), group)
     go_on(run)
+    for name, other in related.items():
+        run.tell(f"'{name}' is new to {init}: it begins as {other or 'the mean of all categories'}")
     return run
 
 
@@ -469,6 +433,8 @@ def go_on(run: Run) -> None:
         run.tell(f"Resuming {run.config.category} from step {run.step} of {run.config.steps} in {run.out}")
     run.group.require_same(hashlib.sha256(json.dumps([run.identity, run.step]).encode()).digest())
     if run.group.rank == 0:
+        if run.saved_step is None:  # from now on the folder is this run's
+            run.save()
         forget_after(run.step, run.out / LOG_FILE)
 
 
@@ -510,7 +476,7 @@ def finished(run: Run) -> Path:
         saved = f"saved step {run.saved_step}" if run.saved_step else "nothing was saved yet"
         run.tell(f"\nInterrupted: {saved} in {run.out}; the same command goes on from there")
         raise
-    weights = run.out / "weights.safetensors"
+    weights = run.out / WEIGHTS_FILE
     skipped = f", {run.skipped} updates skipped as not finite" if run.skipped else ""
     run.tell(f"wrote {weights} ({run.step} updates{skipped}) and {run.out}/metrics.jsonl")
     return weights
@@ -528,8 +494,9 @@ def _after_update(run: Run, recent: list[dict[str, float]], bar: tqdm[Any], stop
     due = run.step % config.validate_every == 0 or ends
     if due:
         result = {key: float(f"{value:.6g}") for key, value in run.validate().items()}
-        append_line(log, json.dumps({"step": run.step} | result))
-        tqdm.write(f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
+        if result:
+            append_line(log, json.dumps({"step": run.step} | result))
+            tqdm.write(f"step {run.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in result.items()))
     if due or stopping:
         run.save()
     if config.sample_every and run.step % config.sample_every == 0:
@@ -591,7 +558,9 @@ def main(argv: list[str] | None = None) -> Path:
         config = replace(config, category=",".join(names))
     out = Path(arguments.out or "runs/" + (arguments.preset or config.category.replace(",", "+")))
     check_folder(out)
-    refuse_overwriting([init] if init else [], [out / "weights.safetensors"])
+    read = [*data_files(arguments.data_dir), *([init] if init else [])]
+    refuse_overwriting(read, [out / name for name in written_by_training(out)])
+    refuse_folder_of_others(out)
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
     device = best_device(arguments.device)
     with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():

@@ -138,13 +138,8 @@ class Batch:
 def stroke_set(
     drawings: Sequence[PackedDrawings], category_ids: Sequence[int], num_points: int, max_strokes: int
 ) -> StrokeSet:
-    """Return packed drawings, one entry per category, as what batches are made from; longer ones are left out, counted.
-
-    Raises ValueError where nothing is left.
-    """
+    """Return packed drawings, one entry per category, as batches are made from; longer ones are left out, counted."""
     rows = tuple(np.flatnonzero(packed.num_strokes <= max_strokes).astype(np.int32) for packed in drawings)
-    if not any(map(len, rows)):
-        raise ValueError(f"no drawing of at most {max_strokes} strokes is left to train on")
     too_long = sum(map(len, drawings)) - sum(map(len, rows))
     return StrokeSet(tuple(drawings), rows, np.array(category_ids, dtype=np.int64), num_points, too_long)
 
@@ -214,7 +209,7 @@ def evenly_spread(data: StrokeSet, count: int) -> list[Batch]:
     """Return `count` drawings, or all where there are fewer, spread evenly over `data`, as batches of like length."""
     chosen = np.unique(np.linspace(0, len(data) - 1, min(len(data), count)).round()).astype(np.int64)
     chosen = chosen[np.argsort(data.num_strokes(chosen), kind="stable")]
-    return [data.batch(part) for part in np.array_split(chosen, max(1, len(chosen) // 64))]
+    return [data.batch(part) for part in np.array_split(chosen, max(1, len(chosen) // 64)) if len(part)]
 
 
 def random_affine(

@@ -50,7 +50,9 @@ SHIPPED = (*CATEGORIES, "car", "base")
 """Whose weights are on the page: four categories have their own, the base draws all others of its 345."""
 RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+RUNTIME_FILES = {"ort.wasm.bundle.min.js": "ort.wasm.bundle.min.mjs",
+                 "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm"}  # fmt: skip
+"""Names on the page, and in the package: many web hosts do not know .mjs, and browsers refuse what they say of it."""
 NETWORKS_FORM = 5
 """Counted up whenever this file, or the code that it exports, writes other networks from the same weights."""
 SMALLEST_STORED = 16_384
@@ -173,8 +175,8 @@ def _fetch_runtime(folder: Path) -> None:
             raise ValueError(f"{RUNTIME}: is not the package whose sha512 the page was written for")
         folder.mkdir()
         with tarfile.open(packed[0]) as archive:
-            for file in RUNTIME_FILES:
-                content = archive.extractfile(f"package/dist/{file}")
+            for file, packed_as in RUNTIME_FILES.items():
+                content = archive.extractfile(f"package/dist/{packed_as}")
                 assert content is not None
                 (folder / file).write_bytes(content.read())
 

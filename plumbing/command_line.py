@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from config import DEVICES, Config, validate
+from config import AS_TUNED, DEVICES, Config, validate
 
 
 def add_config_arguments(
@@ -190,3 +190,17 @@ def _reason(error: BaseException, less_memory: str) -> str:
     if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory|bad_alloc", text):
         return "out of memory" + (f": try {less_memory}" if less_memory else "")
     return (text.splitlines() or [type(error).__name__])[0]
+
+
+def strength(text: str) -> float:
+    """Return the strength of guidance that --guidance says."""
+    return AS_TUNED if text == "auto" else float(text)
+
+
+def steps_by_stroke(text: str) -> int | tuple[int, ...]:
+    """Return the steps by stroke that --steps says, one number or several with commas."""
+    try:
+        steps = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
+    return steps if len(steps) > 1 else steps[0]

@@ -6,9 +6,12 @@ And folders that one process at a time writes into.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import io
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +20,32 @@ from pathlib import Path
 from typing import IO
 
 from filelock import FileLock, Timeout
+
+LOCK, UNFINISHED = ".in-use.lock", ".unfinished.tmp"
+"""What this program writes for itself into folders of others, by names that nobody else gives a file."""
+NAME_LENGTH = 40
+"""Characters of a file's name that its unfinished form keeps: the whole of a long one would be too long."""
+
+
+def opened(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Return a file opened to read its bytes, from any place and as often as wanted, also where it is a pipe.
+
+    Raises FileNotFoundError, or IsADirectoryError that says that it is a folder.
+    """
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(f"{path}: is a folder, must be a file")
+        if stat.S_ISREG(status.st_mode):
+            return open(path, "rb")
+        return io.BytesIO(_content_of_pipe(os.fspath(path), status.st_dev, status.st_ino))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _content_of_pipe(path: str, device: int, inode: int) -> bytes:
+    return Path(path).read_bytes()  # a pipe gives it once, and some readers look twice
 
 
 @contextmanager
@@ -30,7 +59,7 @@ def atomic_file(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     target = Path(os.path.realpath(path))
     with _told_where(target, size):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        handle, name = tempfile.mkstemp(UNFINISHED, f".{target.name[:NAME_LENGTH]}.", target.parent)
         try:
             with os.fdopen(handle, "w+b") as file:
                 yield file
@@ -53,7 +82,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     with _told_where(target, None):
         target.parent.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+        place = Path(tempfile.mkdtemp(UNFINISHED, f".{target.name[:NAME_LENGTH]}.", target.parent))
         try:
             new, old = place / "new", place / "old"
             new.mkdir(mode=0o755)
@@ -107,7 +136,7 @@ def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
 
     Where others write into it too, only what has lain there for more than `older_than` seconds.
     """
-    for temporary in folder.glob(".*.tmp"):
+    for temporary in folder.glob(f".*{UNFINISHED}"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - temporary.stat().st_mtime >= older_than:
                 shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
@@ -122,7 +151,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """
     with _told_where(folder, None):
         folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
+    path = folder / LOCK
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0.2)  # its holder may just be giving it back
@@ -145,11 +174,22 @@ def locked_folder(folder: Path) -> Iterator[None]:
 def refuse_overwriting(inputs: Iterable[str | os.PathLike[str]], outputs: Iterable[str | os.PathLike[str]]) -> None:
     """Raise ValueError where one of `outputs` is a file of `inputs`, by whatever spelling or link it is named.
 
-    Scripts call it before they write anything, with every file that they were given to read.
+    Scripts call it before they write anything, with every file that they were given to read and every file that they
+    may write or remove.
     """
-    given = list(inputs)
-    for output in outputs:
-        for path in given:
-            with contextlib.suppress(OSError):  # a file that is not there yet is nobody's
+    there = [output for output in outputs if os.path.exists(output)]
+    for path in inputs if there else ():
+        for output in there:
+            with contextlib.suppress(OSError):  # what is not there is told by whoever reads it
                 if os.path.samefile(path, output):
                     raise ValueError(f"{output}: is what was given to read ({path}); choose another --out")
+
+
+def refuse_replacing(folder: Path, names: Iterable[str], own: Iterable[str] = ()) -> None:
+    """Raise ValueError where a file of `names` is in a folder and none of `own`, which an earlier run says it wrote.
+
+    Scripts that fill a folder call it before they write anything: whatever else is in there is somebody's.
+    """
+    for name in set(names) - set(own):
+        if os.path.lexists(folder / name):
+            raise ValueError(f"{folder / name}: is there and was not written by this script; choose another --out")

@@ -148,10 +148,14 @@ def _find_each_other(size: int, patience: timedelta) -> None:
 
 
 def best_device(wanted: str = "auto") -> torch.device:
-    """Return the device `wanted`, cpu or cuda; for auto the GPU where there is one, else the CPU.
+    """Return the device `wanted`, cpu, cuda or mps (Apple's GPU); for auto CUDA's GPU where there is one, else the CPU.
 
     Raises ValueError for a GPU that is not there.
     """
+    if wanted == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("--device is mps, but PyTorch sees no Apple GPU here; use --device cpu, or auto")
+        return torch.device("mps")
     seen = wanted != "cpu" and torch.cuda.is_available()
     if wanted == "cuda" and not seen:
         built = f"this PyTorch is built for CUDA {torch.version.cuda}" if torch.version.cuda else "it is built without"

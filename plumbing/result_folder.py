@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from config import ATTRIBUTION
-from plumbing.files import refuse_overwriting
+from plumbing.files import refuse_overwriting, refuse_replacing
 
 SVG_FILES = 8
 
@@ -19,22 +19,26 @@ def result_files(count: int) -> list[str]:
     return ["conditions.json", "drawings.ndjson", *svgs, "sheet.svg", "grid.png", "animation.gif", "denoising.gif"]
 
 
-def files_of_earlier_run(out: Path) -> list[str]:
-    """Return the names of the files in a folder that an earlier run says it wrote there."""
+def files_of_earlier_run(out: Path, also: Sequence[str] = ()) -> list[str]:
+    """Return the names of the files in a folder that an earlier run says it wrote there.
+
+    They are names that a run writes, or of `also`, whatever else it says.
+    """
     try:
         found = json.loads((out / "conditions.json").read_text(encoding="utf-8"))
         if found["attribution"] != ATTRIBUTION:
             return []
         listed = found.get("files") or result_files(found["n"])  # earlier versions kept no list
-        return [name for name in result_files(SVG_FILES) if name in listed]
+        return [name for name in (*result_files(SVG_FILES), *also) if name in listed and os.path.lexists(out / name)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 
 
-def refuse_losing_files(out: Path, count: int, inputs: Sequence[Path] = ()) -> None:
-    """Raise ValueError where a run of `count` drawings would replace one of `inputs`, or what no run wrote."""
-    refuse_overwriting(inputs, [out / name for name in result_files(count)])
-    earlier = files_of_earlier_run(out)
-    for name in result_files(count):
-        if name not in earlier and os.path.lexists(out / name):
-            raise ValueError(f"{out / name}: is there and was not written by this script; choose another --out")
+def refuse_losing_files(out: Path, count: int, inputs: Iterable[Path] = (), also: Sequence[str] = ()) -> None:
+    """Raise ValueError where a run of `count` drawings would replace or remove one of `inputs`, or what no run wrote.
+
+    `also` are names of further files that the caller is about to write there.
+    """
+    names, earlier = [*result_files(count), *also], files_of_earlier_run(out, also)
+    refuse_overwriting(inputs, [out / name for name in {*names, *earlier}])
+    refuse_replacing(out, names, earlier)

@@ -6,22 +6,25 @@ the sha256 of that at the end; the state before it lies beside it as `*.previous
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from config import RunFailed
-from plumbing.files import atomic_file, write_atomically
+from plumbing.files import LOCK, UNFINISHED, atomic_file, refuse_replacing, write_atomically
 
-STATE_FILE, LOG_FILE = "training_state.pt", "metrics.jsonl"
+STATE_FILE, LOG_FILE, WEIGHTS_FILE = "training_state.pt", "metrics.jsonl", "weights.safetensors"
+GRID_NAME = re.compile(r"samples_\d{7}\.png")
 DIGEST_LENGTH = 64
 CURVE_ROWS = 40
 
@@ -40,7 +43,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         file.write(content)
         file.flush()
         if path.exists():
-            fresh = path.with_name(f".{_previous(path).name}.tmp")
+            fresh = path.with_name(f".{_previous(path).name}{UNFINISHED}")
             shutil.copyfile(path, fresh)
             os.replace(fresh, _previous(path))
 
@@ -64,6 +67,27 @@ def load_state(path: Path) -> dict[str, Any] | None:
     if existing:
         raise RunFailed(f"{path}: no whole training state is left (of this version); remove the folder to begin anew")
     return None
+
+
+def written_by_training(folder: Path) -> list[str]:
+    """Return the names in a folder that a training gives its files, in order."""
+    own = {STATE_FILE, f"{STATE_FILE}.previous", LOG_FILE, WEIGHTS_FILE}
+    return sorted(path.name for path in folder.glob("*") if path.name in own or GRID_NAME.fullmatch(path.name))
+
+
+def refuse_folder_of_others(folder: Path) -> None:
+    """Raise ValueError where a folder has files of a training's names and no training: they are somebody's."""
+    names = written_by_training(folder)
+    if not any(name.startswith(STATE_FILE) for name in names):
+        refuse_replacing(folder, names)
+
+
+def remove_training(folder: Path, others: Iterable[str] = ()) -> None:
+    """Remove from a folder what a training wrote there, and the files `others`; then the folder, if nothing is left."""
+    for name in (*written_by_training(folder), *others, LOCK):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody's files are in it
+        folder.rmdir()
 
 
 def _digest(content: bytes) -> bytes:

@@ -28,8 +28,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from config import ATTRIBUTION
+from drawings.look import ACCENT, RULE
 from plumbing.files import write_atomically
-from rendering import ACCENT, REPLAY_CSS, RULE, replay_svg, svg_sheet
+from rendering import REPLAY_CSS, replay_svg, svg_sheet
 from reports.tables import FULL, MISSING, count, how_to_read, metadata_of, part, summary_note, summary_table, table_of
 from scoring.averages import over_seeds
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes

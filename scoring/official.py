@@ -59,10 +59,15 @@ def official_picture(drawing: Drawing) -> Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Holds `count` pictures (256, 256, 3) uint8 that are made one at a time, when `make(index)` asks for them."""
+    """Holds `count` pictures (256, 256, 3) uint8 that are made one at a time, when `make(index)` asks for them.
+
+    `name(index)` is what a picture is called, and `note` what has to be told of all of them.
+    """
 
     count: int
     make: Callable[[int], Picture]
+    name: Callable[[int], str] = "drawing {}".format
+    note: str = ""
 
 
 def pictures_of_drawings(drawings: Sequence[Drawing]) -> Pictures:
@@ -73,27 +78,39 @@ def pictures_of_drawings(drawings: Sequence[Drawing]) -> Pictures:
 def pictures_in_folder(folder: Path) -> Pictures:
     """Return the PNG pictures of a folder and its subfolders, in the order of their paths, as clean-fid finds them.
 
+    What is transparent shows white, the paper of the official rendering, and not black, as it would to clean-fid.
     Raises ValueError for fewer than 2, for other kinds and for sizes other than 256x256, and when read for damaged
     files.
     """
-    paths = picture_paths(folder)
+    paths, transparent = picture_paths(folder), 0
     for path in paths:
         if path.suffix.lower() != ".png":
             raise ValueError(f"{path}: official pictures are PNG files")
         with _opened(path) as image:
             if image.size != (CANVAS, CANVAS):
                 raise ValueError(f"{path}: is {image.width}x{image.height}, official pictures are {CANVAS}x{CANVAS}")
+            transparent += image.has_transparency_data
     if len(paths) < 2:
         raise ValueError(f"{folder}: {len(paths)} pictures, scoring needs at least 2")
 
     def make(index: int) -> Picture:
         with _opened(paths[index]) as image:
             try:
-                return np.array(image.convert("RGB"))
+                return on_white(image)
             except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged PNG data
                 raise ValueError(f"{paths[index]}: damaged ({error})") from None
 
-    return Pictures(len(paths), make)
+    note = f"{folder}: {transparent} of {len(paths)} pictures have transparent parts, which are white here"
+    return Pictures(len(paths), make, lambda index: str(paths[index]), note if transparent else "")
+
+
+def on_white(image: Image.Image) -> Picture:
+    """Return a picture of any kind as (H, W, 3) uint8, what is transparent as white."""
+    if image.mode.startswith("I"):  # grey of 16 bits, which Pillow would cut at 255
+        image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
 
 
 def _opened(path: Path) -> Image.Image:
@@ -110,19 +127,21 @@ def picture_paths(folder: Path) -> list[Path]:
     return sorted(visible, key=str)
 
 
-def write_pictures(drawings: Sequence[Drawing], folder: Path) -> list[Path]:
+def write_pictures(drawings: Sequence[Drawing], folder: Path, numbers: Sequence[int] | None = None) -> list[Path]:
     """Write drawings as 256x256 RGB PNG files 00000.png, 00001.png ... into a folder, each whole or not at all.
 
-    The order of the names is that of the drawings. Raises ValueError, before anything is written, when the folder holds
-    any picture: it may be somebody's, and a tool that scores the folder would count it.
+    They are named by `numbers`, in ascending order, such as their lines in a file, or else by their places. Raises
+    ValueError, before anything is written, when the folder holds any picture: it may be somebody's, and a tool that
+    scores the folder would count it.
     """
     if not drawings:
         raise ValueError(f"{folder}: no drawings to write as pictures")
     if found := picture_paths(folder):
         raise ValueError(f"{folder}: holds {len(found)} pictures ({found[0].name}), must hold none: another --out")
     check_folder(folder)
-    digits = max(5, len(str(len(drawings) - 1)))
-    paths = [folder / f"{index:0{digits}d}.png" for index in range(len(drawings))]
+    numbers = range(len(drawings)) if numbers is None else numbers
+    digits = max(5, len(str(numbers[-1])))
+    paths = [folder / f"{number:0{digits}d}.png" for number in numbers]
     for path, drawing in zip(tqdm(paths, desc="pictures", unit="picture", disable=None), drawings, strict=True):
         with atomic_file(path) as file:
             Image.fromarray(official_picture(drawing)).save(file, "PNG")
@@ -194,10 +213,11 @@ def _clean_fid_network(device: str) -> Network:
 
 @dataclass(frozen=True)
 class Described:
-    """Features (N, d) of N pictures, and how many of the pictures are different ones."""
+    """Features (N, d) of N pictures, how many of the pictures are different ones, and which are of one colour only."""
 
     features: Array
     num_unique: int
+    plain: tuple[str, ...] = ()
 
 
 def describe(pictures: Pictures, network: Network, batch_size: int = BATCH_SIZE, name: str = "pictures") -> Described:
@@ -207,16 +227,18 @@ def describe(pictures: Pictures, network: Network, batch_size: int = BATCH_SIZE,
     """
     device, rows = best_device(network.device), []
     seen: set[bytes] = set()
+    plain: list[str] = []
     # PyTorch's default on a GPU lets convolutions round their factors to 10 bits.
     exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     with torch.no_grad(), exact, tqdm(total=pictures.count, desc=name, unit="picture", disable=None) as bar:
         for start in range(0, pictures.count, batch_size):
             batch = [pictures.make(index) for index in range(start, min(start + batch_size, pictures.count))]
             seen.update(hashlib.sha256(picture.tobytes()).digest() for picture in batch)
+            plain += [pictures.name(start + i) for i, picture in enumerate(batch) if picture.min() == picture.max()]
             resized = np.stack([clean_resize(picture).transpose(2, 0, 1) for picture in batch])
             rows.append(network.extract(torch.from_numpy(resized).to(device)).cpu().double().numpy())
             bar.update(len(batch))
-    return Described(np.concatenate(rows), len(seen))
+    return Described(np.concatenate(rows), len(seen), tuple(plain))
 
 
 # ------------------------------------------------------------------ protocol
@@ -247,6 +269,12 @@ def protocol(network: Network, seed: int) -> dict[str, str | None]:
         "weights_sha256": network.sha256,
         "subsets": f"numpy's legacy generator, as clean-fid draws them after np.random.seed({seed})",
     }
+
+
+def plain_note(plain: Sequence[str], shown: int = 5) -> str:
+    """Return in words which pictures are of one colour only, at most `shown` by name; "" where none is."""
+    names = ", ".join(plain[:shown]) + (", ..." if len(plain) > shown else "")
+    return f"in {len(plain)} pictures nothing, or everything, is ink: {names}" if plain else ""
 
 
 def limits_note(n_real: int, n_generated: int, network: Network) -> str:

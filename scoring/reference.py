@@ -78,7 +78,7 @@ class Reference:
     second: Judge
     strokes_source: str
     statistics: DrawingStatistics
-    recognised: NDArray[np.bool_]
+    recognised: NDArray[np.bool_] | None
     training: Features | None
     num_learned_from: int
     real_drawings: Sequence[Drawing] = ()
@@ -108,8 +108,13 @@ def recognised(logits: NDArray[Any], classes: Sequence[str], category: str, best
     return result
 
 
-def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float]:
-    """Return the shares of drawings, logits (N, C), whose best or best five classes hold `category`."""
+def recognisability(logits: ArrayLike, classes: Sequence[str], category: str) -> dict[str, float | None]:
+    """Return the shares of drawings, logits (N, C), whose best or best five classes hold `category`.
+
+    They are None for a category of somebody's own, which is none of the classes.
+    """
+    if category not in classes:
+        return {"top1": None, "top5": None}
     return {f"top{k}": float(recognised(np.asarray(logits), classes, category, k).mean()) for k in (1, 5)}
 
 
@@ -152,7 +157,7 @@ def reference_of(
         second=Judge(recogniser, describe_drawings(real, recogniser), describe_drawings(independent, recogniser), None),
         strokes_source=source,
         statistics=describe_strokes(real),
-        recognised=recognised_after(real, loaded, category),
+        recognised=recognised_after(real, loaded, category) if category in loaded.classes else None,
         training=describe_drawings(training, loaded).features if training else None,
         num_learned_from=len(training or ()),
         real_drawings=real,

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from config import BASE_PATH, NETWORK_PATH, TURKISH_NAMES, SampleConfig, resolve_category, validate
-from dataset_utils import available_categories, load_category
+from config import BASE_PATH, CHECKPOINTS, NETWORK_PATH, TURKISH_NAMES, SampleConfig, resolve_category, validate
+from dataset_utils import available_categories, data_files, load_category
 from diffusion_model import TrainedModel
 from drawings.packed import Drawing
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
@@ -160,7 +160,8 @@ def main(argv: list[str] | None = None) -> Result:
     categories = list(dict.fromkeys(resolve_category(name, trained.categories) for name in names))
     if arguments.publish and len(categories) < len(TURKISH_NAMES):
         raise ValueError(f"--publish is for all {len(TURKISH_NAMES)} categories, these are {len(categories)}")
-    refuse_overwriting([arguments.checkpoint], [arguments.out, arguments.json])
+    read = [arguments.checkpoint, *CHECKPOINTS.glob("*.safetensors"), *data_files(arguments.data_dir)]
+    refuse_overwriting(read, [arguments.out, arguments.json])
     check_file(arguments.out)
     check_file(arguments.json, "--json")
     firsts, results = draw_and_measure(trained, categories, config, arguments.data_dir)

@@ -34,18 +34,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from config import ATTRIBUTION, CHECKPOINTS, NETWORK_PATH, ModelConfig, TrainConfig
-from dataset_utils import load_category, write_ndjson
+from dataset_utils import data_files, load_category, write_ndjson
 from diffusion_model import load_with_guide
 from drawings.batches import training_batches
 from drawings.embedded import embedded_drawings
 from metrics import frechet_distance, kernel_distance
 from plumbing.command_line import check_file, run_script, script_parser
-from plumbing.files import write_atomically
+from plumbing.files import refuse_overwriting, write_atomically
 from reports.tables import markdown_table
 from sample_diffusion import generate_drawings
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings
-from train_diffusion import DataChoice, prepare
+from train_diffusion import prepare
+from training_data import DataChoice
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmark.json"
@@ -210,6 +211,7 @@ def main(argv: list[str] | None = None) -> list[Row]:
     data_dir = arguments.data_dir or os.environ.get("QUICKDRAW_DIR") or None
     if data_dir not in (None, "embedded"):
         load_category("cat", data_dir=data_dir, split="local")  # says what is wrong with it
+    refuse_overwriting([*CHECKPOINTS.glob("*.safetensors"), *data_files(data_dir)], [arguments.out])
     check_file(arguments.out)
     began, rows = time.perf_counter(), []
     for part in tqdm(parts, unit="part", disable=None):

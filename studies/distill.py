@@ -56,6 +56,7 @@ from plumbing.command_line import (
     config_from_arguments,
     run_script,
     script_parser,
+    steps_by_stroke,
 )
 from plumbing.files import locked_folder, refuse_overwriting
 from plumbing.tensor_files import read_header, write_tensors
@@ -64,7 +65,6 @@ from sample_diffusion import (
     guided_denoiser,
     load_model,
     shipped_checkpoint,
-    steps_by_stroke,
     weaker_network,
 )
 from stroke_tokens import points_to_vectors

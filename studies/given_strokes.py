@@ -81,8 +81,8 @@ def measure(category: str, checkpoint: Path, arguments: argparse.Namespace) -> l
         gaps, real_gaps = (gaps_of_small_strokes(those, given) for those in (made, [real[i] for i in rows_left]))
         rows.append({
             "given": given, "drawings": len(made), "kid": round(kid, 5), "kid_std": round(deviation, 5),
-            "top1": round(recognisability(ours.logits, loaded.classes, category)["top1"], 4),
-            "top1_real": round(recognisability(whole.logits[rows_left], loaded.classes, category)["top1"], 4),
+            "top1": recognisability(ours.logits, loaded.classes, category)["top1"],
+            "top1_real": recognisability(whole.logits[rows_left], loaded.classes, category)["top1"],
             "small_strokes": len(gaps), "gap_px": _mean(gaps), "gap_px_real": _mean(real_gaps),
             "gap_wasserstein_px": round(wasserstein_distance(gaps, real_gaps), 3) if len(gaps) and len(real_gaps)
             else None,

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, SPLITS, TrainConfig
-from dataset_utils import CategoryData, load_category
+from dataset_utils import CategoryData, data_files, load_category
 from diffusion_model import TrainedModel, load_weights
 from diffusion_process import cosine_alpha_bar
 from drawings.batches import StrokeSet, evenly_spread, stroke_set
 from plumbing.command_line import check_file, run_script, script_parser
-from plumbing.files import write_atomically
+from plumbing.files import refuse_overwriting, write_atomically
 from plumbing.processes import autocast_for
 from stroke_tokens import Whitening
 from train_diffusion import validation_losses
@@ -144,6 +144,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> Path:
     """Measure as the command line says and return the path of the written file."""
     arguments = build_parser().parse_args(argv)
+    read = [*arguments.checkpoints.glob("*.safetensors"), *data_files(arguments.data_dir)]
+    refuse_overwriting(read, [arguments.out])
     check_file(arguments.out)
     base = load_weights(arguments.checkpoints / "base.safetensors")
     found = {}

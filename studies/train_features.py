@@ -46,7 +46,7 @@ from config import (
     option,
     resolve_category,
 )
-from dataset_utils import CategoryData, PackedDrawings, available_categories, load_category
+from dataset_utils import CategoryData, PackedDrawings, available_categories, category_files, data_files, load_category
 from drawings.packed import drawing_hashes, joined
 from plumbing.command_line import (
     add_config_arguments,
@@ -354,7 +354,7 @@ def categories_of_reference(arguments: argparse.Namespace, classes: list[str]) -
         if names:
             raise ValueError("--held-out is given without --pictures: the file of references is written as a whole")
         return {}, []
-    pictures = {path.stem: path for path in sorted(arguments.pictures.glob("*.npz"))}
+    pictures = category_files(arguments.pictures, (".npz",))
     if not pictures:
         raise FileNotFoundError(f"{arguments.pictures}: no <category>.npz files")
     if unknown := [name for name in pictures if name not in classes]:
@@ -379,9 +379,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise ValueError(f"{arguments.data_dir}: {len(classes)} categories, a classifier needs at least 2")
     pictures, held_out = categories_of_reference(arguments, classes)
     check_file(out)
+    refuse_overwriting([*pictures.values(), *data_files(arguments.data_dir)], [out, arguments.reference])
     if pictures:
         check_file(arguments.reference, "--reference")
-        refuse_overwriting([out, *pictures.values(), *arguments.data_dir.glob("*.ndjson")], [arguments.reference])
+        refuse_overwriting([out], [arguments.reference])
     if out.exists() or arguments.measure:
         loaded = load_feature_network(out)
         if arguments.measure and loaded.classes != classes:

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from config import GUIDE_PATH, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
-from dataset_utils import CategoryData, learned_from, load_category
+from dataset_utils import CategoryData, data_files, learned_from, load_category
 from diffusion_model import TrainedModel, load_weights, save_weights
 from drawings.batches import stroke_set
 from metrics import kernel_distance
@@ -71,6 +71,8 @@ class Judge:
         self.loaded = load_feature_network(NETWORK_PATH)
         self.data, self.training = data, TrainingStrokes(training)
         rows = list(data.validation)
+        if len(rows) < 2:
+            raise ValueError(f"{data.category}: {len(rows)} validation drawings, tuning needs at least 2")
         self.real = rows[:: max(1, len(rows) // MOST_DRAWINGS)][:MOST_DRAWINGS]
         self.features = describe_drawings(self.real, self.loaded).features
 
@@ -87,6 +89,7 @@ class Judge:
         name, config = self.data.category, as_tuned(config, trained)
         drawings = sample(trained, name, config).drawings
         ours = describe_drawings(drawings, self.loaded)
+        top1 = recognisability(ours.logits, self.loaded.classes, name)["top1"]
         value, deviation = kernel_distance(ours.features, self.features, seed=SEED)
         return {
             "guidance": config.guidance,
@@ -94,7 +97,7 @@ class Judge:
             "kid": round(value, 6),
             "kid_std": round(deviation, 6),
             "copies": round(stroke_copies(drawings, self.training)["share"] or 0.0, 4),
-            "top1": round(recognisability(ours.logits, self.loaded.classes, name)["top1"], 4),
+            "top1": top1 and round(top1, 4),
             "strokes": round(sum(map(len, drawings)) / len(drawings), 3),
         }
 
@@ -161,8 +164,8 @@ def main(argv: list[str] | None = None) -> Path:
         validate(SampleConfig(guidance=strength))
     if not all(0 <= share <= 1 for share in shares) or (shares != [1.0] and not arguments.start):
         raise ValueError(f"--shares is '{arguments.shares}', must lie in 0 ... 1 and needs --start where it is not 1")
-    inputs = [path for path in (arguments.checkpoint, arguments.guide, arguments.start) if path]
-    refuse_overwriting(inputs, [arguments.out])
+    read = [path for path in (arguments.checkpoint, arguments.guide, arguments.start) if path]
+    refuse_overwriting([*read, NETWORK_PATH, *data_files(arguments.data_dir)], [arguments.out])
     device = best_device(arguments.device)
     trained, guide = (load_weights(path, device) for path in (arguments.checkpoint, arguments.guide))
     start = load_weights(arguments.start, device) if arguments.start else trained

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 import resource
 import signal
 import stat
@@ -30,7 +31,8 @@ from config import CATEGORIES
 from dataset_utils import read_ndjson, write_ndjson
 from diffusion_model import TrainedModel, save_weights
 from drawings.embedded import embedded_drawings
-from plumbing.run_folder import STATE_FILE
+from plumbing.files import LOCK, UNFINISHED
+from plumbing.run_folder import STATE_FILE, remove_training
 
 BUFFERED = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
 
@@ -111,6 +113,10 @@ REFUSED = (
     (f"{SAMPLE} --checkpoint F/no-guide.safetensors", "gone.safetensors"),
     (f"{SAMPLE} --checkpoint F", "is a folder, must be a file"),
     (f"{SAMPLE} --checkpoint F/good.safetensors --category tavşan", "good.safetensors: unknown category 'tavşan'"),
+    (f"{SAMPLE} --checkpoint F/good.safetensors --category tavşan", "without --checkpoint rabbit.safetensors draws it"),
+    (f"{SAMPLE} --checkpoint F/good.safetensors --category bus", "; without --checkpoint bus.safetensors draws it"),
+    (f"{SAMPLE} --prefix F", "is a folder, must be a file"),
+    ("metrics score --generated F", "is a folder, must be a file"),
     ("sample_diffusion --category ../x", "unknown category '../x'"),
     (f"{SAMPLE} --prefix F/html.ndjson", "html.ndjson:1: HTML"),
     (f"{SAMPLE} --prefix F/gone.ndjson", "gone.ndjson: no such file"),
@@ -156,6 +162,7 @@ REFUSED = (
     ("draw_with_me --port 65536 --build-only", "--port is 65536, must lie in 0 ... 65535"),
     ("draw_with_me --site F/data --build-only", "data: holds other files than a page; choose another --site"),
     ("dataset_utils splits --check --out F/nothing", "nothing/cat/indices.json: missing"),
+    ("dataset_utils pack --data-dir F/one.ndjson --out F/nothing", "is a file, must be a folder"),
     ("dataset_utils pack --data-dir F/gone --out F/nothing", "gone (the data folder that was asked for): no such"),
     ("train_diffusion --steps 0", "--steps is 0, must lie in 1"),
     (f"{TRAIN} --category ../x", "unknown category '../x'"),
@@ -189,6 +196,15 @@ def test_every_script_explains_itself(script: str, answer: Callable[..., Answer]
     helped = answer(script.replace("/", "."), "--help")
     assert (helped.code, helped.err) == (0, "")
     assert "usage" in helped.out
+
+
+def test_a_package_of_ones_own_does_not_stand_before_a_module_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "__init__.py").touch()
+    program = "import dataset_utils, training_data; print(dataset_utils.CATEGORIES)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=BUFFERED | {"PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "('cat', 'bus', 'rabbit')\n"), done.stderr
 
 
 def test_debug_shows_where_an_error_arose(answer: Callable[..., Answer]) -> None:
@@ -334,40 +350,84 @@ def test_every_file_is_for_all_to_read_whatever_the_umask(
             assert answer("metrics", *words).code == 0
     finally:
         os.umask(before)
-    made = [path for path in out.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    made = [path for path in out.rglob("*") if path.is_file() and path.name != LOCK]
     assert {path.name for path in made} >= {"drawings.ndjson", "grid.png", "animation.gif", "scores.json", "00000.png"}
     assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in made} == {"0o644"}
 
 
+# everything that a script is given to read is somebody's: S is a copy of it, D its drawings, W its weights
+READ_AND_WRITTEN = (
+    "metrics score --generated D --out D",
+    "metrics score --generated D --out S/../s/drawings.ndjson",
+    "metrics score --generated D --out S/linked/drawings.ndjson",
+    "metrics score --generated D --out S/hard.json",
+    "metrics score --generated F/cats.ndjson --training D --out D",
+    "metrics score --generated F/cats.ndjson --real D --out D",
+    "metrics official --real D --generated S/png --out S/png/a.png",
+    "metrics official --real D --generated D --inception-weights W --out W",
+    "sample_diffusion --category cat --checkpoint W --prefix D --out S",
+    "sample_diffusion --category cat --checkpoint W --prefix D --out S/linked",
+    "sample_diffusion --category cat --checkpoint W --prefix S/hard.json --out S",
+    "studies.tune_sampling --category cat --data-dir embedded --checkpoint W --guide W --out W",
+    "studies.tune_sampling --category cat --data-dir S --checkpoint W --guide F/good.safetensors --out D",
+    "studies.held_out_losses --data-dir S --out D",
+    "studies.held_out_losses --checkpoints S --out W",
+    "studies.all_categories --checkpoint W --out W",
+    "studies.all_categories --checkpoint W --data-dir S --json D --out S/new.png",
+    "studies.benchmark --only drawing --data-dir S --out D",
+    "studies.train_features --data-dir S --out D",
+    "train_diffusion --data-dir embedded --init W --out S",
+)
+
+
+@pytest.mark.parametrize("line", READ_AND_WRITTEN)
 def test_what_was_given_to_read_is_never_written_over(
+    line: str, files: Path, tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    own = tmp_path / "s"
+    (own / "png").mkdir(parents=True)
+    (own / "png" / "a.png").write_bytes(b"mine")
+    (own / "linked").symlink_to(own)
+    weights, drawings = own / "weights.safetensors", own / "drawings.ndjson"
+    for name in ("good", "base"):
+        (own / f"{name}.safetensors").write_bytes((files / "good.safetensors").read_bytes())
+    (own / "good.safetensors").rename(weights)
+    for path in (drawings, own / "cat.ndjson", own / "bus.ndjson"):
+        path.write_bytes((files / "cats.ndjson").read_bytes())
+    (own / "hard.json").hardlink_to(drawings)
+    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file()}
+    places = {"S": own, "D": drawings, "W": weights, "F": files}
+    script, *words = line.split()
+    said = answer(script, *(re.sub("^[SDWF](?=/|$)", lambda found: str(places[found[0]]), word) for word in words))
+    assert said.code == 2, said
+    assert "is what was given to read" in said.err
+    assert {path: path.read_bytes() for path in own.rglob("*") if path.is_file()} == before
+
+
+def test_what_a_script_did_not_write_stays_in_the_folder_that_it_fills(
     files: Path, tmp_path: Path, answer: Callable[..., Answer]
 ) -> None:
-    """Nor by another name of it; what sample_diffusion.py spares is in test_sample_diffusion.py."""
-    own, pictures = tmp_path / "s" / "drawings.ndjson", tmp_path / "png"
-    for folder in (own.parent, pictures):
-        folder.mkdir()
-    own.write_bytes((files / "cats.ndjson").read_bytes())
-    for mine in (pictures / "a.png", tmp_path / "w.pth"):
-        mine.write_bytes(b"mine")
-    weights = own.with_name("weights.safetensors")
-    weights.write_bytes((files / "good.safetensors").read_bytes())
-    (tmp_path / "link").symlink_to(own.parent)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    score, official = ("metrics", "score", "--generated"), ("metrics", "official", "--real", own, "--generated")
-    for words in (
-        (*score, own, "--out", own),
-        (*score, own, "--out", tmp_path / "link" / own.name),
-        (*score, files / "cats.ndjson", "--training", own, "--out", own),
-        (*official, pictures, "--out", pictures / "a.png"),
-        (*official, own, "--inception-weights", tmp_path / "w.pth", "--out", tmp_path / "w.pth"),
-        ("studies.tune_sampling", "--category", "cat", "--data-dir", "embedded", "--checkpoint", weights, "--guide",
-         weights, "--out", weights),
-        ("train_diffusion", "--data-dir", "embedded", "--init", weights, "--out", own.parent),
-    ):  # fmt: skip
-        said = answer(*words)
-        assert said.code == 2, (words, said)
-        assert "is what was given to read" in said.err
-        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    """Whatever its name is, also where the run before was made anew or left its unfinished files."""
+    train = ("train_diffusion", "--preset", "smoke", "--data-dir", files / "data", "--steps", 1)
+    for number, name in enumerate(("weights.safetensors", "metrics.jsonl", "samples_0000001.png")):
+        mine = tmp_path / str(number) / name
+        mine.parent.mkdir()
+        mine.write_text('{"step": 1}')
+        said = answer(*train, "--out", mine.parent)
+        assert (said.code, f"{name}: is there and was not written by this script" in said.err) == (2, True), said
+        assert [mine] == list(mine.parent.iterdir())
+        assert mine.read_text() == '{"step": 1}'
+    folder = tmp_path / "run"
+    folder.mkdir()
+    theirs = {".lock", ".notes.tmp", "notes.txt"}
+    for name in theirs:
+        (folder / name).write_text("mine")
+    (folder / f".weights.safetensors.abc{UNFINISHED}").write_text("half")
+    assert answer(*train, "--out", folder).code == 0
+    assert {path.name for path in folder.iterdir() if path.read_bytes() == b"mine"} == theirs
+    assert not list(folder.glob(f"*{UNFINISHED}"))
+    remove_training(folder)
+    assert {path.name for path in folder.iterdir()} == theirs
 
 
 def test_a_kill_in_the_middle_of_a_write_leaves_whole_files(files: Path, tmp_path: Path) -> None:
@@ -427,7 +487,7 @@ def test_sampling_that_is_stopped_leaves_nothing_half_done(number: int, files: P
     wait_until(out.is_dir, process)  # the folder is made before the work
     time.sleep(1)
     stopped(process, number)
-    assert [path.name for path in out.iterdir() if path.suffix != ".lock"] == []
+    assert [path.name for path in out.iterdir() if path.name != LOCK] == []
 
 
 def test_the_whole_pipeline_that_is_stopped_goes_on_from_its_training(tmp_path: Path, long_form: bool) -> None:

@@ -265,9 +265,17 @@ def test_a_named_folder_without_the_category_is_an_error_not_a_fall_through(
 
 
 def test_what_systems_put_beside_files_is_no_category(tmp_path: Path) -> None:
-    for name in ("cat", "._cat", ".hidden", "cat (1)", "cat copy", "cat copy 2", "cat - Copy", "The Eiffel Tower"):
+    for name in ("cat", "._cat", ".hidden", "~cat", "~$cat", "cat~", "cat (1)", "cat(1)", "cat copy", "cat copy 2",
+                 "cat - Copy", "cat - Kopya", "cat kopyası", "Copy of cat", "The Eiffel Tower", "my cat"):  # fmt: skip
         written(tmp_path / f"{name}.ndjson", GOOD)
-    assert available_categories(tmp_path) == ["The Eiffel Tower", "cat"]
+    assert available_categories(tmp_path) == ["The Eiffel Tower", "cat", "my cat"]
+    assert list(dataset_utils.main(["pack", "--data-dir", str(tmp_path), "--out", str(tmp_path / "packed")])) == [
+        "The Eiffel Tower", "cat", "my cat"]  # fmt: skip
+    for name in ("full_raw_dog", "full_simplified_dog", "full_raw_bus"):  # as gsutil and browsers call them
+        written(tmp_path / f"{name}.ndjson", *[GOOD] * len(name))
+    assert available_categories(tmp_path) == ["The Eiffel Tower", "bus", "cat", "dog", "my cat"]
+    dog = load_category("dog", data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    assert (dog.category, dog.counts.drawings) == ("dog", len("full_simplified_dog"))
     folder = tmp_path / "çizimler [1]"
     folder.mkdir()
     written(folder / "cat.ndjson", *[GOOD] * 20, drawing_line([[1], [2]]))

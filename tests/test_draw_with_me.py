@@ -28,7 +28,7 @@ FILES = {
     "icon.svg": b"<svg/>",
     "manifest.webmanifest": b"{}",
     HASHED: bytes(range(256)) * 4096,
-    "ort/ort.mjs": b"export {}",
+    "ort/ort.js": b"export {}",
     "ort/ort-1.2.wasm": b"\0asm",
 }
 

@@ -26,10 +26,10 @@ def site(tmp_path: Path) -> Path:
 
 def made(folder: Path, say: Any) -> dict[str, Any]:
     """In the place of the export, which takes minutes: one network and a runtime."""
-    for name in ("models/cat.onnx", "ort/ort.mjs"):
+    for name in ("models/cat.onnx", "ort/ort.js"):
         (folder / name).parent.mkdir()
         (folder / name).write_text(name)
-    return {"networks": {"models": {}}, "total_bytes": {"models/cat.onnx": 15, "ort/ort.mjs": 11}}
+    return {"networks": {"models": {}}, "total_bytes": {"models/cat.onnx": 15, "ort/ort.js": 11}}
 
 
 def names(folder: Path) -> set[str]:
@@ -42,7 +42,7 @@ SOURCES = export._source_files()
 def test_the_folder_holds_the_page_and_what_was_there_of_others(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "_fetch_and_export", made)
     assert export.build_site(site)
-    assert names(site) == {*SOURCES, "models/cat.onnx", "ort/ort.mjs", "site.json", "CNAME"}
+    assert names(site) == {*SOURCES, "models/cat.onnx", "ort/ort.js", "site.json", "CNAME"}
     assert (site.parent / "mine.txt").read_text() == "mine"
     assert set(json.loads((site / "site.json").read_text())["files"]) == set(SOURCES)
     for name, path in SOURCES.items():
@@ -65,7 +65,7 @@ def test_a_current_page_is_left_alone_and_networks_are_written_only_when_they_ch
     sources[0].write_text("another")
     sources[1].unlink()
     assert export.build_site(site)
-    assert names(site) == {"one.js", "models/cat.onnx", "ort/ort.mjs", "site.json"}
+    assert names(site) == {"one.js", "models/cat.onnx", "ort/ort.js", "site.json"}
     assert len(calls) == 1
     (site / "models" / "cat.onnx").unlink()
     sources[0].write_text("1")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("config", "plumbing", "diffusion_process", "stroke_tokens", "drawings", "rendering"),
     ("dataset_utils", "diffusion_model", "scoring"),
-    ("sample_diffusion", "train_diffusion", "metrics", "reports", "page"),
+    ("sample_diffusion", "training_data", "train_diffusion", "metrics", "reports", "page"),
     ("studies", "run_all", "draw_with_me"),
 )
 """Files and folders, from the ground up: a module imports from floors below, and on its floor from what stands left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -217,8 +218,7 @@ def test_recognisability_counts_the_best_and_the_best_five() -> None:
     assert metrics.recognisability(logits, classes, "class 7") == {"top1": 1.0, "top5": 1.0}
     assert metrics.recognisability(logits, classes, "class 3") == {"top1": 0.0, "top5": 1.0}
     assert metrics.recognisability(logits, classes, "class 2") == {"top1": 0.0, "top5": 0.0}
-    with pytest.raises(ValueError, match="unicorn"):
-        metrics.recognisability(logits, classes, "unicorn")
+    assert metrics.recognisability(logits, classes, "a category of somebody's own") == {"top1": None, "top5": None}
 
 
 def test_memorisation_compares_medians_and_counts_what_is_nearer_than_real() -> None:
@@ -362,6 +362,27 @@ def test_command_line_scores_files_of_few_drawings(tmp_path: Path, capsys: pytes
     assert "fid_infinity" not in result
     for words in ("features is too high", "real-vs-real baselines need 8", "do not see redrawn strokes"):
         assert words in result["note"]
+
+
+def test_a_category_of_ones_own_is_scored_against_ones_own_drawings_all_but_recognised(tmp_path: Path) -> None:
+    write_ndjson(tmp_path / "çizim ş.ndjson", real_drawings("cat", 20), word="bizim kedi")
+    own = str(tmp_path / "çizim ş.ndjson")
+    result = metrics.main(["score", "--generated", own, "--real", own])
+    assert (result["category"], result["fid"]["value"] < 1e-6) == ("bizim kedi", True)
+    assert result["recognised_after"] is result["top1_over_real"] is result["recognisability"]["real"]["top1"] is None
+    assert "'bizim kedi' is no category that the networks know: recognisability is not measured" in result["note"]
+    with pytest.raises(ValueError, match="unknown category 'bizim kedi'"):
+        metrics.main(["score", "--generated", own])
+
+
+def test_a_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
+    """Its drawings and its word, though it gives its content once."""
+    write_ndjson(tmp_path / "cat.ndjson", real_drawings("cat", 4), word="cat")
+    content, pipe = (tmp_path / "cat.ndjson").read_bytes(), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True).start()
+    result = metrics.main(["score", "--generated", str(pipe)])
+    assert (result["n_generated"], result["category"]) == (4, "cat")
 
 
 def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import ast
 import importlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,26 @@ def shown(cell: Any) -> tuple[str, list[Any]]:
     outputs = cell.get("outputs", [])
     printed = "".join(output["text"] for output in outputs if output.get("name") == "stdout")
     return printed, [output["data"] for output in outputs if "data" in output]
+
+
+@each_notebook
+def test_it_finds_the_project_from_other_folders_or_says_in_a_line_that_it_does_not(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a package there is called as a module of the project."""
+    source = next(cell["source"] for cell in cells_of(path) if cell["cell_type"] == "code")
+    begin = source[: source.index("import plumbing.threads")] + "import config; print(config.CATEGORIES)"
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "__init__.py").touch()
+    (tmp_path / "checkout").symlink_to(ROOT)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    for folder in (ROOT, ROOT / "docs", tmp_path):
+        done = subprocess.run([sys.executable, "-c", begin], cwd=folder, capture_output=True, text=True, timeout=60)
+        assert done.stdout.startswith("('cat', 'bus', 'rabbit')"), (folder, done.stderr)
+    (tmp_path / "checkout").unlink()
+    done = subprocess.run([sys.executable, "-c", begin], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "start Jupyter in its folder" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.timeout(2400)

@@ -23,7 +23,7 @@ import sample_diffusion
 import train_diffusion
 from dataset_utils import write_ndjson
 from drawings.embedded import embedded_drawings
-from plumbing.processes import ALONE, Group
+from plumbing.processes import ALONE, Group, best_device
 from plumbing.run_folder import STATE_FILE
 from train_diffusion import Run
 
@@ -93,7 +93,7 @@ def test_when_a_process_dies_the_others_end_with_a_message_and_one_process_goes_
     """The first process saves the last whole update; when it is the one that dies, its last state counts."""
     arguments = [*ENDLESS, "--out", str(tmp_path), "--validate-every", "10" if victim == 0 else "100000"]
     launcher = started(torchrun("train_diffusion.py", *arguments))
-    wait_until((tmp_path / (STATE_FILE if victim == 0 else "metrics.jsonl")).exists, launcher)
+    wait_until((tmp_path / (f"{STATE_FILE}.previous" if victim == 0 else "metrics.jsonl")).exists, launcher)
     os.kill(ranks(launcher)[victim], signal.SIGKILL)
     code, _, errors = finished(launcher)
     assert code == 1
@@ -115,7 +115,7 @@ def test_when_a_process_dies_the_others_end_with_a_message_and_one_process_goes_
 @pytest.mark.usefixtures("only_long")
 def test_a_signal_to_all_saves_one_update_of_all(tmp_path: Path, started: Start) -> None:
     launcher = started(torchrun("train_diffusion.py", *ENDLESS, "--out", str(tmp_path), "--validate-every", "10"))
-    wait_until((tmp_path / STATE_FILE).exists, launcher)
+    wait_until((tmp_path / f"{STATE_FILE}.previous").exists, launcher)
     for pid in ranks(launcher).values():  # Ctrl-C in a terminal reaches every process, never at the same moment
         os.kill(pid, signal.SIGINT)
         time.sleep(0.07)
@@ -172,3 +172,10 @@ def test_several_processes_draw_the_drawings_of_one(
     names = sorted(path.name for path in one.iterdir() if path.name != "conditions.json")
     assert names == sorted(path.name for path in many.iterdir() if path.name != "conditions.json")
     assert [name for name in names if (one / name).read_bytes() != (many / name).read_bytes()] == []
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    for kind, seen in (("mps", torch.backends.mps.is_available()), ("cuda", torch.cuda.is_available())):
+        if not seen:
+            with pytest.raises(ValueError, match=f"--device is {kind}, but PyTorch sees no"):
+                best_device(kind)

@@ -202,6 +202,8 @@ def test_unfinished_drawings_are_continued_and_their_strokes_come_back(
     sampled = draw(tiny_weights, tmp_path / "out", *prefix, "--n", "7", "--keep-strokes", "2")
     packed, _ = read_ndjson(tmp_path / "out/drawings.ndjson")
     assert len(packed) == len(sampled.drawings) == 7
+    told = json.loads((tmp_path / "out/conditions.json").read_text())
+    assert (told["prefix_file"], told["keep_strokes"]) == (prefix[1], 2)
     assert packed.num_strokes.max() > 2
     usable = [drawings[i] for i in (0, 1, 2, 3, 4, 6, 0)]
     for i, drawing in enumerate(usable):
@@ -238,12 +240,14 @@ def test_a_file_that_was_given_to_read_is_not_replaced_by_whatever_name(
 
 
 def test_files_that_no_run_wrote_stay_and_those_of_a_larger_run_go(
-    tiny_weights: Path, tmp_path: Path, quick: None
+    tiny_weights: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw(tiny_weights, tmp_path, "--n", "6")
     (tmp_path / "drawing_007.svg").write_text("mine")
     (tmp_path / "notes.txt").write_text("mine")
+    capsys.readouterr()
     draw(tiny_weights, tmp_path, "--n", "3")
+    assert "in the place of what an earlier run wrote there: conditions.json, drawings.nd" in capsys.readouterr().out
     svgs = sorted(path.name for path in tmp_path.glob("*.svg"))
     assert svgs == ["drawing_000.svg", "drawing_001.svg", "drawing_002.svg", "drawing_007.svg", "sheet.svg"]
     before = contents(tmp_path)
@@ -266,3 +270,42 @@ def test_a_folder_whose_files_say_nothing_of_an_earlier_run_is_left_alone(
         draw(tiny_weights, out, "--n", "3")
     assert contents(out) == {name: told.encode() for name in ("conditions.json", "drawings.ndjson")}
     assert (tmp_path / "mine.svg").exists()
+
+
+# ---- drawings of any form are continued
+
+
+def test_a_drawing_in_other_coordinates_is_continued_in_them(
+    tiny_weights: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"word": "dog", "countrycode": "TR", "key_id": "7", "recognized": True,
+             "drawing": [[[-200, 520.5, 530], [100, 90, 700], [0, 40, 90]],
+                         [[10, 11], [12, 12], [300, 310]]]}  # fmt: skip
+    (tmp_path / "mine.json").write_text(json.dumps([given], indent=1))
+    draw(tiny_weights, tmp_path / "out", "--prefix", str(tmp_path / "mine.json"), "--n", "4")
+    said = capsys.readouterr().out
+    assert "1 of 1 drawings are raw: fitted into the square of the dataset" in said
+    assert "what is drawn is written in its coordinates, its strokes as they were" in said
+    longest = 0
+    for number, line in enumerate((tmp_path / "out/drawings.ndjson").read_bytes().splitlines()):
+        record = json.loads(line)
+        assert record["drawing"][:2] == given["drawing"]  # with its times
+        assert (record["word"], record["countrycode"]) == ("cat", "TR")
+        assert (record["recognized"], record["key_id"]) == (False, f"{number:016d}")  # a new drawing
+        times = [t for stroke in record["drawing"] for t in stroke[2]]
+        assert times == sorted(times)
+        for xs, ys, ts in record["drawing"]:
+            assert len(xs) == len(ys) == len(ts)
+            assert -600 < min(xs) <= max(xs) < 1000  # of 730 units, in the middle of the square
+        longest = max(longest, len(record["drawing"]))
+    assert longest > 2
+
+
+def test_times_of_a_pen_are_written_where_they_are_asked_for(tiny_weights: Path, tmp_path: Path, quick: None) -> None:
+    draw(tiny_weights, tmp_path / "plain", "--n", "3")
+    draw(tiny_weights, tmp_path / "timed", "--n", "3", "--timing")
+    plain, timed = ([json.loads(line) for line in (tmp_path / name / "drawings.ndjson").read_bytes().splitlines()]
+                    for name in ("plain", "timed"))  # fmt: skip
+    for a, b in zip(plain, timed, strict=True):
+        assert [stroke[:2] for stroke in b.pop("drawing")] == a.pop("drawing")
+        assert a == b

@@ -12,19 +12,22 @@ import torch
 from conftest import DATA_DIR, TINY
 
 import sample_diffusion
-import train_diffusion
+import training_data
 from config import SampleConfig, TrainConfig
-from dataset_utils import CategoryData, learned_from, load_category
-from diffusion_model import StrokeDiffusionModel, TrainedModel, save_weights
+from dataset_utils import CategoryData, learned_from, load_category, write_ndjson
+from diffusion_model import StrokeDiffusionModel, TrainedModel, load_weights, save_weights
 from drawings.batches import StrokeSet, stroke_set
+from drawings.embedded import embedded_drawings
 from drawings.packed import PackedDrawings, local_sides
 from metrics import kernel_distance
+from plumbing.run_folder import WEIGHTS_FILE
 from scoring.copies import TrainingStrokes, stroke_copies
 from scoring.reference import describe_drawings
 from stroke_tokens import Whitening, points_to_vectors, vectors_to_points
 from studies import train_features, tune_sampling
 from studies.held_out_losses import losses_of
-from train_diffusion import DataChoice, load_training_data, prepare
+from train_diffusion import prepare, train
+from training_data import DataChoice, load_training_data
 
 # ---- whitening
 
@@ -144,7 +147,7 @@ def test_split_and_choice_of_drawings_reach_every_category(monkeypatch: pytest.M
         asked.append((name, conditions["split"], conditions["recognized_only"], conditions["data_dir"]))
         return load_category(name, data_dir="embedded")
 
-    monkeypatch.setattr(train_diffusion, "load_category", recorded)
+    monkeypatch.setattr(training_data, "load_category", recorded)
     config = TrainConfig(category="cat", companions="bus")
     load_training_data(config, TINY, DataChoice("embedded", "leak-free", recognized_only=True), ())
     assert asked == [(name, "leak-free", True, "embedded") for name in ("cat", "bus")]
@@ -275,3 +278,49 @@ def test_the_feature_network_learns_from_training_drawings_and_is_measured_on_he
         (tmp_path / f"{name}.ndjson").touch()
     with pytest.raises(Measured):
         train_features.main(["--data-dir", str(tmp_path), "--out", str(tmp_path / "network.safetensors")])
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_any_handful_of_drawings_trains_also_where_none_or_all_would_be_held_out(count: int, tmp_path: Path) -> None:
+    """The drawings i, of two points, whose hash holds them out are 6, 7, 12 ...: see the test of the local split."""
+    for numbers in (range(count), (6, 7, 12, 43, 48)[:count]):
+        data = tmp_path / str(numbers[0])
+        data.mkdir()
+        write_ndjson(data / "cat.ndjson", [[[[i, 0], [0, i]]] for i in numbers], word="cat")
+        choice, config = DataChoice(str(data)), TrainConfig(category="cat", steps=1, sample_every=0)
+        run = prepare(config, TINY, choice, None, data / "run")
+        assert (len(run.data.train), len(run.data.held_out)) == (count, 0)
+        assert "no drawing is held out, so there are no validation losses" in run.data.description
+        train(run)
+        assert load_weights(data / "run" / WEIGHTS_FILE).conditions["train_drawings"] == {"cat": count}
+
+
+def test_where_every_drawing_is_too_long_that_is_the_reason(tmp_path: Path) -> None:
+    write_ndjson(tmp_path / "cat.ndjson", [[[[i, 0]]] * 99 for i in range(4)], word="cat")
+    with pytest.raises(ValueError, match=r"none of \d training drawings has at most --max-strokes 12 strokes"):
+        load_training_data(TrainConfig(category="cat"), TINY, DataChoice(str(tmp_path)), ())
+
+
+def test_a_category_that_nobody_trained_begins_as_the_one_that_its_name_speaks_of(
+    tmp_path: Path, tiny_model: TrainedModel
+) -> None:
+    """The rows of the known ones, and of no category, stay; so do all other weights."""
+    save_weights(tmp_path / "tiny.safetensors", tiny_model, torch.float32)
+    names = ("my cat", "bizim kedi ş", "ねこ")
+    for name in names:
+        write_ndjson(tmp_path / f"{name}.ndjson", embedded_drawings("cat", 5), word=name)
+    config = TrainConfig(category=",".join(names), steps=1, sample_every=0)
+    run = prepare(config, TINY, DataChoice(str(tmp_path)), tmp_path / "tiny.safetensors", tmp_path / "run")
+    assert run.data.categories == ("cat", "bus", *names)
+    cat, bus, mine, ours, other, null = run.model.category.weight.detach()
+    before = tiny_model.model.state_dict()
+    for row, wanted in ((cat, 0), (bus, 1), (mine, 0), (ours, 0), (null, 2)):
+        assert torch.equal(row, before["category.weight"][wanted])
+    assert torch.allclose(other, (cat + bus) / 2)
+    assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items() if name in before
+               and name != "category.weight")  # fmt: skip
+    train(run)
+    trained = load_weights(tmp_path / "run" / WEIGHTS_FILE)
+    assert [trained.category_id(name) for name in names] == [2, 3, 4]
+    with pytest.raises(ValueError, match="draws my cat, bizim kedi ş, ねこ, not 'cat'"):
+        trained.category_id("cat")

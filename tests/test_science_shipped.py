@@ -15,7 +15,8 @@ from sample_diffusion import generate_drawings, official_form
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import describe_drawings, load_reference, recognisability
 from scoring.stroke_statistics import describe_strokes
-from train_diffusion import DataChoice, Run, load_training_data
+from train_diffusion import Run
+from training_data import DataChoice, load_training_data
 
 REAL_DIR = os.environ.get("QUICKDRAW_DIR")
 COUNT, STEPS = 32, 8

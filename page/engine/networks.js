@@ -1,6 +1,6 @@
 // The networks in ONNX Runtime: one more stroke of history, one denoising step; the twins of diffusion_model.py.
 
-import * as ort from "../ort/ort.wasm.bundle.min.mjs";
+import * as ort from "../ort/ort.wasm.bundle.min.js";
 
 ort.env.wasm.numThreads = 1; // more need headers that a plain web host does not send
 ort.env.wasm.wasmPaths = { wasm: new URL("../ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };

@@ -9,7 +9,8 @@ const COLOURS = { you: [26, 28, 33], model: [232, 77, 41] }; // as in the pictur
 
 /** What a drawing that is read may have; longer ones are cut. */
 export const MOST_STROKES = 2000, MOST_POINTS = 20000;
-const FARTHEST = 1e9; // of a raw coordinate, in pixels of any screen
+const FARTHEST = 1e9; // of a coordinate, in pixels of any screen
+const SMALL = 63; // longest side in pixels of a drawing that is fitted: a quarter of the box, and no real one is so small
 const LONGEST_LINE = 32 << 20; // characters
 const CHUNK = 1 << 18;
 
@@ -49,14 +50,17 @@ export function toPng(strokes) {
 /** Promise a drawing as an animated GIF file. */
 export const toGif = (strokes) => film(strokes, GIF_SIDE, COLOURS);
 
-/** Return a drawing as one line of the simplified form of Quick, Draw!. */
-export function toNdjson(strokes, word) {
+/** What a drawing says of itself where nothing else is known: the values that the scripts of this project write. */
+const PLAIN = { countrycode: "ZZ", timestamp: "1970-01-01 00:00:00.00000 UTC", recognized: false };
+
+/** Return a drawing as one line of the simplified form of Quick, Draw!; `given` is what it said of itself when opened. */
+export function toNdjson(strokes, word, given = {}) {
   const drawing = strokes.map((stroke) => {
     const points = officialPoints(stroke);
     return [points.map(([x]) => x), points.map(([, y]) => y)];
   });
   const key = String(Date.now()).padStart(16, "0"); // any number that no other drawing of the reader has
-  const record = { word, countrycode: "", timestamp: "", recognized: true, key_id: key, drawing };
+  const record = { word, ...PLAIN, key_id: key, ...given, drawing };
   return new Blob([`${JSON.stringify(record)}\n`], { type: "application/x-ndjson" });
 }
 
@@ -80,7 +84,7 @@ export class FileFault extends Error {
   }
 }
 
-/** Promise the drawing on the first line of a file: {strokes, word, cut}. Throws FileFault. */
+/** Promise the drawing on the first line of a file, as `parseDrawing` returns it. Throws FileFault. */
 export async function readDrawing(file) {
   return parseDrawing(await firstLine(file));
 }
@@ -104,7 +108,10 @@ async function firstLine(file) {
   return text;
 }
 
-/** Return the drawing {strokes, word, cut} of a line of ndjson. Throws FileFault. */
+/**
+ * Return the drawing of a line of ndjson, {strokes, word, given, cut, fitted}: whether it was cut, whether it was not in
+ * the box and so is scaled to fill it, and what else it says of itself, `given`. Throws FileFault.
+ */
 export function parseDrawing(line) {
   let record;
   try {
@@ -119,12 +126,14 @@ export function parseDrawing(line) {
   const all = given.filter(([xs]) => xs.length).map(([xs, ys]) => xs.map((x, i) => [x, ys[i]]));
   if (!all.length) throw new FileFault("fileNoPoints");
   const { kept, cut } = withinLimits(all);
-  const placed = rows === 3 ? fitted(kept) : kept;
-  const official = (points) => rows === 2 && points.every((point) => point.every(Number.isInteger));
+  const placed = fitted(kept);
+  const official = (points) => rows === 2 && placed === kept && points.every((point) => point.every(Number.isInteger));
   return {
     strokes: placed.map((points) => ({ points, by: "you", official: official(points) })),
     word: typeof record.word === "string" ? record.word : "",
+    given: Object.fromEntries(["key_id", ...Object.keys(PLAIN)].filter((key) => key in record).map((key) => [key, record[key]])),
     cut,
+    fitted: placed !== kept,
   };
 }
 
@@ -133,11 +142,10 @@ function check(stroke, number, rows) {
   if (!form || !stroke.every((row) => Array.isArray(row) && row.length === stroke[0].length)) {
     throw new FileFault("fileStroke", { stroke: number });
   }
-  const [least, most] = rows === 3 ? [-FARTHEST, FARTHEST] : [0, BOX];
-  const inside = (value) => Number.isFinite(value) && value >= least && value <= most;
+  const inside = (value) => Number.isFinite(value) && Math.abs(value) <= FARTHEST;
   const [xs, ys, times = []] = stroke;
   const sound = xs.every(inside) && ys.every(inside) && times.every(Number.isFinite);
-  if (!sound) throw new FileFault(rows === 3 ? "fileRawNumber" : "fileNumber", { stroke: number });
+  if (!sound) throw new FileFault("fileNumber", { stroke: number });
 }
 
 function withinLimits(strokes) {
@@ -152,11 +160,12 @@ function withinLimits(strokes) {
   return { kept, cut };
 }
 
-/** Return raw strokes, in pixels of someone's screen, as they are if they lie in the box, else scaled to fill it. */
+/** Return strokes as they are if they lie in the box and are no speck in it, else scaled to fill it. */
 function fitted(strokes) {
   const [left, top, right, bottom] = bounds(strokes.flat());
-  if (left >= 0 && top >= 0 && right <= BOX && bottom <= BOX) return strokes;
   const side = Math.max(right - left, bottom - top);
+  const inBox = left >= 0 && top >= 0 && right <= BOX && bottom <= BOX;
+  if (inBox && (side === 0 || side > SMALL)) return strokes;
   const scale = side > 0 ? BOX / side : 0;
   const inside = (value) => Math.min(value * scale, BOX); // for what rounding adds
   return strokes.map((points) => points.map(([x, y]) => [inside(x - left), inside(y - top)]));

@@ -22,6 +22,7 @@ import { Paper } from "../pictures/paper.js";
 import { charted, showOpinion } from "./chart.js";
 import { Endings } from "./endings.js";
 import { FileFault, MOST_POINTS, MOST_STROKES, readDrawing, save, toGif, toNdjson, toPng, toSvg } from "./files.js";
+import { keepDrawing, keptDrawing } from "./kept.js";
 import { keepOffline } from "./offline.js";
 import { Pad } from "./pad.js";
 import { beginTheme, preferredLanguage, rememberLanguage, switchTheme } from "./preferences.js";
@@ -34,6 +35,8 @@ const NUM_ENDINGS = 4;
 const AUTO_MS = 450; // of rest, after which the model goes on by itself
 
 const $ = (id) => document.getElementById(id);
+
+$("unstarted").remove(); // for it has
 
 setLanguage(preferredLanguage());
 applyWords();
@@ -48,6 +51,8 @@ let category = "cat";
 let turn = null; // the model's, while it has one
 let finished = []; // strokes that one press on "Finish it" or an ending put at the end of the drawing
 let latency = null;
+let given = {}; // what a drawing that was opened says of itself
+let restored = false; // whether the drawing of the last visit is on the paper
 let autoTimer;
 
 const toneOf = (stroke) => (stroke.by === "you" ? "you" : fresh.has(stroke) ? "fresh" : "model");
@@ -73,6 +78,7 @@ new Pad($("pad"), paper, {
     settle();
     $("hint").hidden = true;
   },
+  drop: () => showPaper(),
   stroke(points) {
     put({ points, by: "you" });
     if (engine && drawing.strokes.length < site.max_strokes) {
@@ -135,6 +141,8 @@ function clear() {
 /** Show everything that depends on which strokes are on the paper. */
 function showPaper() {
   const empty = !drawing.strokes.length;
+  if (empty) given = {};
+  keepDrawing(drawing.strokes, { category, given });
   $("hint").hidden = !empty;
   able("undo", drawing.canUndo);
   able("redo", drawing.canRedo);
@@ -157,7 +165,8 @@ async function loadAhead() {
   status.tell("preparing", () => ({ name: nameOf(wanted) }));
   try {
     await models.load(wanted);
-    if (wanted === category) status.endProgress(drawing.strokes.length ? "readyWithDrawing" : "ready");
+    if (wanted === category) status.endProgress(restored ? "restored" : drawing.strokes.length ? "readyWithDrawing" : "ready");
+    restored = false;
   } catch ({ message }) {
     if (wanted !== category) return;
     status.endProgress();
@@ -334,28 +343,35 @@ async function saveAs(ending, make) {
   const file = `${category}.${ending}`;
   try {
     status.tell("saving", () => ({ file }));
-    save(await make(drawing.strokes.slice(), category), file);
+    save(await make(drawing.strokes.slice(), category, given), file);
     status.tell("saved", () => ({ file }));
   } catch ({ message }) {
     status.tell("failed", () => ({ message }));
   }
 }
 
+/** Put a drawing {strokes, given} on the paper, in the place of what is there. */
+function lay(found) {
+  drawing.clear();
+  for (const stroke of found.strokes) drawing.add(stroke);
+  given = found.given ?? {};
+  fresh.clear();
+  recognition.forget();
+  paper.repaint();
+}
+
 async function open(file) {
   const name = file.name.length > 40 ? `${file.name.slice(0, 38)}…` : file.name;
   try {
-    const { strokes, word, cut } = await readDrawing(file);
+    const found = await readDrawing(file);
+    const { strokes, word, cut, fitted } = found;
     leave();
-    drawing.clear();
-    for (const stroke of strokes) drawing.add(stroke);
-    fresh.clear();
-    recognition.forget();
-    paper.repaint();
+    lay(found);
     if (site?.categories.includes(word)) choose(word);
     recognition.want(drawing.strokes, category);
     showPaper();
     const limits = () => ({ strokes: decimal(MOST_STROKES, 0), points: decimal(MOST_POINTS, 0) });
-    status.tell(cut ? "openedCut" : "opened", () => ({ file: name, count: strokes.length, ...limits() }));
+    status.tell(cut ? "openedCut" : fitted ? "openedFitted" : "opened", () => ({ file: name, count: strokes.length, ...limits() }));
   } catch (error) {
     if (error instanceof FileFault) status.tell(error.key, () => ({ file: name, ...error.values }));
     else status.tell("failed", () => ({ message: error.message }));
@@ -417,6 +433,12 @@ function repaintAll() {
 async function begin() {
   beginTheme(repaintAll);
   settings.listen();
+  const kept = keptDrawing();
+  if (kept) {
+    restored = true;
+    category = String(kept.category);
+    lay(kept);
+  }
   speak();
   listen();
   status.tell("starting");
@@ -432,6 +454,7 @@ async function begin() {
   }
   if (!site.categories.includes(category)) category = site.categories[0];
   offerCategories();
+  if (restored) recognition.want(drawing.strokes, category);
   speak();
   loadAhead();
 }

@@ -2,6 +2,8 @@
 
 import { BOX } from "../pictures/strokes.js";
 
+const PALM = 60; // CSS pixels; a touch as broad as this is no finger
+const PEN_MS = 1500; // after a pen was near the paper, a touch is the hand that holds it
 const NEAR = 0.4; // units; a pointer that has moved less has not moved
 const STEP = 8, SMALL_STEP = 1; // units of the keyboard's pen for one key press
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -12,15 +14,18 @@ export class Pad {
   #tell;
   #points = null; // of the stroke being drawn
   #pointer = null; // the one that draws it
+  #isTouch = false; // whether that is a finger
+  #penSeen = -Infinity; // when a pen was last near, ms
   #cursor = null; // the keyboard's pen, once it has been moved
 
-  /** `tell` has begin(), stroke(points), finish(), leave() and pen(down), all called after the fact. */
+  /** `tell` has begin(), stroke(points), drop(), finish(), leave() and pen(down), all called after the fact. */
   constructor(canvas, paper, tell) {
     this.#paper = paper;
     this.#tell = tell;
     canvas.addEventListener("pointerdown", (event) => this.#down(canvas, event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
-    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    canvas.addEventListener("pointercancel", (event) => event.pointerId === this.#pointer && this.#drop());
+    for (const end of ["pointerup", "lostpointercapture"]) {
       canvas.addEventListener(end, (event) => event.pointerId === this.#pointer && this.#lift());
     }
     canvas.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press draws
@@ -32,18 +37,35 @@ export class Pad {
   }
 
   #down(canvas, event) {
-    if (this.#pointer !== null || event.button !== 0) return;
+    if (event.button !== 0) return;
     event.preventDefault();
+    if (this.#isPalm(event)) return;
+    if (this.#pointer !== null) {
+      if (event.pointerType !== "pen" || !this.#isTouch) return;
+      this.#drop(); // the hand that rests there while the pen draws
+    }
     canvas.focus({ preventScroll: true });
     this.#cursor = null;
     this.#lift(); // what the keyboard has begun
     this.#pointer = event.pointerId;
+    this.#isTouch = event.pointerType === "touch";
     canvas.setPointerCapture(event.pointerId);
     this.#begin(this.#paper.pointAt(event));
   }
 
+  /** Tell whether a touch is a hand and no finger; remembers when a pen was near. */
+  #isPalm({ pointerType, width, height, timeStamp }) {
+    if (pointerType === "pen") this.#penSeen = timeStamp;
+    return pointerType === "touch" && (Math.max(width, height) >= PALM || timeStamp - this.#penSeen < PEN_MS);
+  }
+
   #move(event) {
+    const isPalm = this.#isPalm(event);
     if (event.pointerId !== this.#pointer) return;
+    if (isPalm) {
+      this.#drop();
+      return;
+    }
     const passed = event.getCoalescedEvents?.() ?? [];
     for (const each of passed.length ? passed : [event]) this.#to(this.#paper.pointAt(each));
     this.#show();
@@ -65,6 +87,13 @@ export class Pad {
     this.#points = this.#pointer = null;
     this.#show();
     if (points) this.#tell.stroke(points);
+  }
+
+  /** Take back the stroke being drawn: it was none. */
+  #drop() {
+    this.#points = this.#pointer = null;
+    this.#show();
+    this.#tell.drop();
   }
 
   #key(event) {

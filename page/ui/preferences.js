@@ -4,7 +4,8 @@ import { LANGUAGES } from "./words.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-function remembered(key) {
+/** Return what was remembered under `key`, or null. */
+export function remembered(key) {
   try {
     return localStorage.getItem(key);
   } catch {
@@ -12,9 +13,11 @@ function remembered(key) {
   }
 }
 
-function remember(key, value) {
+/** Remember a text under `key`; forget it where it is null. */
+export function remember(key, value) {
   try {
-    localStorage.setItem(key, value);
+    if (value === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
   } catch {
     // then it holds until the page is closed
   }

@@ -110,6 +110,9 @@ const ENGLISH = {
   openedCut: ({ file, count, strokes, points }) =>
     `${file} opened and cut to ${several(count, "stroke", "strokes")}: ` +
     `at most ${strokes} strokes and ${points} points are read.`,
+  openedFitted: ({ file, count }) =>
+    `${file} opened: ${several(count, "stroke", "strokes")}, fitted into the square.`,
+  restored: "Ready. This is your last drawing; clear the paper to begin anew.",
   failed: ({ message }) => `That did not work: ${message}`,
   loadFailed: ({ name, message }) => `The ${name} model could not be loaded: ${message}`,
 
@@ -119,8 +122,7 @@ const ENGLISH = {
   fileNotJson: ({ file }) => `The first line of ${file} is not JSON.`,
   fileNoDrawing: ({ file }) => `${file} has no list of strokes under “drawing”.`,
   fileStroke: ({ file, stroke }) => `${file}: stroke ${stroke} is not [[x …], [y …]] with equal lengths.`,
-  fileNumber: ({ file, stroke }) => `${file}: stroke ${stroke} has a coordinate that is not a number from 0 to 255.`,
-  fileRawNumber: ({ file, stroke }) => `${file}: stroke ${stroke} has a value that is not a number.`,
+  fileNumber: ({ file, stroke }) => `${file}: stroke ${stroke} has a value that is not a number.`,
   fileNoPoints: ({ file }) => `The drawing in ${file} has no points.`,
 };
 
@@ -217,6 +219,8 @@ const TURKISH = {
   opened: ({ file, count }) => `${file} açıldı: ${count} çizgi.`,
   openedCut: ({ file, count, strokes, points }) =>
     `${file} açıldı, ${decimal(count, 0)} çizgide kesildi: en çok ${strokes} çizgi ve ${points} nokta okunur.`,
+  openedFitted: ({ file, count }) => `${file} açıldı: ${count} çizgi, kareye sığdırıldı.`,
+  restored: "Hazır. Bu, son çiziminiz; yeniden başlamak için kâğıdı temizleyin.",
   failed: ({ message }) => `Olmadı: ${message}`,
   loadFailed: ({ name, message }) => `Model yüklenemedi (${name}): ${message}`,
 
@@ -226,8 +230,7 @@ const TURKISH = {
   fileNotJson: ({ file }) => `${file} dosyasının ilk satırı JSON değil.`,
   fileNoDrawing: ({ file }) => `${file} dosyasında “drawing” altında bir çizgi listesi yok.`,
   fileStroke: ({ file, stroke }) => `${file}: ${stroke}. çizgi, eşit uzunlukta [[x …], [y …]] biçiminde değil.`,
-  fileNumber: ({ file, stroke }) => `${file}: ${stroke}. çizgide 0 ile 255 arasında sayı olmayan bir koordinat var.`,
-  fileRawNumber: ({ file, stroke }) => `${file}: ${stroke}. çizgide sayı olmayan bir değer var.`,
+  fileNumber: ({ file, stroke }) => `${file}: ${stroke}. çizgide sayı olmayan bir değer var.`,
   fileNoPoints: ({ file }) => `${file} dosyasındaki çizimde hiç nokta yok.`,
 };
 

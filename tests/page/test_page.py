@@ -16,6 +16,7 @@ from chromium import HEAD, PATIENCE, by, draw, finished, opened, place_of, point
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+import draw_with_me
 from dataset_utils import read_ndjson, write_ndjson
 from drawings.embedded import embedded_drawings
 
@@ -146,7 +147,12 @@ def test_what_is_saved_is_the_drawing_and_loads_in_this_project(page: Page, tmp_
     draw(page, HEAD)
     finished(page)
     strokes = points(page)
-    packed, _ = read_ndjson(saved(page, "ndjson", tmp_path), recognized_only=True)[:2]
+    packed, _ = read_ndjson(saved(page, "ndjson", tmp_path))
+    write_ndjson(tmp_path / "ours.ndjson", packed, word="cat")
+    written, ours = (json.loads((tmp_path / f"{name}.ndjson").read_text()) for name in ("cat", "ours"))
+    assert list(written) == list(ours)
+    assert [written[name] == ours[name] for name in ours] == [True] * 4 + [False, True]  # each has a key_id of its own
+    assert int(written["key_id"]) > 0
     assert len(packed) == 1
     loaded = packed.drawing(0)
     assert len(loaded) == len(strokes)
@@ -171,11 +177,14 @@ def test_a_drawing_of_this_project_is_opened_stroke_by_stroke_and_comes_back_unc
 ) -> None:
     drawing = embedded_drawings("cat", 1, seed=3)[0]
     write_ndjson(tmp_path / "given.ndjson", [drawing], word="cat")
+    own = {"countrycode": "TR", "timestamp": "2017-03-09 00:28:55.63750 UTC", "recognized": True, "key_id": "4811"}
+    record = json.loads((tmp_path / "given.ndjson").read_text()) | own
+    (tmp_path / "given.ndjson").write_text(json.dumps(record))
     page.set_input_files("#open", tmp_path / "given.ndjson")
     page.wait_for_function("drawing.strokes.length > 0")
     assert len(by(page)) == len(drawing)
     written = json.loads(saved(page, "ndjson", tmp_path).read_text())
-    assert written["word"] == "cat"
+    assert written == record
     assert [np.array(stroke).T.tolist() for stroke in written["drawing"]] == [stroke.tolist() for stroke in drawing]
 
 
@@ -192,6 +201,38 @@ def test_a_wrong_file_is_said_in_a_line_and_changes_nothing(page: Page, tmp_path
     page.wait_for_function("(told) => document.getElementById('status').innerText !== told", arg=told)
     assert "wrong.ndjson" in page.inner_text("#status")
     assert points(page) == before
+
+
+@pytest.mark.parametrize("content", [
+    '{"drawing": [[[0.1, 0.5], [0.2, 0.9]], [[0.3, 0.3], [0.2, 0.4]]]}', '{"drawing": [[[100, 500], [200, 900]]]}',
+    '{"drawing": [[[-40, -10], [-7, 3]]]}', '{"drawing": [[[200, 230], [200, 240]]]}',
+    '{"drawing": [[[5, 9], [5, 500], [0, 17]]]}'])  # fmt: skip
+def test_other_coordinates_are_fitted_into_the_square_and_that_is_said(
+    page: Page, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "own.ndjson").write_text(content)
+    page.set_input_files("#open", tmp_path / "own.ndjson")
+    page.wait_for_function("document.getElementById('status').innerText.includes('fitted into the square')")
+    box = np.concatenate([np.array(stroke) for stroke in points(page)])
+    assert box.min(axis=0).tolist() == [0, 0]
+    assert box.max() == 255
+    written = json.loads(saved(page, "ndjson", tmp_path).read_text())["drawing"]
+    assert max(max(axis) for stroke in written for axis in stroke) == 255
+
+
+def test_a_reload_loses_nothing_and_clearing_begins_anew(page: Page) -> None:
+    draw(page, HEAD)
+    finished(page, "#one")
+    before = page.evaluate("drawing.strokes.map(({ points, by, token }) => [points, by, token && [...token]])")
+    page.reload()
+    ready(page)
+    expect(page.locator("#status")).to_contain_text("clear the paper to begin anew")
+    assert page.evaluate("drawing.strokes.map(({ points, by, token }) => [points, by, token && [...token]])") == before
+    finished(page, "#one")
+    page.click("#clear")
+    page.reload()
+    ready(page)
+    assert by(page) == []
 
 
 # ------------------------------------------------------------------ everyone, everywhere
@@ -293,6 +334,51 @@ def test_on_a_phone_it_fits_and_touch_draws_by_day_and_by_night(browser: Browser
     assert brightness[1] < 90
     assert page.faults == []  # type: ignore[attr-defined]
     page.context.close()
+
+
+def test_a_pen_ends_a_touch_and_neither_a_palm_nor_a_cancelled_stroke_draws(browser: Browser, page_url: str) -> None:
+    page = opened(browser, page_url, has_touch=True)
+    raw = page.context.new_cdp_session(page)
+
+    def touch(kind: str, at: tuple[float, float] | None = None, radius: float = 8) -> None:
+        where = [dict(zip("xy", place_of(page, at), strict=True), radiusX=radius, radiusY=radius)] if at else []
+        raw.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": where})
+
+    def pen(kind: str, at: tuple[float, float]) -> None:
+        x, y = place_of(page, at)
+        raw.send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1,
+                                              "clickCount": 1, "pointerType": "pen"})  # fmt: skip
+
+    touch("touchStart", (200, 200))
+    touch("touchMove", (180, 200))
+    touch("touchCancel")
+    touch("touchStart", (220, 220), radius=50)
+    touch("touchMove", (150, 220), radius=50)
+    touch("touchEnd")
+    assert by(page) == []
+    assert page.locator("#hint").is_visible()
+    touch("touchStart", (230, 230))
+    for kind, at in (("mousePressed", (20, 20)), ("mouseMoved", (80, 90)), ("mouseReleased", (80, 90))):
+        pen(kind, at)  # type: ignore[arg-type]
+    touch("touchMove", (210, 230))
+    touch("touchEnd")
+    touch("touchStart", (200, 240))  # the hand again
+    touch("touchEnd")
+    assert by(page) == ["you"]
+    assert np.abs(np.array(points(page)[0])[[0, -1]] - [[20, 20], [80, 90]]).max() < 2
+    assert page.faults == []  # type: ignore[attr-defined]
+    page.context.close()
+
+
+def test_where_it_cannot_start_a_sentence_says_what_to_do(browser: Browser, page_url: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((draw_with_me.SITE / "index.html").as_uri())
+    expect(page.locator("#unstarted")).to_be_visible(timeout=10_000)
+    assert "python draw_with_me.py" in page.inner_text("#unstarted")
+    page.goto(page_url)
+    expect(page.locator("#unstarted")).to_have_count(0)
+    context.close()
 
 
 def test_under_its_own_policy_it_draws_and_asks_no_other_host(browser: Browser, page_url: str) -> None:

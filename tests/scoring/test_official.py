@@ -86,6 +86,42 @@ def test_pictures_that_are_not_official_are_named(tmp_path: Path) -> None:
         official.pictures_in_folder(tmp_path / "cut").make(0)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "I;16"])
+def test_pictures_of_every_kind_are_those_of_the_official_rendering_on_white(mode: str, tmp_path: Path) -> None:
+    drawing = embedded_drawings("cat", 1)[0]
+    wanted = official.official_picture(drawing)
+    grey = Image.fromarray(wanted[:, :, 0])
+    ink = Image.new("L", grey.size, 0)
+    ink.putalpha(Image.fromarray(255 - wanted[:, :, 0]))  # black everywhere, the paper transparent
+    kinds = {"RGBA": ink.convert("RGBA"), "LA": ink, "P": ink.convert("RGBA").quantize(8), "1": grey.convert("1"),
+             "I;16": Image.fromarray(np.asarray(grey, np.uint16) * 257)}  # fmt: skip
+    for number in range(2):
+        kinds[mode].save(tmp_path / f"{number}.png")
+    with Image.open(tmp_path / "0.png") as image:
+        assert image.mode == mode
+    found = official.pictures_in_folder(tmp_path)
+    assert np.array_equal(found.make(0), wanted)
+    assert ("2 of 2 pictures have transparent parts" in found.note) == (mode in ("RGBA", "LA", "P"))
+
+
+def test_what_is_left_out_is_told_and_leaves_a_gap_in_the_numbers_and_plain_pictures_are_named(tmp_path: Path) -> None:
+    drawings, empty = embedded_drawings("cat", 3), b'{"drawing": [[[], []]], "word": "cat"}\n'
+    write_ndjson(tmp_path / "cats.ndjson", drawings, word="cat")
+    first, *others = (tmp_path / "cats.ndjson").read_bytes().splitlines(keepends=True)
+    (tmp_path / "gaps.ndjson").write_bytes(b"".join([empty, first, empty, *others]))
+    folder = tmp_path / "png"
+    written = metrics.main(["pictures", "--drawings", f"{tmp_path}/gaps.ndjson", "--out", str(folder)])
+    assert sorted(path.name for path in folder.iterdir()) == ["00001.png", "00003.png", "00004.png"]
+    assert (written["n"], written["left_out"]) == (3, f"{tmp_path}/gaps.ndjson: 2 empty drawings, 2 empty strokes")
+    for colour in ("white", "black"):
+        Image.new("RGB", (256, 256), colour).save(folder / f"{colour}.png")
+    torch.save(agreement.random_inception_state(), tmp_path / "random.pth")
+    result = metrics.main(["official", "--real", f"{tmp_path}/gaps.ndjson", "--generated", str(folder),
+                           "--inception-weights", f"{tmp_path}/random.pth"])  # fmt: skip
+    assert written["left_out"] in result["note"]
+    assert f"in 2 pictures nothing, or everything, is ink: {folder}/black.png, {folder}/white.png" in result["note"]
+
+
 # ---- scores
 
 
