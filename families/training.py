@@ -1,0 +1,111 @@
+"""The one training loop of all families, their weights files, and the list of them.
+
+A budget is processor seconds of one thread, so that a busy machine changes nothing but the wait. The learning rate
+rises over the first updates and falls as half a cosine over the budget; what is kept is a moving average.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from config import ATTRIBUTION, RunFailed
+from families.diffusion import Diffusion
+from families.energy import Energy
+from families.gan import GAN
+from families.interface import Family, Material, num_parameters
+from families.mixture import Mixture
+from families.vae import VAE
+from families.vocabulary import Vocabulary
+from plumbing.tensor_files import read_header, write_tensors
+
+FORMAT = "family-1"
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+WARM_UP, EMA_DECAY, CLIP = 50, 0.99, 1.0
+FAMILIES: dict[str, type[Family]] = {
+    "mixture": Mixture, "vae": VAE, "gan": GAN, "vocabulary": Vocabulary, "energy": Energy, "diffusion": Diffusion,
+}  # fmt: skip
+"""By the names of their files; to add one, write its file and a word here."""
+MARKS = (0.125, 0.25, 0.5, 1.0)
+"""Shares of the budget after which the curve of quality against training time has a point."""
+
+Watch = Callable[[float, Family], None]
+
+
+def train(
+    family: Family, material: Material, seconds: float, seed: int = 0, watch: Watch = lambda spent, family: None
+) -> tuple[Family, dict[str, Any]]:
+    """Return the moving average of a family trained for so many processor seconds, and how it was trained.
+
+    `watch` is called at each of MARKS with the processor seconds spent and the average so far; its own time is not
+    counted. Raises RunFailed where the loss is not finite.
+    """
+    torch.manual_seed(seed)
+    family.prepare(material)
+    average = AveragedModel(family, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
+    learned = [parameter for parameter in family.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=family.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    batches, marks, steps, spent = family.batches(material, seed), list(MARKS), 0, 0.0
+    family.train()
+    while marks:
+        began = time.process_time()
+        share = min(1.0, spent / seconds)
+        family.progress(share)
+        rate = family.learning_rate * min(1.0, (steps + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = family.loss(next(batches))
+        if not torch.isfinite(loss):
+            raise RunFailed(f"{family.title}: the loss is not finite after {steps} updates")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learned, CLIP)
+        optimizer.step()
+        average.update_parameters(family)
+        steps, spent = steps + 1, spent + time.process_time() - began
+        while marks and spent >= seconds * marks[0]:
+            marks.pop(0)
+            watch(spent, average.module.eval())
+    conditions = {"updates": steps, "processor_seconds": round(spent, 1), "seed": seed, "attribution": ATTRIBUTION,
+                  "train_drawings": {c: len(d) for c, d in zip(material.categories, material.train, strict=True)},
+                  "parameters": num_parameters(family), "last_loss": round(float(loss), 4)}  # fmt: skip
+    return average.module.eval(), conditions
+
+
+def save_family(path: Path, name: str, family: Family, conditions: dict[str, Any]) -> None:
+    """Write a safetensors file: what was learned in bfloat16, what was fitted in float32."""
+    learned = dict(family.named_parameters())
+    tensors = {key: tensor.to(torch.bfloat16) if key in learned else tensor for key, tensor in family.state_dict().items()}
+    words = {"format": FORMAT, "family": name, "categories": json.dumps(family.categories),
+             "conditions": json.dumps(conditions)}  # fmt: skip
+    write_tensors(path, tensors, words)
+
+
+def load_family(path: Path) -> tuple[Family, dict[str, Any]]:
+    """Return the family of a weights file, in float32 and evaluation mode, and how it was trained.
+
+    Raises FileNotFoundError, or ValueError with one line for a file that is damaged or of something else.
+    """
+    header = read_header(path, "weights file of a family")
+    name = header.words.get("family", "")
+    if header.words.get("format") != FORMAT or name not in FAMILIES:
+        raise ValueError(f"{path}: not the weights of a family that this program knows ({name!r:.40})")
+    categories, conditions = header.value("categories"), header.value("conditions")
+    family = FAMILIES[name](categories)
+    try:
+        family.load_state_dict({key: tensor.float() for key, tensor in header.tensors().items()})
+    except RuntimeError as error:  # one line a tensor
+        raise ValueError(f"{path}: its tensors do not fit {family.title} ({str(error).splitlines()[1].strip()})") from None
+    return family.eval(), conditions
+
+
+def shipped(names: Sequence[str] = ()) -> dict[str, Path]:
+    """Return the weights files at hand by family, of `names` or of all."""
+    return {name: WEIGHTS / f"{name}.safetensors" for name in names or FAMILIES if (WEIGHTS / f"{name}.safetensors").is_file()}
