@@ -23,6 +23,19 @@ from sample_diffusion import StrokeRandomness
 PENALTY = 1.0
 
 
+class _Judge(nn.Module):
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(inputs, 192), nn.LeakyReLU(0.2), nn.Linear(192, 192), nn.LeakyReLU(0.2), nn.Linear(192, 1)
+        )
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        """Return scores (N, 1) of strokes (N, D) with contexts (N, W)."""
+        score: Tensor = self.layers(torch.cat([x, known], -1))
+        return score
+
+
 class GAN(StrokeFamily):
     """Conditional GAN: the trunk is the generator, an MLP that sees stroke and context the discriminator."""
 
@@ -33,10 +46,7 @@ class GAN(StrokeFamily):
     def __init__(self, categories: Sequence[str]) -> None:
         """Build generator and discriminator."""
         super().__init__(categories)
-        self.discriminator = nn.Sequential(
-            nn.Linear(self.token_dim + SHAPE.width, 192), nn.LeakyReLU(0.2), nn.Linear(192, 192), nn.LeakyReLU(0.2),
-            nn.Linear(192, 1),
-        )  # fmt: skip
+        self.discriminator = _Judge(self.token_dim + SHAPE.width)
 
     def head_loss(self, tokens: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """Return the losses of both players, mean over real strokes."""
@@ -51,14 +61,14 @@ class GAN(StrokeFamily):
 def adversarial_loss(judge: nn.Module, real: Tensor, fake: Tensor, known: Tensor, penalty: float) -> Tensor:
     """Return the losses of discriminator and generator as one scalar, which either lowers by its own numbers alone.
 
-    `judge` reads the last axis of `real` or `fake` (N, D), then of `known` (N, C). The gradient of the
-    discriminator's part does not reach `fake`, nor that of the generator's part the discriminator.
+    `judge(x, known)` scores `real` and `fake` (N, ...), given `known` (N, ...). The gradient of the discriminator's
+    part does not reach `fake`, nor that of the generator's part the discriminator.
     """
     x = real.detach().requires_grad_(True)
-    score_real = judge(torch.cat([x, known], -1))
-    score_fake = judge(torch.cat([fake.detach(), known], -1))
+    score_real, score_fake = judge(x, known), judge(fake.detach(), known)
     (slope,) = torch.autograd.grad(score_real.sum(), x, create_graph=True)
-    for_judge = F.softplus(-score_real) + F.softplus(score_fake) + 0.5 * penalty * slope.square().sum(-1, keepdim=True)
+    for_judge = F.softplus(-score_real) + F.softplus(score_fake)
+    for_judge = for_judge + 0.5 * penalty * slope.square().flatten(1).sum(-1, keepdim=True)
     still = {name: parameter.detach() for name, parameter in judge.named_parameters()}
-    for_generator = F.softplus(-torch.func.functional_call(judge, still, (torch.cat([fake, known.detach()], -1),)))
+    for_generator = F.softplus(-torch.func.functional_call(judge, still, (fake, known.detach())))
     return for_judge.mean() + for_generator.mean()

@@ -57,6 +57,7 @@ class Family(nn.Module):
     evaluations: ClassVar[int] = 1
     """Evaluations of its network for a stroke, a point or a picture."""
     learning_rate: ClassVar[float] = 2e-3
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.98)
 
     def __init__(self, categories: Sequence[str]) -> None:
         """Take the names of the categories it can be told."""
