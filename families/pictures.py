@@ -101,7 +101,6 @@ class IndependentPixels(PictureFamily):
         """Make empty tables, (C, 17, 64, 64)."""
         super().__init__(categories)
         self.register_buffer("counts", torch.zeros(len(categories), PARTS + 1, SIDE, SIDE, dtype=torch.bfloat16))
-        self.idle = nn.Parameter(torch.zeros(()))
 
     def prepare(self, material: Material) -> None:
         """Count, and that is all the training there is."""
@@ -124,7 +123,7 @@ class IndependentPixels(PictureFamily):
 
     def loss(self, batch: PictureBatch) -> Tensor:
         """Return the nats a picture, which nothing is left to lower."""
-        return self.surprise(batch).mean() + 0 * self.idle
+        return self.surprise(batch).mean()
 
     @torch.inference_mode()
     def generate(self, category: str, indices: Sequence[int], seed: int, temperature: float = 1.0) -> Any:

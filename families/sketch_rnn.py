@@ -43,7 +43,8 @@ class SketchRNN(SequenceFamily):
     def _read(self, offsets: Tensor, pens: Tensor, category: Tensor, state: tuple[Tensor, Tensor] | None = None) -> Any:
         kind = self.kind_of(category)[:, None].expand(-1, offsets.shape[1], -1)
         if state is None:
-            state = tuple(part.contiguous()[None] for part in self.start(category).tanh().chunk(2, -1))  # type: ignore[assignment]
+            hidden, cell = self.start(category).tanh().chunk(2, -1)
+            state = hidden.contiguous()[None], cell.contiguous()[None]
         hidden, state = self.lstm(torch.cat([offsets, F.one_hot(pens, 3).float(), kind], -1), state)
         return self.out(hidden), state
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -59,11 +59,11 @@ def train(
     torch.manual_seed(seed)
     family.prepare(material)
     average = AveragedModel(family, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
-    learned = [parameter for parameter in family.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=family.learning_rate, betas=family.betas, weight_decay=0.01)
     batches, marks, steps, spent = family.batches(material, seed), list(MARKS), 0, 0.0
     family.train()
-    while marks:
+    learned = [parameter for parameter in family.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned or [torch.zeros(1)], betas=family.betas, weight_decay=0.01)
+    while marks and learned:
         began = time.process_time()
         share = min(1.0, spent / seconds)
         family.progress(share)
@@ -81,17 +81,18 @@ def train(
         steps, spent = steps + 1, spent + time.process_time() - began
         while marks and spent >= seconds * marks[0]:
             marks.pop(0)
-            watch(spent, average.module.eval())
-    conditions = {"updates": steps, "processor_seconds": round(spent, 1), "seed": seed, "attribution": ATTRIBUTION,
-                  "train_drawings": {c: len(d) for c, d in zip(material.categories, material.train, strict=True)},
-                  "parameters": num_parameters(family), "last_loss": round(loss.item(), 4)}  # fmt: skip
-    return average.module.eval(), conditions
+            watch(spent, cast(Family, average.module).eval())
+    drawings = {name: len(side) for name, side in zip(material.categories, material.train, strict=True)}
+    conditions = {"updates": steps, "processor_seconds": round(spent, 1), "seed": seed, "train_drawings": drawings,
+                  "parameters": num_parameters(family), "attribution": ATTRIBUTION}  # fmt: skip
+    return cast(Family, average.module).eval(), conditions
 
 
 def save_family(path: Path, name: str, family: Family, conditions: dict[str, Any]) -> None:
     """Write a safetensors file: what was learned in bfloat16, what was fitted in float32."""
     learned = dict(family.named_parameters())
-    tensors = {key: tensor.to(torch.bfloat16) if key in learned else tensor for key, tensor in family.state_dict().items()}
+    whole = family.state_dict()
+    tensors = {key: tensor.to(torch.bfloat16) if key in learned else tensor for key, tensor in whole.items()}
     words = {"format": FORMAT, "family": name, "categories": json.dumps(family.categories),
              "conditions": json.dumps(conditions)}  # fmt: skip
     write_tensors(path, tensors, words)
@@ -111,10 +112,12 @@ def load_family(path: Path) -> tuple[Family, dict[str, Any]]:
     try:
         family.load_state_dict({key: tensor.float() for key, tensor in header.tensors().items()})
     except RuntimeError as error:  # one line a tensor
-        raise ValueError(f"{path}: its tensors do not fit {family.title} ({str(error).splitlines()[1].strip()})") from None
+        reason = str(error).splitlines()[1].strip()
+        raise ValueError(f"{path}: its tensors do not fit {family.title} ({reason:.120})") from None
     return family.eval(), conditions
 
 
-def shipped(names: Sequence[str] = ()) -> dict[str, Path]:
+def shipped(names: Sequence[str] = (), folder: Path = WEIGHTS) -> dict[str, Path]:
     """Return the weights files at hand by family, of `names` or of all."""
-    return {name: WEIGHTS / f"{name}.safetensors" for name in names or FAMILIES if (WEIGHTS / f"{name}.safetensors").is_file()}
+    paths = {name: folder / f"{name}.safetensors" for name in names or FAMILIES}
+    return {name: path for name, path in paths.items() if path.is_file()}

@@ -1,4 +1,4 @@
-"""A conditional variational autoencoder of the next stroke (Kingma and Welling 2014, arXiv:1312.6114; Sohn et al. 2015).
+"""A conditional variational autoencoder of the next stroke (Kingma and Welling 2014, arXiv:1312.6114).
 
     log p(x | c) >= E_q(z | x, c) log p(x | z, c) - KL(q(z | x, c) || p(z)),      p(z) = N(0, 1)
 
