@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffusion_model import HistoryState
-from families.strokes import SHAPE, StrokeFamily
+from families.strokes import TRUNK, StrokeFamily
 from sample_diffusion import StrokeRandomness
 
 PENALTY = 1.0
@@ -27,7 +27,7 @@ class _Judge(nn.Module):
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(inputs, 192), nn.LeakyReLU(0.2), nn.Linear(192, 192), nn.LeakyReLU(0.2), nn.Linear(192, 1)
+            nn.Linear(inputs, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128), nn.LeakyReLU(0.2), nn.Linear(128, 1)
         )
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class GAN(StrokeFamily):
     def __init__(self, categories: Sequence[str]) -> None:
         """Build generator and discriminator."""
         super().__init__(categories)
-        self.discriminator = _Judge(self.token_dim + SHAPE.width)
+        self.discriminator = _Judge(self.token_dim + TRUNK.width)
 
     def head_loss(self, tokens: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """Return the losses of both players, mean over real strokes."""

@@ -11,7 +11,7 @@ Families that draw stroke after stroke (`families/strokes.py`) differ in their h
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +31,8 @@ class Material:
     categories: tuple[str, ...]
     train: tuple[PackedDrawings, ...]
     held_out: tuple[PackedDrawings, ...]
+    kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What families have made of the drawings and share."""
 
     @staticmethod
     def load(categories: Sequence[str], data_dir: str | None = None) -> Material:

@@ -17,7 +17,7 @@ from diffusion_model import HistoryState
 from families.strokes import StrokeFamily
 from sample_diffusion import StrokeRandomness
 
-COMPONENTS = 6
+COMPONENTS = 5
 SMALLEST = -3.5
 """Of the log of a deviation: below, a component could sit on a single stroke and its likelihood grow without end."""
 
@@ -34,8 +34,8 @@ class Mixture(StrokeFamily):
 
     def stroke_surprise(self, tokens: Tensor, context: Tensor) -> Tensor:
         """Return - log p (B, K), exactly."""
-        log_weight, mean, log_deviation = self._parts(self.answers(torch.zeros(*tokens.shape[:2], 1, 1), context)[:, :, 0])
-        return mixture_nats(tokens, log_weight, mean, log_deviation)
+        out = self.answers(torch.zeros(*tokens.shape[:2], 1, 1), context)[:, :, 0]
+        return mixture_nats(tokens, *self._parts(out))
 
     def draw(self, history: HistoryState, random: StrokeRandomness, temperature: float) -> Tensor:
         """Return a component's mean and its noise."""

@@ -23,7 +23,7 @@ from rendering import feature_rasters
 from sample_diffusion import StrokeRandomness
 
 SIDE, PARTS = 64, 16
-WIDTHS = (24, 48, 64, 96)
+WIDTHS = (16, 32, 48, 64)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class PictureFamily(Family):
     """A family that makes whole pictures."""
 
     kind = "pictures"
-    batch_size: ClassVar[int] = 64
+    batch_size: ClassVar[int] = 32
 
     def batches(self, material: Material, seed: int) -> Iterator[PictureBatch]:
         """Yield batches of pictures."""

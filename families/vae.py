@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_model import HistoryState
-from families.strokes import SHAPE, StrokeFamily
+from families.strokes import TRUNK, StrokeFamily
 from sample_diffusion import StrokeRandomness
 
 LATENT = 16
@@ -33,8 +33,8 @@ class VAE(StrokeFamily):
         """Build trunk and encoder."""
         super().__init__(categories)
         self.encoder = nn.Sequential(
-            nn.Linear(self.token_dim + SHAPE.width, 160), nn.SiLU(), nn.Linear(160, 160), nn.SiLU(),
-            nn.Linear(160, 2 * LATENT),
+            nn.Linear(self.token_dim + TRUNK.width, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(),
+            nn.Linear(128, 2 * LATENT),
         )  # fmt: skip
         self.log_deviation = nn.Parameter(torch.zeros(self.token_dim))
 

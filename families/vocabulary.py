@@ -1,5 +1,6 @@
-"""A transformer over a learned vocabulary: a stroke is spelled by a few codes (van den Oord et al. 2017, VQ-VAE,
-arXiv:1711.00937; residual codes as in Zeghidour et al. 2021, SoundStream, arXiv:2107.03312).
+"""A transformer over a learned vocabulary: a stroke is spelled by a few codes (van den Oord et al. 2017, VQ-VAE).
+
+arXiv:1711.00937; residual codes as in Zeghidour et al. 2021, SoundStream, arXiv:2107.03312.
 
     stroke ~ e_1[i_1] + e_2[i_2] + ... + e_L[i_L]        p(stroke | c) = prod_l softmax(i_l | i_1 ... i_{l-1}, c)
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from diffusion_model import HistoryState
 from families.interface import Material
-from families.strokes import SHAPE, StrokeFamily
+from families.strokes import StrokeFamily, read_drawings
 from sample_diffusion import StrokeRandomness
 
 LEVELS, CODES = 6, 128
@@ -28,20 +29,18 @@ class Vocabulary(StrokeFamily):
     """Residual vector quantisation, and a softmax over the codes; the temperature divides the logits."""
 
     title, likelihood, surprise_unit = "Learned vocabulary", "exact", "a probability of codes"
-    inputs, outputs, times, evaluations = SHAPE.width, CODES, LEVELS, LEVELS
+    inputs, outputs, times, evaluations = StrokeFamily.token_dim, CODES, LEVELS, LEVELS
 
     def __init__(self, categories: Sequence[str]) -> None:
-        """Build trunk and codebooks; the codes of one level are read by an embedding."""
+        """Build trunk and codebooks."""
         super().__init__(categories)
         self.codebooks = nn.Parameter(torch.zeros(LEVELS, CODES, self.token_dim), requires_grad=False)
-        self.read_code = nn.Embedding(LEVELS * CODES, SHAPE.width)
-        self.register_buffer("level", torch.arange(LEVELS) * CODES, persistent=False)
-
     def prepare(self, material: Material) -> None:
         """Learn the codebooks from all strokes to learn from, in pixels' proportions."""
         super().prepare(material)
-        vectors = self._strokes(material).sample_vectors()
-        self.codebooks.data.copy_(residual_codebooks(self.whitening.encode(vectors) * self.scale, LEVELS, CODES))
+        read = [one for number in range(len(material.categories)) for one in read_drawings(material, number, 0)]
+        tokens = torch.cat([one.tokens[0] for one in read])
+        self.codebooks.data.copy_(residual_codebooks(tokens * self.scale, LEVELS, CODES))
 
     def spell(self, tokens: Tensor) -> Tensor:
         """Return the codes int64 (..., L) of tokens (..., D)."""
@@ -52,9 +51,9 @@ class Vocabulary(StrokeFamily):
         return sum_of_codes(codes, self.codebooks) / self.scale
 
     def _before(self, codes: Tensor) -> Tensor:
-        """Return inputs (..., L, W) of the trunk: for each level the codes of the levels before."""
-        read = self.read_code(codes + self.get_buffer("level")).cumsum(-2)
-        return torch.cat([torch.zeros_like(read[..., :1, :]), read[..., :-1, :]], -2)
+        """Return inputs (..., L, D) of the trunk: for each level the stroke as the levels before spell it."""
+        pieces = torch.stack([book[codes[..., level]] for level, book in enumerate(self.codebooks)], -2)
+        return (pieces.cumsum(-2) - pieces) / self.scale
 
     def stroke_surprise(self, tokens: Tensor, context: Tensor) -> Tensor:
         """Return - log p (B, K) of the codes of each stroke."""

@@ -44,7 +44,7 @@ from scoring.reference import Judge, Reference, describe_drawings, load_referenc
 from scoring.stroke_statistics import describe_strokes, statistic_distances
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "families"
-BUDGET, SMOKE_BUDGET = 45.0, 3.0
+BUDGET, SMOKE_BUDGET = 30.0, 3.0
 """Processor seconds of one thread for each family."""
 SHOWN = 16
 STATISTICS = ("strokes_per_drawing", "ink_length", "start_points")
