@@ -79,7 +79,7 @@ def color_combination(table: tuple[Colors, NDArray[np.float64]], rng: np.random.
 
 
 def avatar(drawing: Drawing, colors: Colors, side: int = SIDE) -> NDArray[np.uint8]:
-    """Return a picture (side, side, 3) uint8 of a drawing in the colours of paper, fill and pen; closed strokes are full."""
+    """Return a picture (side, side, 3) uint8 of a drawing: paper, closed strokes filled, lines of the pen."""
     big = side * SUPERSAMPLED
     paper, fill, pen = (tuple(int(channel) for channel in color) for color in colors)
     image = Image.new("RGB", (big, big), paper)

@@ -115,7 +115,8 @@ class BayesTree:
 
     def marginal(self, name: str, condition: Mapping[str, int] | None = None) -> Array:
         """Return the probability of each value of a column, given others."""
-        return np.array([self.probability({name: v}, condition) for v in range(len(self.values[self.names.index(name)]))])
+        size = len(self.values[self.names.index(name)])
+        return np.array([self.probability({name: value}, condition) for value in range(size)])
 
     def sample(self, count: int, seed: int, condition: Mapping[str, int] | None = None) -> NDArray[np.int64]:
         """Return `count` rows (count, n) drawn from the network, all with the values of `condition`."""

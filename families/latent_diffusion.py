@@ -1,6 +1,6 @@
 """Latent diffusion in small: Stable Diffusion's plan (Rombach et al. 2022, arXiv:2112.10752) on 64 px drawings.
 
-    picture (64, 64) --encoder--> latent (4, 8, 8) --add noise, remove it, told the category--> latent --decoder--> picture
+    picture (64, 64) --encoder--> latent (4, 8, 8) --noise added, and removed again--> latent --decoder--> picture
 
 First the autoencoder learns, then it is held still and the denoiser learns its latents, an eighth of the picture's
 side. Noise that is removed in the latent costs a fraction of what it would in pixels, and the decoder, which knows
@@ -84,7 +84,7 @@ class LatentDiffusion(PictureFamily):
     def stages(
         self, category: str, indices: Sequence[int], seed: int, temperature: float = 1.0
     ) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-        """Return, after each step, the latents (B, 4, 8, 8) and the pictures (B, 64, 64) that the decoder sees in them."""
+        """Return, after each step, the latents (B, 4, 8, 8) and what the decoder sees in them, (B, 64, 64)."""
         kind = torch.full((len(indices),), self.number(category))
         dim = TOKENS * TOKEN_DIM
         states = denoised(self.denoiser, dim, list(indices), kind, seed, temperature, TOKEN_DIM)
@@ -99,10 +99,12 @@ class LatentDiffusion(PictureFamily):
 def to_tokens(latent: Tensor) -> Tensor:
     """Return latents (B, 4, 8, 8) as 16 tokens of 16 numbers, (B, 16, 16): patches of 2 x 2."""
     side = GRID // PATCH
-    return latent.reshape(-1, CHANNELS, side, PATCH, side, PATCH).permute(0, 2, 4, 1, 3, 5).reshape(-1, TOKENS, TOKEN_DIM)
+    patches = latent.reshape(-1, CHANNELS, side, PATCH, side, PATCH).permute(0, 2, 4, 1, 3, 5)
+    return patches.reshape(-1, TOKENS, TOKEN_DIM)
 
 
 def from_tokens(tokens: Tensor) -> Tensor:
     """Return the latents (B, 4, 8, 8) that ``to_tokens`` made tokens of."""
     side = GRID // PATCH
-    return tokens.reshape(-1, side, side, CHANNELS, PATCH, PATCH).permute(0, 3, 1, 4, 2, 5).reshape(-1, CHANNELS, GRID, GRID)
+    patches = tokens.reshape(-1, side, side, CHANNELS, PATCH, PATCH).permute(0, 3, 1, 4, 2, 5)
+    return patches.reshape(-1, CHANNELS, GRID, GRID)

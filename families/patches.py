@@ -1,4 +1,4 @@
-"""A small denoiser of short sequences, told time and category: what whole-drawing and latent diffusion have in common."""
+"""A small denoiser of short sequences, told time and category, for whole-sequence and latent diffusion."""
 
 from __future__ import annotations
 

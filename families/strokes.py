@@ -1,4 +1,4 @@
-"""What all stroke-by-stroke families share: tokens, history transformer and stop head, and a trunk that reads the history.
+"""What all stroke-by-stroke families share: tokens, history transformer, stop head, and the form of a head.
 
 The reader of the history is the shipped base's (`checkpoints/base.safetensors`: its whitening, transformer and stop
 head), held still: what it makes of the strokes so far is the same for all, and is computed once. The trunk is a small

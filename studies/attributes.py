@@ -1,6 +1,6 @@
 """The textbook's baselines: attributes of drawings as a table, Bayes on it, drawings to order, and avatars.
 
-    python -m studies.attributes --category cat                                   # the table, its tree, what goes with what
+    python -m studies.attributes --category cat                                   # the table and its tree
     python -m studies.attributes --category cat --likely "aspect=wide" --given "strokes=few"
     python -m studies.attributes --category cat --wanted "aspect=wide,strokes=few" --n 16      # draw these
     python -m studies.attributes --category rabbit --avatars --n 24 --colors holiday_pictures
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from config import CATEGORIES, RunFailed, SampleConfig, resolve_category
+from config import RunFailed, SampleConfig, resolve_category
 from dataset_utils import load_category
 from families.attributes import ATTRIBUTES, attributes_of, obeying, wanted_values
 from families.avatars import avatars, palette_table, pixel_table
@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = script_parser(__doc__)
     parser.add_argument("--category", default="cat", metavar="NAME", help="what is looked at, and drawn (default cat)")
-    parser.add_argument("--likely", default="", metavar="WORDS", help="how likely is this, as in aspect=wide,strokes=few")
+    parser.add_argument("--likely", default="", metavar="WORDS", help="how likely is aspect=wide,strokes=few")
     parser.add_argument("--given", default="", metavar="WORDS", help="--likely: where this is known")
     parser.add_argument("--wanted", default="", metavar="WORDS", help="draw what has these attributes")
     parser.add_argument("--avatars", action="store_true", help="colour what is drawn")

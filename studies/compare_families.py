@@ -19,7 +19,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +242,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--retrain", action="store_true", help="train the weights anew, before they are compared")
     parser.add_argument("--smoke", action="store_true", help="train every family for seconds, and compare these")
     parser.add_argument("--seconds", type=float, default=BUDGET, metavar="X",
-                        help=f"--retrain: processor seconds of each family (default {BUDGET:g}, 1 to 100000)")  # fmt: skip
+                        help=f"--retrain: processor seconds each (default {BUDGET:g}, 1 to 100000)")  # fmt: skip
     parser.add_argument("--n", type=int, default=150, metavar="N", help="drawings of each, 16 to 10000 (default 150)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="sampling seeds, 1 to 20 (default 3)")
     parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files, or 'embedded'")
