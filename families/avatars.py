@@ -60,7 +60,8 @@ def pixel_table(folder: Path, most: int = 200) -> tuple[Colors, NDArray[np.float
         counts += np.bincount(codes, minlength=LEVELS**3)
     seen = np.flatnonzero(counts)
     channels = np.stack([seen // LEVELS**2, seen // LEVELS % LEVELS, seen % LEVELS], axis=1)
-    return (channels + 0.5) * (256 / LEVELS), np.asarray(counts[seen] / counts.sum(), np.float64)
+    colors = np.asarray((channels + 0.5) * (256 / LEVELS), np.float64)
+    return colors, np.asarray(counts[seen] / counts.sum(), np.float64)
 
 
 def color_combination(table: tuple[Colors, NDArray[np.float64]], rng: np.random.Generator) -> Colors:

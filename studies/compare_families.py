@@ -44,6 +44,8 @@ from scoring.reference import Judge, Reference, describe_drawings, load_referenc
 from scoring.stroke_statistics import describe_strokes, statistic_distances
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "families"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "FAMILIES.md"
+MARKERS = ("<!-- families -->", "<!-- /families -->")
 BUDGET, SMOKE_BUDGET = 30.0, 3.0
 """Processor seconds of one thread for each family."""
 SHOWN = 16
@@ -198,7 +200,8 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
         return f"{unit}{scale * value:.{decimals}f}" + (f" ± {scale * over:.{decimals}f}" if over else "")
 
     head = ["", *(label for label, *_ in COLUMNS)]
-    return markdown_table(head, [[row["title"], *(cell(row, *how) for _, *how in COLUMNS)] for row in rows])
+    cells = [[row["title"], *(cell(row, key, scale, decimals) for _, key, scale, decimals in COLUMNS)] for row in rows]
+    return markdown_table(head, cells)
 
 
 def compare(category: str, paths: dict[str, Path], scale: Scale, out: Path) -> list[dict[str, Any]]:
@@ -230,6 +233,25 @@ def compare(category: str, paths: dict[str, Path], scale: Scale, out: Path) -> l
     return rows
 
 
+def published_text(folder: Path) -> str:
+    """Return what docs/FAMILIES.md shows of the tables in a folder: of every category that was compared."""
+    parts = []
+    for path in [folder / f"{category}.json" for category in CATEGORIES]:
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            parts.append(f"**{found['category']}**, {found['n']} drawings of each family and seed, against "
+                         f"{found['reference']}:\n\n{table_of(found['rows'])}")  # fmt: skip
+    return "\n\n".join(parts)
+
+
+def publish(folder: Path) -> None:
+    """Write the tables in a folder into docs/FAMILIES.md."""
+    start, end = MARKERS
+    before, rest = DOCUMENT.read_text(encoding="utf-8").split(start)
+    after = rest.split(end)[1]
+    write_atomically(DOCUMENT, f"{before}{start}\n{published_text(folder)}\n{end}{after}")
+
+
 # ------------------------------------------------------------------ command line
 
 
@@ -245,6 +267,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help=f"--retrain: processor seconds each (default {BUDGET:g}, 1 to 100000)")  # fmt: skip
     parser.add_argument("--n", type=int, default=150, metavar="N", help="drawings of each, 16 to 10000 (default 150)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="sampling seeds, 1 to 20 (default 3)")
+    parser.add_argument("--publish", action="store_true", help="write the table into docs/FAMILIES.md as well")
     parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files, or 'embedded'")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FOLDER",
                         help="where weights are read, or written (default families/weights)")  # fmt: skip
@@ -278,7 +301,10 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     paths = shipped(names, arguments.weights)
     if not paths:
         raise FileNotFoundError(f"{arguments.weights}: holds no weights of {', '.join(names)}; --retrain makes them")
-    return compare(category, paths, Scale(arguments.n, tuple(range(arguments.seeds))), arguments.out)
+    rows = compare(category, paths, Scale(arguments.n, tuple(range(arguments.seeds))), arguments.out)
+    if arguments.publish:
+        publish(arguments.out)
+    return rows
 
 
 if __name__ == "__main__":
