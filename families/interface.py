@@ -76,6 +76,10 @@ class Family(nn.Module):
         """Yield batches without end."""
         raise NotImplementedError
 
+    def batch_of(self, drawings: PackedDrawings, category: str) -> Any:
+        """Return drawings as they are, as one batch: what likelihoods are measured on."""
+        raise NotImplementedError
+
     def loss(self, batch: Any) -> Tensor:
         """Return the number to minimise, a scalar."""
         raise NotImplementedError

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from drawings.packed import PackedDrawings
 from families.interface import Drawing, Family, Material
 from rendering import feature_rasters
 from sample_diffusion import StrokeRandomness
@@ -64,6 +65,11 @@ class PictureFamily(Family):
             kinds = rng.choice(len(sides), self.batch_size, p=chances)
             chosen = torch.stack([sides[kind][int(rng.integers(len(sides[kind])))] for kind in kinds])
             yield PictureBatch(chosen.float(), torch.from_numpy(kinds))
+
+    def batch_of(self, drawings: PackedDrawings, category: str) -> PictureBatch:
+        """Return the pictures of drawings as one batch."""
+        levels = torch.from_numpy(levels_of(list(drawings))).float()
+        return PictureBatch(levels, torch.full((len(levels),), self.number(category)))
 
     def latents(self, indices: Sequence[int], seed: int, dim: int) -> Tensor:
         """Return standard normal numbers (B, dim), each row its own (seed, index)'s."""

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from drawings.packed import PackedDrawings
 from families.interface import Drawing, Family, Material
 
 DRAWS, LIFTS, ENDS = 0, 1, 2
@@ -83,6 +84,11 @@ class SequenceFamily(Family):
             stretch = 1 + STRETCH * (2 * rng.random((len(kinds), 1, 2)) - 1)
             batch.offsets *= torch.from_numpy(stretch).float()
             yield batch
+
+    def batch_of(self, drawings: PackedDrawings, category: str) -> SequenceBatch:
+        """Return those drawings that are short enough, as they are, as one batch."""
+        pairs = [pair for pair in map(to_sequence, drawings) if len(pair[1]) <= self.longest]
+        return self.padded(pairs, np.full(len(pairs), self.number(category)))
 
     def padded(
         self, pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]], kinds: NDArray[np.int64]

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from config import BASE_PATH, ModelConfig
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_weights
 from drawings.batches import random_affine, stroke_set
+from drawings.packed import PackedDrawings
 from families.interface import Family, Material
 from sample_diffusion import StrokeRandomness
 from stroke_tokens import vectors_to_points
@@ -62,31 +63,32 @@ class ReadBatch:
 
 
 @torch.no_grad()
-def read_drawings(material: Material, number: int, copy: int) -> list[ReadBatch]:
-    """Return the drawings to learn from of the `number`-th category as the reader sees them, one a batch.
+def read_drawings(drawings: PackedDrawings, category: str, copy: int = 0) -> list[ReadBatch]:
+    """Return drawings as the reader sees them, one a batch; copy 0 is as they are, others are changed at random."""
+    trained = reader()
+    kind = trained.category_id(category)
+    data = stroke_set([drawings], [kind], TOKEN_DIM // 2, trained.model.config.max_strokes)
+    generator = torch.Generator().manual_seed(1000 * kind + copy)
+    order = np.argsort(data.num_strokes(np.arange(len(data))), kind="stable")
+    found = []
+    for rows in np.array_split(order, max(1, len(order) // 32)):
+        batch = random_affine(data.batch(rows), AUGMENTATION if copy else 0.0, generator, 1.0)
+        tokens = trained.whitening.encode(batch.vectors)
+        level = (HISTORY_NOISE if copy else 0.0) * torch.rand(len(tokens), 1, 1, generator=generator)
+        noisy = tokens + level * torch.randn(tokens.shape, generator=generator)
+        contexts = trained.model.context(noisy, batch.category, batch.affine)
+        found += [
+            ReadBatch(own[None, :length], seen[None, : length + 1], batch.lengths[row : row + 1])
+            for row, (own, seen, length) in enumerate(zip(tokens, contexts, batch.lengths.tolist(), strict=True))
+        ]
+    return found
 
-    Copy 0 is as they are. Kept in the material, since the families share it.
-    """
+
+def read_once(material: Material, number: int, copy: int) -> list[ReadBatch]:
+    """Return ``read_drawings`` of the `number`-th category to learn from; kept, since all families share it."""
     key = ("read", number, copy)
     if key not in material.kept:
-        trained, name = reader(), material.categories[number]
-        category = trained.category_id(name)
-        data = stroke_set([material.train[number]], [category], TOKEN_DIM // 2, trained.model.config.max_strokes)
-        generator = torch.Generator().manual_seed(1000 * number + copy)
-        order = np.argsort(data.num_strokes(np.arange(len(data))), kind="stable")
-        found = []
-        for rows in np.array_split(order, max(1, len(order) // 32)):
-            batch = data.batch(rows)
-            batch = random_affine(batch, AUGMENTATION if copy else 0.0, generator, 1.0)
-            tokens = trained.whitening.encode(batch.vectors)
-            level = (HISTORY_NOISE if copy else 0.0) * torch.rand(len(tokens), 1, 1, generator=generator)
-            noisy = tokens + level * torch.randn(tokens.shape, generator=generator)
-            contexts = trained.model.context(noisy, batch.category, batch.affine)
-            found += [
-                ReadBatch(own[None, :length], seen[None, : length + 1], batch.lengths[row : row + 1])
-                for row, (own, seen, length) in enumerate(zip(tokens, contexts, batch.lengths.tolist(), strict=True))
-            ]
-        material.kept[key] = found
+        material.kept[key] = read_drawings(material.train[number], material.categories[number], copy)
     result: list[ReadBatch] = material.kept[key]
     return result
 
@@ -183,16 +185,15 @@ class StrokeFamily(Family):
         """Read all drawings, once for all families."""
         for number in range(len(material.categories)):
             for copy in range(COPIES):
-                if len(material.train[number]):
-                    read_drawings(material, number, copy)
+                read_once(material, number, copy)
 
     def batches(self, material: Material, seed: int) -> Iterator[ReadBatch]:
         """Yield batches of drawings of like length."""
         rng, chances = np.random.default_rng(seed), material.chances()
         while True:
             kinds = rng.choice(len(chances), 1024, p=chances)
-            copies = rng.integers(0, COPIES, len(kinds))
-            sides = [read_drawings(material, kind, copy) for kind, copy in zip(kinds.tolist(), copies, strict=True)]
+            copies = rng.integers(0, COPIES, len(kinds)).tolist()
+            sides = [read_once(material, kind, copy) for kind, copy in zip(kinds.tolist(), copies, strict=True)]
             chosen = sorted((side[rng.integers(len(side))] for side in sides), key=lambda one: int(one.lengths[0]))
             batches, first = [], 0
             while first < len(chosen):
@@ -202,6 +203,10 @@ class StrokeFamily(Family):
                 batches.append(chosen[first:last])
                 first = last
             yield from (joined(batches[i]) for i in rng.permutation(len(batches)))
+
+    def batch_of(self, drawings: PackedDrawings, category: str) -> ReadBatch:
+        """Return drawings as they are, as one batch."""
+        return joined(read_drawings(drawings, category))
 
     def loss(self, batch: ReadBatch) -> Tensor:
         """Return the head's loss."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from diffusion_model import HistoryState
 from families.interface import Material
-from families.strokes import StrokeFamily, read_drawings
+from families.strokes import StrokeFamily, read_once
 from sample_diffusion import StrokeRandomness
 
 LEVELS, CODES = 6, 128
@@ -38,7 +38,7 @@ class Vocabulary(StrokeFamily):
     def prepare(self, material: Material) -> None:
         """Learn the codebooks from all strokes to learn from, in pixels' proportions."""
         super().prepare(material)
-        read = [one for number in range(len(material.categories)) for one in read_drawings(material, number, 0)]
+        read = [one for number in range(len(material.categories)) for one in read_once(material, number, 0)]
         tokens = torch.cat([one.tokens[0] for one in read])
         self.codebooks.data.copy_(residual_codebooks(tokens * self.scale, LEVELS, CODES))
 

@@ -49,6 +49,8 @@ MARKERS = ("<!-- families -->", "<!-- /families -->")
 BUDGET, SMOKE_BUDGET = 30.0, 3.0
 """Processor seconds of one thread for each family."""
 SHOWN = 16
+HELD_OUT = 100
+"""Held-out drawings of a category that likelihoods are measured on."""
 STATISTICS = ("strokes_per_drawing", "ink_length", "start_points")
 
 
@@ -85,20 +87,13 @@ def retrain(names: Sequence[str], seconds: float, data_dir: str | None, out: Pat
 
 @torch.inference_mode()
 def held_out_nats(family: Family, material: Material) -> dict[str, float]:
-    """Return the mean nats of a held-out drawing of each category, none where the family has no likelihood.
-
-    They come with the augmentation and in the proportions of training, so they are averages over 4 batches of each.
-    """
-    if family.likelihood == "none":
-        return {}
+    """Return the mean nats of at most HELD_OUT held-out drawings of each category; none without a likelihood."""
     found = {}
-    for number, category in enumerate(material.categories):
-        empty = material.held_out[number].select([])
-        sides = tuple(side if i == number else empty for i, side in enumerate(material.held_out))
-        own = Material(material.categories, sides, sides)
-        batches = family.batches(own, 1)
-        nats = [family.surprise(next(batches)) for _ in range(4)]
-        found[category] = round(float(torch.cat([each for each in nats if each is not None]).mean()), 2)
+    for category, side in zip(material.categories, material.held_out, strict=True):
+        if family.likelihood != "none" and len(side):
+            nats = family.surprise(family.batch_of(side.select(range(min(HELD_OUT, len(side)))), category))
+            assert nats is not None
+            found[category] = round(float(nats.mean()), 2)
     return found
 
 
