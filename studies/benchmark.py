@@ -108,7 +108,8 @@ def families(data_dir: str | None, scale: float) -> list[Row]:
         family, trained = load_family(path)
         work = partial(family.generate, "cat", range(together), 0, trained["temperature"])
         how = f"cat, {together} at once, 1 thread, {num_parameters(family):,} parameters of its own"
-        rows.append(Row(f"families: {family.title}", together / seconds_of(work), "pictures/s" if family.kind == "pictures" else "drawings/s", how))
+        unit = "pictures/s" if family.kind == "pictures" else "drawings/s"
+        rows.append(Row(f"families: {family.title}", together / seconds_of(work), unit, how))
     torch.set_num_threads(threads)
     return rows
 
@@ -185,7 +186,8 @@ def start(data_dir: str | None, scale: float) -> list[Row]:
 # ------------------------------------------------------------------ command line
 
 PARTS: dict[str, Callable[[str | None, float], list[Row]]] = {
-    "drawing": drawing, "families": families, "training": training, "loading": loading, "scoring": scoring, "start": start,
+    "drawing": drawing, "families": families, "training": training, "loading": loading, "scoring": scoring,
+    "start": start,
 }  # fmt: skip
 
 

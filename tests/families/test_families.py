@@ -118,6 +118,19 @@ def test_weights_of_something_else_are_refused(tiny_weights: Path, tmp_path: Pat
         load_family(tmp_path / "gan.safetensors")
 
 
+def test_the_published_table_is_that_of_the_results() -> None:
+    page = compare_families.DOCUMENT.read_text(encoding="utf-8")
+    shown = page.split(compare_families.MARKERS[0])[1].split(compare_families.MARKERS[1])[0]
+    assert shown.strip() == compare_families.published_text(compare_families.OUT)
+
+
+def test_shipped_weights_are_small_and_of_one_budget() -> None:
+    paths = training.shipped()
+    assert sum(path.stat().st_size for path in paths.values()) <= 15e6
+    heads = [load_family(path)[1]["budget"] for name, path in paths.items() if name in HEADS]
+    assert len(set(heads)) <= 1
+
+
 # ------------------------------------------------------------------ attributes, avatars
 
 WIDE = [np.array([[0, 0], [255, 0], [255, 90], [0, 90], [0, 0]]), np.array([[200, 60], [210, 60]])]
@@ -191,5 +204,10 @@ def test_the_comparison_writes_table_picture_and_curve(
     written = json.loads((tmp_path / "cat.json").read_text())
     assert written["rows"][2]["nats"] is not None
     assert "| Gaussian mixture |" in capsys.readouterr().out
+    document = tmp_path / "page.md"
+    document.write_text("before <!-- families -->old<!-- /families --> after")
+    monkeypatch.setattr(compare_families, "DOCUMENT", document)
+    compare_families.publish(tmp_path)
+    assert f"\n{compare_families.table_of(written['rows'])}\n<!-- /families --> after" in document.read_text()
     with pytest.raises(ValueError, match="--only names 'flow'"):
         compare_families.main(["--only", "flow"])
