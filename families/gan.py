@@ -41,7 +41,7 @@ class GAN(StrokeFamily):
 
     title = "Conditional GAN"
     inputs = StrokeFamily.token_dim
-    learning_rate = 5e-4
+    learning_rate, betas = 5e-4, (0.0, 0.98)
 
     def __init__(self, categories: Sequence[str]) -> None:
         """Build generator and discriminator."""

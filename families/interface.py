@@ -40,6 +40,13 @@ class Material:
         loaded = [load_category(name, data_dir=data_dir, split="local", allow_download=False) for name in categories]
         return Material(tuple(categories), tuple(one.train for one in loaded), tuple(one.validation for one in loaded))
 
+    def fewer(self, count: int) -> Material:
+        """Return the first drawings, at most `count`, of each category and side."""
+        def first(sides: tuple[PackedDrawings, ...]) -> tuple[PackedDrawings, ...]:
+            return tuple(side.select(range(min(count, len(side)))) for side in sides)
+
+        return Material(self.categories, first(self.train), first(self.held_out))
+
     def chances(self) -> NDArray[np.float64]:
         """Return how often each category is trained on, (C,): by the square root of its size, so that few count too."""
         sizes = np.sqrt([len(drawings) for drawings in self.train])
@@ -58,6 +65,8 @@ class Family(nn.Module):
     surprise_unit: ClassVar[str] = ""
     evaluations: ClassVar[int] = 1
     """Evaluations of its network for a stroke, a point or a picture."""
+    budgets: ClassVar[float] = 1.0
+    """How many of the budgets it is given: the peers have no reader, so they must learn to read the history as well."""
     learning_rate: ClassVar[float] = 2e-3
     betas: ClassVar[tuple[float, float]] = (0.9, 0.98)
 

@@ -61,6 +61,7 @@ class SequenceFamily(Family):
     kind = "sequence"
     longest: ClassVar[int] = 160
     batch_size: ClassVar[int] = 32
+    budgets = 3.0
     offset_scale: Tensor
 
     def __init__(self, categories: Sequence[str]) -> None:

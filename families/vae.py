@@ -36,7 +36,7 @@ class VAE(StrokeFamily):
             nn.Linear(self.token_dim + TRUNK.width, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(),
             nn.Linear(128, 2 * LATENT),
         )  # fmt: skip
-        self.log_deviation = nn.Parameter(torch.zeros(self.token_dim))
+        self.log_deviation = nn.Parameter(torch.full((self.token_dim,), -1.0))
 
     def head_loss(self, tokens: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """Return the negative bound for a number of a token, mean over real strokes."""
