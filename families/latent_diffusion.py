@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss, sample_timesteps
 from families.patches import STEPS, TIMES, SequenceDenoiser, denoised
-from families.pictures import PARTS, WIDTHS, PictureBatch, PictureFamily, binomial_nats, to_pictures
+from families.pictures import PARTS, WIDTHS, PictureBatch, PictureFamily, binomial_nats, mostly_paper, to_pictures
 
 CHANNELS, GRID, PATCH = 4, 8, 2
 TOKENS, TOKEN_DIM = (GRID // PATCH) ** 2, CHANNELS * PATCH * PATCH
@@ -44,7 +44,7 @@ class LatentDiffusion(PictureFamily):
         )  # fmt: skip
         self.decoder = nn.Sequential(
             nn.Conv2d(CHANNELS, c, 3, 1, 1), nn.LeakyReLU(0.2), nn.ConvTranspose2d(c, b, 4, 2, 1), nn.LeakyReLU(0.2),
-            nn.ConvTranspose2d(b, a, 4, 2, 1), nn.LeakyReLU(0.2), nn.ConvTranspose2d(a, 1, 4, 2, 1),
+            nn.ConvTranspose2d(b, a, 4, 2, 1), nn.LeakyReLU(0.2), mostly_paper(nn.ConvTranspose2d(a, 1, 4, 2, 1)),
         )  # fmt: skip
         self.denoiser = SequenceDenoiser(len(categories), TOKENS, TOKEN_DIM, TOKEN_DIM, 96, 4)
         self.register_buffer("latent_scale", torch.zeros(()))

@@ -48,7 +48,7 @@ class PictureGAN(PictureFamily):
     def make(self, z: Tensor, category: Tensor) -> Tensor:
         """Return pictures (B, 64, 64), ink 0 ... 1, of noise (B, LATENT)."""
         maps = (self.place(z) + self.kind_of(category)).unflatten(1, (MAPS, 4, 4))
-        return torch.sigmoid(self.generator(torch.nn.functional.leaky_relu(maps, 0.2))[:, 0] - 2)  # most of it is paper
+        return torch.sigmoid(self.generator(torch.nn.functional.leaky_relu(maps, 0.2))[:, 0])
 
     def loss(self, batch: PictureBatch) -> Tensor:
         """Return the losses of both players."""

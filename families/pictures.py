@@ -92,8 +92,15 @@ def decoder(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, d, 3, 1, 1), nn.LeakyReLU(0.2), nn.ConvTranspose2d(d, c, 4, 2, 1), nn.LeakyReLU(0.2),
         nn.ConvTranspose2d(c, b, 4, 2, 1), nn.LeakyReLU(0.2), nn.ConvTranspose2d(b, a, 4, 2, 1), nn.LeakyReLU(0.2),
-        nn.ConvTranspose2d(a, 1, 4, 2, 1),
+        mostly_paper(nn.ConvTranspose2d(a, 1, 4, 2, 1)),
     )  # fmt: skip
+
+
+def mostly_paper(last: nn.ConvTranspose2d) -> nn.ConvTranspose2d:
+    """Return the last layer of a decoder so that it begins with what is true of every drawing: there is little ink."""
+    assert last.bias is not None
+    nn.init.constant_(last.bias, -2.5)
+    return last
 
 
 class IndependentPixels(PictureFamily):

@@ -221,7 +221,7 @@ def compare(category: str, paths: dict[str, Path], scale: Scale, out: Path) -> l
              "feature_network": loaded.sha256, "attribution": ATTRIBUTION, "rows": rows}  # fmt: skip
     write_atomically(out / f"{category}.json", json.dumps(found, indent=1) + "\n")
     write_atomically(out / f"{category}.md", table + "\n")
-    families_figure(shown).savefig(out / f"{category}.png", dpi=110)
+    families_figure(shown).savefig(out / f"{category}.png", dpi=110, bbox_inches="tight")
     if curves := {row["title"]: row["curve"] for row in rows if row.get("curve")}:
         curve_figure(curves).savefig(out / "curve.png", dpi=110)
     if "latent_diffusion" in paths:

@@ -61,6 +61,8 @@ def test_it_learns_by_one_number_and_draws_and_is_the_same_from_its_file(
 def test_a_drawing_depends_on_its_seed_and_number_not_on_the_batch(name: str, material: Material) -> None:
     family = made(name)
     family.prepare(material)
+    for buffer in family.buffers():  # a latent's deviation, not measured before the second stage
+        buffer += (buffer.ndim == 0) & (buffer == 0)
     loud = 30.0 if family.kind == "pictures" else 1.0  # untrained, they would all be grey
     many, one = family.generate("cat", range(4), 5, loud), family.generate("cat", [2], 5, loud)
     other = family.generate("cat", [2], 6, loud)
