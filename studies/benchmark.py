@@ -38,6 +38,8 @@ from dataset_utils import data_files, load_category, write_ndjson
 from diffusion_model import load_with_guide
 from drawings.batches import training_batches
 from drawings.embedded import embedded_drawings
+from families.interface import num_parameters
+from families.training import load_family, shipped
 from metrics import frechet_distance, kernel_distance
 from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, write_atomically
@@ -96,6 +98,20 @@ def drawing(data_dir: str | None, scale: float) -> list[Row]:
                 Row("drawing: evaluations", evaluations, "a drawing", how),
                 Row("drawing: operations", operations_of(draw) / together / 1e6, "MFLOP a drawing", how),
             ]
+    return rows
+
+
+def families(data_dir: str | None, scale: float) -> list[Row]:
+    """Measure drawing with every family whose trained weights are shipped, the peers among them, all by one thread."""
+    rows, together, threads = [], max(2, int(256 * scale)), torch.get_num_threads()
+    torch.set_num_threads(1)
+    for path in shipped().values():
+        family, trained = load_family(path)
+        work = partial(family.generate, "cat", range(together), 0, trained["temperature"])
+        how = f"cat, {together} at once, 1 thread, {num_parameters(family):,} parameters of its own"
+        unit = "pictures/s" if family.kind == "pictures" else "drawings/s"
+        rows.append(Row(f"families: {family.title}", together / seconds_of(work), unit, how))
+    torch.set_num_threads(threads)
     return rows
 
 
@@ -171,7 +187,8 @@ def start(data_dir: str | None, scale: float) -> list[Row]:
 # ------------------------------------------------------------------ command line
 
 PARTS: dict[str, Callable[[str | None, float], list[Row]]] = {
-    "drawing": drawing, "training": training, "loading": loading, "scoring": scoring, "start": start,
+    "drawing": drawing, "families": families, "training": training, "loading": loading, "scoring": scoring,
+    "start": start,
 }  # fmt: skip
 
 

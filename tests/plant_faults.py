@@ -45,7 +45,7 @@ BASELINES, TWO_SAMPLE, RECOGNISER = "scoring/baselines.py", "scoring/two_sample.
 REFERENCE, STATISTICS, COPIES = "scoring/reference.py", "scoring/stroke_statistics.py", "scoring/copies.py"
 DISTILLATION = "studies/distill.py"
 AVERAGES, TUNING, FEATURES = "scoring/averages.py", "studies/tune_sampling.py", "studies/train_features.py"
-LOSSES = "studies/held_out_losses.py"
+LOSSES, ORACLES = "studies/held_out_losses.py", "families/oracles"
 DISTANCE_LAWS = (
     "frechet_distance_of_two_gaussians_is_the_closed_form",
     "extrapolation_comes_nearer_to_the_true_distance_than_all_drawings_do",
@@ -459,6 +459,50 @@ FAULTS = [
         "official_drawings::the_command_writes_what_is_shipped_checks_it_and_replaces_no_other_file",
         ("the leak-free list leaks", 'sorted(set(indices["test"]) - set(indices["train"]))',
          'sorted(set(indices["test"]))'),
+    ),
+    *planted(
+        "families/mixture.py",
+        f"{ORACLES}::a_mixture_is_the_sum_of_its_gaussians",
+        ("components of a mixture are alike", "-torch.logsumexp(log_weight + each.sum(-1), -1)",
+         "-torch.logsumexp(each.sum(-1), -1)"),
+        ("a density forgets its deviations", "distance.square() - log_deviation -", "distance.square() -"),
+    ),
+    *planted(
+        "families/vae.py",
+        f"{ORACLES}::the_bound_is_below_the_likelihood_and_reaches_it_at_the_true_posterior",
+        ("the KL is halved", "kl = 0.5 * (", "kl = 0.25 * ("),
+        ("the bound is a bonus", "return nats + kl", "return nats - kl"),
+    ),
+    *planted(
+        "families/gan.py",
+        f"{ORACLES}::neither_player_moves_the_other {ORACLES}::a_generator_against_a_point_lands_on_it",
+        ("the discriminator moves the generator", "judge(fake.detach(), known)", "judge(fake, known)"),
+        ("the generator helps the discriminator", "name: parameter.detach() for", "name: parameter for"),
+        ("the generator wants to be found out", "F.softplus(-torch.func", "F.softplus(torch.func"),
+    ),
+    *planted(
+        "families/energy.py",
+        f"{ORACLES}::the_energy_score_is_least_for_draws_from_the_data_itself",
+        ("draws need not differ", "return away - 0.5 *", "return away - 0.0 *"),
+    ),
+    *planted(
+        "families/vocabulary.py",
+        f"{ORACLES}::a_vocabulary_spells_what_it_sounds",
+        ("levels spell the same", "rest = rest - book[codes[-1]]", "rest = rest - 0 * book[codes[-1]]"),
+    ),
+    *planted(
+        "families/strokes.py",
+        "families/families::a_stroke_is_judged_by_those_before_it_alone",
+        ("drawing reads another history than training", "return self.extend(self.reduce(context), [], state.denoiser)",
+         "return self.extend(self.reduce(context).roll(1, -1), [], state.denoiser)"),
+    ),
+    *planted(
+        "families/bayes.py",
+        f"{ORACLES}::bayes_by_hand {ORACLES}::a_chain_is_found_again "
+        f"{ORACLES}::samples_have_the_network_s_probabilities_and_obey_what_is_given",
+        ("the tree is the least likely", "max(((i, j) for i", "min(((i, j) for i"),
+        ("what is given is not divided by", "return both / alone", "return both"),
+        ("samples do not obey", "self.tables[column][before] * below[column]", "self.tables[column][before]"),
     ),
 ]  # fmt: skip
 
