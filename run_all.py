@@ -41,6 +41,7 @@ from config import (
 from dataset_utils import DATA_FOLDER, CategoryData, available_categories, data_files, learned_from, load_category
 from diffusion_model import TrainedModel
 from metrics import scores_against
+from plumbing import result_folder
 from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
 from plumbing.files import locked_folder, refuse_overwriting, sha256_of, write_atomically
 from plumbing.processes import best_device
@@ -161,7 +162,7 @@ def refuse_losing_files(out: Path, name: str, categories: list[str], read: Seque
         if path.exists() and not (path.is_file() and mark in path.read_text(encoding="utf-8", errors="replace")):
             raise ValueError(f"{path}: was not written by run_all.py; choose another --out or --name")
     for folder in (out / name / category for category in categories):
-        sample_diffusion.refuse_losing_files(folder, sample_diffusion.SVG_FILES, read, tuple(gallery.CAPTIONS))
+        result_folder.refuse_losing_files(folder, result_folder.SVG_FILES, read, tuple(gallery.CAPTIONS))
         refuse_folder_of_others(folder / "training")
 
 

