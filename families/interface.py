@@ -75,6 +75,10 @@ class Family(nn.Module):
         super().__init__()
         self.categories = tuple(categories)
 
+    def reads_with(self) -> str:
+        """Return the sha256 of the weights that read the history for it, without which its own mean nothing; or ""."""
+        return ""
+
     def prepare(self, material: Material) -> None:
         """Fit what is fitted once, before training: whitening, vocabularies, scales."""
 

@@ -181,6 +181,10 @@ class StrokeFamily(Family):
 
     # -------------------------------------------------------------- the same for all
 
+    def reads_with(self) -> str:
+        """Return the sha256 of the base that reads the history."""
+        return reader().sha256
+
     def prepare(self, material: Material) -> None:
         """Read all drawings, once for all families."""
         for number in range(len(material.categories)):

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from config import ATTRIBUTION, RunFailed
+from config import ATTRIBUTION, BASE_PATH, RunFailed
 from families.diffusion import Diffusion
 from families.energy import Energy
 from families.gan import GAN
@@ -84,7 +84,8 @@ def train(
             watch(spent, cast(Family, average.module).eval())
     drawings = {name: len(side) for name, side in zip(material.categories, material.train, strict=True)}
     conditions = {"updates": steps, "processor_seconds": round(spent, 1), "seed": seed, "train_drawings": drawings,
-                  "parameters": num_parameters(family), "attribution": ATTRIBUTION}  # fmt: skip
+                  "parameters": num_parameters(family), "reader_sha256": family.reads_with(),
+                  "attribution": ATTRIBUTION}  # fmt: skip
     return cast(Family, average.module).eval(), conditions
 
 
@@ -114,6 +115,8 @@ def load_family(path: Path) -> tuple[Family, dict[str, Any]]:
     except RuntimeError as error:  # one line a tensor
         reason = str(error).splitlines()[1].strip()
         raise ValueError(f"{path}: its tensors do not fit {family.title} ({reason:.120})") from None
+    if conditions.get("reader_sha256") != family.reads_with():
+        raise ValueError(f"{path}: learned with another {BASE_PATH.name} than the one at hand; --retrain makes it anew")
     return family.eval(), conditions
 
 

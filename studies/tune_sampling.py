@@ -7,7 +7,8 @@ Weights between `--start`, from which the training began, and `--checkpoint`, wh
 average is a model as well (Wortsman et al. 2022, arXiv:2109.01903). Each share of the way is drawn with at every
 strength of guidance. The lowest KID to validation drawings, which no training has seen and no test sees, wins. Copies
 are no way to win: what redraws more than `--most-copies` of the training drawings, by strokes, is not chosen, whatever
-its KID. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
+its KID. A stop head that has overfitted is sure of itself and wrong: its logits are scaled and shifted to fit the
+validation drawings (Platt 1999; Guo et al. 2017, arXiv:1706.04599). Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from config import GUIDE_PATH, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
 from dataset_utils import CategoryData, data_files, learned_from, load_category
 from diffusion_model import TrainedModel, load_weights, save_weights
-from drawings.batches import stroke_set
+from drawings.batches import StrokeSet, evenly_spread, stroke_set
 from metrics import kernel_distance
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, sha256_of
@@ -49,6 +53,7 @@ MOST_COPIES = 0.03
 def between(start: TrainedModel, trained: TrainedModel, share: float) -> TrainedModel:
     """Return `trained` with weights that lie `share` of the way from those of `start` to its own.
 
+    The trainings behind both become those behind it. `start` may also be another model trained from the same base.
     Raises ValueError where they are not of one shape, or have other stroke tokens: then no line leads from one to the
     other.
     """
@@ -61,6 +66,33 @@ def between(start: TrainedModel, trained: TrainedModel, share: float) -> Trained
         raise ValueError(f"{start.file}: is not what {trained.file} began from, its shapes or stroke tokens differ")
     model = copy.deepcopy(trained.model)
     model.load_state_dict({name: theirs[name].lerp(own, share) for name, own in ours.items()})
+    own = dict(start.conditions)
+    both = [*own.pop("lineage", []), own]
+    lineage = trained.conditions.get("lineage", [])
+    lineage = [*lineage, *(one for one in both if one not in lineage)]
+    return replace(trained, model=model, conditions=trained.conditions | {"lineage": lineage})
+
+
+@torch.no_grad()
+def calibrated(trained: TrainedModel, drawings: StrokeSet) -> TrainedModel:
+    """Return `trained` with the logits of its stop head scaled and shifted so that `drawings` are likeliest to end."""
+    model = copy.deepcopy(trained.model).eval()
+    logits, ends = [], []
+    for batch in evenly_spread(drawings, MOST_DRAWINGS):
+        context = model.context(trained.whitening.encode(batch.vectors), batch.category, batch.affine)
+        decision = torch.arange(context.shape[1])
+        decided = (decision >= 1) & (decision <= batch.lengths[:, None])
+        logits.append(model.stop_logits(context)[decided].double().cpu())
+        ends.append((decision == batch.lengths[:, None])[decided].double())
+    z, y = torch.cat(logits).numpy(), torch.cat(ends).numpy()
+
+    def loss(line: NDArray[np.float64]) -> float:
+        moved = line[0] * z + line[1]
+        return float(np.mean(np.logaddexp(0, moved) - y * moved))
+
+    scale, shift = minimize(loss, [1.0, 0.0], bounds=[(0.0, None), (None, None)]).x
+    model.stop.weight *= scale
+    model.stop.bias.mul_(scale).add_(shift)
     return replace(trained, model=model)
 
 
@@ -76,12 +108,16 @@ class Judge:
         self.real = rows[:: max(1, len(rows) // MOST_DRAWINGS)][:MOST_DRAWINGS]
         self.features = describe_drawings(self.real, self.loaded).features
 
+    def validation(self, trained: TrainedModel) -> StrokeSet:
+        """Return the validation drawings as `trained` is given them."""
+        config = trained.model.config
+        form = ([trained.category_id(self.data.category)], config.num_points, config.max_strokes)
+        return stroke_set([self.data.validation], *form)
+
     def losses(self, trained: TrainedModel) -> dict[str, float]:
         """Return denoising and stop loss on validation drawings."""
-        config, name = trained.model.config, self.data.category
-        form = ([trained.category_id(name)], config.num_points, config.max_strokes)
-        denoising, stop = losses_of(trained.model, trained.whitening, stroke_set([self.data.validation], *form),
-                                    min(MOST_DRAWINGS, len(self.data.validation)))  # fmt: skip
+        count = min(MOST_DRAWINGS, len(self.data.validation))
+        denoising, stop = losses_of(trained.model, trained.whitening, self.validation(trained), count)
         return {"denoising": round(denoising, 5), "stop": round(stop, 5)}
 
     def figures(self, trained: TrainedModel, config: SampleConfig) -> dict[str, Any]:
@@ -128,7 +164,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="weights to tune")
     parser.add_argument("--category", required=True, metavar="NAME", help="what they draw")
-    parser.add_argument("--start", type=Path, metavar="FILE", help="weights that they were trained from")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="weights that they were trained from, or others that were trained from the same",
+    )
     parser.add_argument("--shares", metavar="X,X", help="shares of the way from --start to --checkpoint to try "
                         "(default 0.25,0.5,0.75,1, without --start 1)")  # fmt: skip
     parser.add_argument("--guide", type=Path, metavar="FILE", default=GUIDE_PATH,
@@ -170,7 +211,6 @@ def main(argv: list[str] | None = None) -> Path:
     trained, guide = (load_weights(path, device) for path in (arguments.checkpoint, arguments.guide))
     start = load_weights(arguments.start, device) if arguments.start else trained
     category = resolve_category(arguments.category, trained.categories)
-    ways = [(share, between(start, trained, share)) for share in shares]
     # a guide that does not fit is told now, not after all unguided drawings
     generate_drawings(replace(trained, guide=guide), category, range(1), seed=SEED, steps=1, guidance=2.0)
     check_file(arguments.out)
@@ -178,7 +218,9 @@ def main(argv: list[str] | None = None) -> Path:
     if data.source == "embedded" and trained.conditions.get("data") != ["embedded"]:
         raise ValueError(f"only embedded drawings are at hand, and {trained.file} was not trained on them; give "
                          "--data-dir")  # fmt: skip
-    judge = Judge(data, learned_from(data, trained.trained_as(category), arguments.data_dir))
+    others = sorted({*trained.trained_as(category), *start.trained_as(category)})
+    judge = Judge(data, learned_from(data, others, arguments.data_dir))
+    ways = [(share, calibrated(between(start, trained, share), judge.validation(trained))) for share in shares]
     rows = best_first(tried(ways, strengths, (None, guide), judge, arguments.n), arguments.most_copies)
     best = rows[0]
     chosen = dict(ways)[best["share"]]

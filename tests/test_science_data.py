@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -251,6 +252,34 @@ def test_weights_between_start_and_end_are_on_the_line_between_them(tiny_model: 
     other = replace(start, whitening=replace(start.whitening, mean=start.whitening.mean + 0.01))
     with pytest.raises(ValueError, match="stroke tokens differ"):
         tune_sampling.between(other, tiny_model, 0.5)
+
+
+def test_an_average_has_the_trainings_of_both_behind_it(tiny_model: TrainedModel) -> None:
+    first, family, own = {"step": 1}, {"step": 2, "train": {"relabelled": "bus=cat"}}, {"step": 3}
+    start = replace(tiny_model, conditions={**family, "lineage": [first]})
+    trained = replace(tiny_model, conditions={**own, "lineage": [first]})
+    found = tune_sampling.between(start, trained, 0.5)
+    assert found.conditions == {**own, "lineage": [first, family]}
+    assert found.trained_as("cat") == ["bus"]
+    assert tune_sampling.between(replace(start, conditions=first), trained, 0.5).conditions == trained.conditions
+
+
+def test_a_stop_head_that_is_too_sure_is_scaled_and_shifted_to_fit(tiny_model: TrainedModel) -> None:
+    data = load_category("cat", data_dir="embedded")
+    config = tiny_model.model.config
+    held_out = stroke_set([data.validation], [0], config.num_points, config.max_strokes)
+    best = tune_sampling.calibrated(tiny_model, held_out)
+    sure = copy.deepcopy(tiny_model.model)
+    sure.stop.weight.data.mul_(7)
+    sure.stop.bias.data.mul_(7).add_(2)
+    again = tune_sampling.calibrated(replace(tiny_model, model=sure), held_out)
+    losses = [losses_of(each, tiny_model.whitening, held_out, 1000)[1]
+              for each in (sure, tiny_model.model, best.model, again.model)]  # fmt: skip
+    assert losses[0] > losses[1] > losses[2]
+    assert losses[3] == pytest.approx(losses[2], abs=1e-4)  # any line of the logits leads to the same
+    weights = best.model.state_dict()
+    for name, tensor in tiny_model.model.state_dict().items():
+        assert name.startswith("stop.") or torch.equal(tensor, weights[name])
 
 
 def test_the_feature_network_learns_from_training_drawings_and_is_measured_on_held_out_ones(
