@@ -118,7 +118,7 @@ REFUSED = (
     (f"{SAMPLE} --prefix F", "is a folder, must be a file"),
     ("metrics score --generated F", "is a folder, must be a file"),
     ("sample_diffusion --category ../x", "unknown category '../x'"),
-    (f"{SAMPLE} --prefix F/html.ndjson", "html.ndjson:1: HTML"),
+    (f"{SAMPLE} --prefix F/html.ndjson", "html.ndjson: is a web page (HTML)"),
     (f"{SAMPLE} --prefix F/gone.ndjson", "gone.ndjson: no such file"),
     (f"{SAMPLE} --steps 1001", "--steps is 1001, must lie in 1 ... 1000"),
     (f"{SAMPLE} --sampler euler", "--sampler is 'euler', must be one of"),

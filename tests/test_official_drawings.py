@@ -160,7 +160,7 @@ def test_a_download_that_fails_once_begins_anew_and_what_a_killed_one_left_goes(
     server: _Server, tmp_path: Path, mode: str
 ) -> None:
     server.mode = mode
-    left = tmp_path / ".cat.ndjson.killed.tmp"  # as by a process that was killed an hour ago
+    left = tmp_path / ".cat.ndjson.killed.unfinished.tmp"  # as by a process that was killed an hour ago
     left.write_bytes(BODY[:99])
     os.utime(left, (time.time() - 4_000,) * 2)
     path = download_category("cat", tmp_path, base_url=server.url)
