@@ -228,6 +228,14 @@ PRESETS = {
         replace(_STAGE, category=_FOUR, companions=f"{_VEHICLES},{_ANIMALS}", companion_share=0.45, steps=9000,
                 learning_rate=7e-4, warmup=100, scale_weight=0.75, history_noise=0.35, augmentation=0.2),
         ModelConfig(dropout=0.15), "runs/base/weights.safetensors"),
+    "related-changed": Preset(
+        "stage 3b, from `base-longer`: every drawing changed, and told so, and school buses as buses, against copies; "
+        "`studies.tune_sampling` averages it with the fine-tuned bus and rabbit",
+        replace(_STAGE, category=_FOUR, companions=f"{_VEHICLES},{_ANIMALS}", companion_share=0.5,
+                relabelled="school bus=bus", steps=2200, schedule="constant-decay", decay=0.5, learning_rate=7e-4,
+                warmup=50, first_stroke_draws=8, scale_weight=0.75, history_noise=0.4, augmentation=0.2,
+                augmented_share=1.0, mirrored=0.3, validate_every=200),
+        ModelConfig(dropout=0.1), "runs/base-longer/weights.safetensors"),
     "finetune-cat": Preset(
         "stage 4, from `related`: the shipped cat",
         replace(_FINE_TUNE, category="cat", companions=f"{_ANIMALS},rabbit", companion_share=0.3, steps=1000,

@@ -92,8 +92,14 @@ def test_presets_are_the_trainings_that_the_shipped_headers_record(name: str) ->
     """Settings that are newer than a training have the value that does what was done then."""
     conditions = load_weights(CHECKPOINTS / f"{name}.safetensors").conditions
     stages = ["all", "base", "related", *(["finetune-car-first"] if name == "car" else []), f"finetune-{name}"]
+    trainings = [*conditions["lineage"], conditions]
+    if conditions["sampling"].get("share", 1) < 1:  # averaged with a model of the later base
+        *trainings, constant, longer, changed, own = trainings
+        trainings += [longer, changed, own]
+        stages[-1:] = ["base-longer", "related-changed", *stages[-1:]]
+        assert constant["train"]["category"] == "all"  # 1,250 updates at a constant rate, as that preset says
     newer = {"parts": 1, "first_stroke_draws": 0, "min_snr": 0.0, "scale_weight": 0.0}
-    for stage, recorded in zip(stages, [*conditions["lineage"], conditions], strict=True):
+    for stage, recorded in zip(stages, trainings, strict=True):
         preset = PRESETS[stage]
         assert asdict(preset.train) == asdict(TrainConfig()) | newer | recorded["train"], stage
         assert preset.model.dropout == recorded["start"]["model"]["dropout"], stage
