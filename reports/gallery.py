@@ -157,16 +157,16 @@ def completions_image(real: RealDrawings | None, draw_on: DrawOn, longest: int) 
     return continuations_image(rows, [len(half) for half in halves], headings, CELL)
 
 
-def copies_image(drawings: Sequence[Drawing], training: Sequence[Drawing], strokes: TrainingStrokes) -> Picture | None:
-    """Return the 8 drawings that come nearest to redrawing one of `training`, and that one below, (H, W, 3) uint8.
+def copies_image(drawings: Sequence[Drawing], strokes: TrainingStrokes) -> Picture | None:
+    """Return the 8 drawings that come nearest to redrawing a training drawing, and that one below, (H, W, 3) uint8.
 
-    `strokes` are those of `training`. None where nothing can be compared.
+    None where nothing can be compared.
     """
     pairs = nearest_pairs(drawings, strokes, PAIRS)
     if not pairs:
         return None
     limit, missing = strokes.limit(), PAIRS - len(pairs)
-    shown = _full_row([drawings[i] for i, _, _ in pairs], PAIRS) + [training[j] for _, j, _ in pairs]
+    shown = _full_row([drawings[i] for i, _, _ in pairs], PAIRS) + [strokes.drawings[j] for _, j, _ in pairs]
     labels = [f"{distance:.1f} px{', a copy' if distance < limit else ''}" for _, _, distance in pairs]
     labels += [" "] * missing + ["training drawing"] * len(pairs)
     title = f"Generated drawings above training drawings; nearer than {limit:.1f} px is a copy"
@@ -192,7 +192,7 @@ def write_gallery(
         "best_worst.png": None if shares is None else best_worst_image(drawings, shares, category),
         "diversity.png": diversity_image(drawings, real, draw_on, longest),
         "completions.png": completions_image(real, draw_on, longest),
-        "copies.png": copies_image(drawings, list(data.train), strokes) if data and strokes else None,
+        "copies.png": copies_image(drawings, strokes) if strokes else None,
     }
     for name, image in images.items():
         if image is None:

@@ -55,18 +55,26 @@ def _training(models: Mapping[str, TrainedModel]) -> str:
 
 
 def _guidance(models: Mapping[str, TrainedModel]) -> str:
-    """Return what was tried in tuning guidance: a row for each strength and guide, a column for each model."""
+    """Return what was tried in tuning: a row for each strength and guide, a column for each model, at its own share."""
     cells: dict[str, dict[str, str]] = {}
+    how: dict[str, dict[str, str]] = {"share of the fine-tuned weights": {}, "chosen by": {}}
     for name, trained in models.items():
         sampling = part(trained.conditions, "sampling")
         chosen = (sampling.get("guidance"), part(sampling, "guide").get("file"))
+        own = sampling.get("share", 1.0)
+        if sampling:
+            for row, value in zip(how.values(), (f"{own:g}", sampling.get("against", "–")), strict=True):
+                row[name] = str(value)
         for tried in sampling.get("tried") or ():
+            if tried.get("share", 1.0) != own:
+                continue
             guide, strength = tried.get("guide"), tried.get("guidance")
             label = "no guidance" if strength == 1 else f"{strength} away from {guide or 'the model without category'}"
             kid = figure(tried, "kid", PER_MILLE)
+            kid += f" ({100 * tried['copies']:.1f} %)" if "copies" in tried else ""
             cells.setdefault(label, {})[name] = f"**{kid}**" if (strength, guide) == chosen else kid
     names = [name for name, trained in models.items() if part(trained.conditions, "sampling")]
-    rows = [[label, *(row.get(name, "–") for name in names)] for label, row in sorted(cells.items())]
+    rows = [[label, *(row.get(name, "–") for name in names)] for label, row in [*how.items(), *sorted(cells.items())]]
     return markdown_table(["Guidance", *names], rows)
 
 

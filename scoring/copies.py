@@ -23,6 +23,7 @@ class TrainingStrokes:
 
     def __init__(self, drawings: Sequence[Drawing]) -> None:
         """Take the first three strokes of those drawings that have so many, which are `rows` of all."""
+        self.drawings = drawings
         self.rows, self.points = _first_strokes(drawings)
 
     @cached_property

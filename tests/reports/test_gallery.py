@@ -168,7 +168,7 @@ def test_pairs_are_the_nearest_by_strokes_each_above_the_training_drawing_that_i
     shown = Shown(monkeypatch, "grid_image")
     training = embedded_drawings("cat", 30)
     redrawn = [[stroke + 0.5 for stroke in training[4]], [*training[17][:3], DOT[0]]]  # another end is a copy too
-    gallery.copies_image([*embedded_drawings("bus", 9), *redrawn], training, TrainingStrokes(training))
+    gallery.copies_image([*embedded_drawings("bus", 9), *redrawn], TrainingStrokes(training))
     (grid, *_), labels = shown.calls[0], shown.named[0]["labels"]
     assert len(grid) == len(labels) == 2 * gallery.PAIRS
     pairs = list(zip(grid[:2], grid[gallery.PAIRS :], strict=False))
@@ -179,9 +179,9 @@ def test_pairs_are_the_nearest_by_strokes_each_above_the_training_drawing_that_i
     assert labels[:2] == ["0.0 px, a copy", "0.7 px, a copy"]
     distances = [float(label.split()[0]) for label in labels[: gallery.PAIRS]]
     assert distances == sorted(distances)
-    gallery.copies_image(redrawn, training, TrainingStrokes(training))
+    gallery.copies_image(redrawn, TrainingStrokes(training))
     assert [len(drawing) > 0 for drawing in shown.calls[1][0]] == [True] * 2 + [False] * 6 + [True] * 2
-    assert gallery.copies_image([DOT], training, TrainingStrokes(training)) is None
+    assert gallery.copies_image([DOT], TrainingStrokes(training)) is None
 
 
 # ------------------------------------------------------------------ all of them as files

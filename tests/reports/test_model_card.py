@@ -62,12 +62,12 @@ def test_the_card_is_what_the_program_writes_from_the_committed_files(tmp_path: 
     assert CARD.read_text(encoding="utf-8") == made, "python -m reports.model_card writes it anew"
 
 
-def test_the_card_names_every_file_says_who_memorises_and_links_only_to_what_is_there() -> None:
+def test_the_card_names_every_file_says_who_memorised_and_links_only_to_what_is_there() -> None:
     card = CARD.read_text(encoding="utf-8")
     for name in ("base", "cat", "bus", "rabbit", "car"):
         path = CHECKPOINTS / f"{name}.safetensors"
         assert re.search(rf"^\| {path.name} .* {sha256_of(path)} \|$", card, flags=re.MULTILINE)
-    for words in ("Buses and rabbits are memorised", ATTRIBUTION, "stopped at update 13,223"):
+    for words in ("Earlier models memorised", ATTRIBUTION, "stopped at update 13,223"):
         assert words in card
     _, entries, _ = read_run(PUBLISHED)
     scores = {name: entry["scores"] for name, entry in entries.items()}
@@ -90,7 +90,7 @@ def test_numbers_come_from_the_headers(folder: Path, tiny_model: TrainedModel) -
     assert f"{sum(p.numel() for p in tiny_model.model.parameters()):,}" in card
     assert f"At most {tiny_model.model.config.max_strokes} strokes" in card
     assert "| KID × 10³ (real training drawings; real vs real) | 42.1 |" in card
-    assert "77 drawings against *training* drawings" in card
+    assert "copies) of up to 77 drawings" in card
     assert "stopped &#124; early." in card
 
 
