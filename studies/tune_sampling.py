@@ -28,19 +28,21 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from config import GUIDE_PATH, NETWORK_PATH, SPLITS, SampleConfig, resolve_category, validate
+from config import GUIDE_PATH, NETWORK_PATH, SPLITS, SampleConfig, TrainConfig, resolve_category, validate
 from dataset_utils import CategoryData, data_files, learned_from, load_category
 from diffusion_model import TrainedModel, load_weights, save_weights
+from diffusion_process import cosine_alpha_bar
 from drawings.batches import StrokeSet, evenly_spread, stroke_set
 from metrics import kernel_distance
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, sha256_of
-from plumbing.processes import best_device
+from plumbing.processes import autocast_for, best_device
 from sample_diffusion import as_tuned, generate_drawings, sample
 from scoring.copies import Drawing, TrainingStrokes, stroke_copies
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings, recognisability
 from studies.held_out_losses import losses_of
+from train_diffusion import VALIDATION_DRAWINGS, validation_losses
 
 STRENGTHS = "1,1.5,2,2.5,3"
 SEED = 1_000_000
@@ -94,6 +96,15 @@ def calibrated(trained: TrainedModel, drawings: StrokeSet) -> TrainedModel:
     model.stop.weight *= scale
     model.stop.bias.mul_(scale).add_(shift)
     return replace(trained, model=model)
+
+
+def losses_stated(trained: TrainedModel, data: CategoryData) -> dict[str, float]:
+    """Return the losses on held-out drawings that a header states, measured as a training does."""
+    form = ([trained.category_id(data.category)], trained.model.config.num_points, trained.model.config.max_strokes)
+    held_out = evenly_spread(stroke_set([data.validation], *form), VALIDATION_DRAWINGS)
+    found = validation_losses(trained.model, trained.whitening, held_out, cosine_alpha_bar(),
+                              TrainConfig(category=data.category), autocast_for("float32"))  # fmt: skip
+    return {name: round(value, 6) for name, value in found.items()}
 
 
 class Judge:
@@ -236,6 +247,7 @@ def main(argv: list[str] | None = None) -> Path:
         "n": arguments.n,
         "seed": SEED,
     }
+    chosen.conditions |= losses_stated(chosen, data)
     save_weights(arguments.out, chosen)
     too_many = "; EVERY way copies more than that" if best["copies"] > arguments.most_copies else ""
     print(f"wrote {arguments.out}: share {best['share']:g}, guidance {best['guidance']:g} away from "
