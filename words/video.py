@@ -17,10 +17,10 @@ from words.names import needed
 
 RATE = 25  # frames a second
 HOLD_SECONDS = 1.5  # of the finished picture
-SECONDS = (2.0, 12.0)  # the shortest and the longest drawing
-PACE = 16.0  # px a frame
+SECONDS = (2.0, 8.0)  # the shortest and the longest drawing
+PACE = 20.0  # px a frame
 CODECS = {
-    ".mp4": ("libx264", {"crf": "20", "preset": "fast", "threads": "1", "flags": "+bitexact"}),
+    ".mp4": ("libx264", {"crf": "20", "preset": "veryfast", "threads": "1", "flags": "+bitexact"}),
     ".webm": ("libvpx-vp9", {"crf": "34", "b": "0", "cpu-used": "6", "deadline": "realtime", "threads": "1",
                              "flags": "+bitexact"}),
 }  # fmt: skip
