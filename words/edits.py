@@ -51,10 +51,14 @@ def _read_edits(text: str, language: str) -> tuple[list[Edit], list[str]]:
     phrases = {lowered(phrase, language): action for action, each in grammar["edits"].items() for phrase in each}
     numbers = {lowered(word, language): number for word, number in grammar["numbers"].items()}
     passed = {lowered(word, language) for word in (*grammar["edit fillers"], *grammar["fillers"], *grammar["and"])}
+    negations = {lowered(word, language) for word in grammar["negations"]} - set(phrases)
     edits, told, before = [], [], ""
     marks = "|".join(rf"\b{lowered(word, language)}\b" for word in grammar["and"])
     for clause in re.split(rf"[,;.]|{marks}", lowered(text, language)):
         words, action, categories, count = words_of(clause, language), "", [], None
+        if any(word in negations for word in words):
+            told.append(f"'{clause.strip()}' is not done: say what is to be done, not what is not")
+            continue
         i = 0
         while i < len(words):
             for n in range(min(longest_name(language), len(words) - i), 0, -1):

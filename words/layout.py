@@ -204,8 +204,8 @@ class _Cluster:
         if kind == "in front of":
             return box.moved(left - box.left, mark.bottom + 0.2 * box.height - box.bottom)
         reach = 0.45 * box.width if len(relation.subjects) == 1 else 0.0  # behind: it looks out on one side
-        return box.moved(left + reach + 0.2 * mark.width - box.left,
-                         mark.bottom - max(0.12 * mark.height, mark.height - 0.7 * box.height) - box.bottom)  # fmt: skip
+        raised = max(0.12 * mark.height, mark.height - 0.7 * box.height)
+        return box.moved(left + reach + 0.2 * mark.width - box.left, mark.bottom - raised - box.bottom)
 
     def _flies(self, numbers: Sequence[int]) -> bool:
         return any(kinds()[self.categories[i]].place == "s" for i in numbers)

@@ -18,7 +18,7 @@ from drawings.simplify import official_form
 from plumbing.files import write_atomically
 from rendering import feature_rasters
 from sample_diffusion import generate_drawings, load_model, shipped_checkpoint
-from scoring.feature_network import describe_inputs, load_feature_network
+from scoring.feature_network import LoadedNetwork, describe_inputs, load_feature_network
 from words.layout import HEIGHT, LINE_WIDTH, WIDTH, Box, Strokes, arranged, fitted, hidden_removed, placed
 from words.prompts import Relation, Understood
 
@@ -84,18 +84,22 @@ def draw_things(asked: Sequence[Asked], seed: int) -> list[Strokes]:
         for number, start in zip(numbers, range(0, len(indices), TRIES), strict=True):
             made = generate_drawings(trained, category, indices[start : start + TRIES], seed=seed,
                                      guidance=trained.guidance).drawings  # fmt: skip
-            drawn[category, number] = _surest([drawing for drawing in made if drawing], category, judge)
+            best = surest(made, category, judge)
+            drawn[category, number] = [np.round(stroke.astype(float), 2) for stroke in made[best]]
     return [drawn[each] for each in asked]
 
 
-def _surest(drawings: list[Strokes], category: str, judge: Any) -> Strokes:
-    """Return the drawing that the recogniser takes for the category most surely, its strokes rounded to 0.01 px."""
-    if not drawings:
+def surest(drawings: Sequence[Strokes], category: str, judge: LoadedNetwork) -> int:
+    """Return the number of the drawing that the recogniser takes for the category most surely.
+
+    Raises ValueError where none has a stroke.
+    """
+    rows = [i for i, drawing in enumerate(drawings) if drawing]
+    if not rows:
         raise ValueError(f"no drawing of '{category}' has a finite stroke; choose another --seed")
-    _, logits = describe_inputs(judge.network, feature_rasters(drawings))
+    _, logits = describe_inputs(judge.network, feature_rasters([drawings[i] for i in rows]))
     chances = np.exp(logits - logits.max(1, keepdims=True))
-    best = int((chances[:, judge.classes.index(category)] / chances.sum(1)).argmax())
-    return [np.round(stroke.astype(float), 2) for stroke in drawings[best]]
+    return rows[int((chances[:, judge.classes.index(category)] / chances.sum(1)).argmax())]
 
 
 def numbered(categories: Sequence[str], before: Sequence[Asked] = ()) -> list[Asked]:
@@ -157,8 +161,8 @@ def write_scene_drawings(path: Path, scene: Scene) -> None:
     write_ndjson(path, [official_form(drawing)[0] for drawing in drawings], word=words)
 
 
-def save_scene(path: Path, scene: Scene, told: Sequence[str], files: Sequence[str]) -> None:
-    """Write a scene, so that it can be edited, with what was told and the names of the files beside it."""
+def save_scene(path: Path, scene: Scene, told: Sequence[str]) -> None:
+    """Write a scene, so that it can be edited, with what was told of its prompt."""
     things = [
         {"category": one.category, "number": one.number,
          "box": [round(float(v), 2) for v in (one.box.left, one.box.top, one.box.width, one.box.height)],
@@ -166,8 +170,7 @@ def save_scene(path: Path, scene: Scene, told: Sequence[str], files: Sequence[st
         for one in scene.things
     ]  # fmt: skip
     content = {"format": FORMAT, "attribution": ATTRIBUTION, "prompt": scene.prompt, "language": scene.language,
-               "seed": scene.seed, "told": list(told), "behind": scene.behind, "files": list(files),
-               "things": things}  # fmt: skip
+               "seed": scene.seed, "told": list(told), "behind": scene.behind, "things": things}  # fmt: skip
     write_atomically(path, json.dumps(content, ensure_ascii=False) + "\n")
 
 
@@ -184,7 +187,7 @@ def load_scene(path: Path) -> Scene:
             raise ValueError("its things do not fit together")
         return Scene(str(content["prompt"]), str(content["language"]), int(content["seed"]), things, behind)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a scene that draw_scene.py wrote ({str(error):.100})") from None
+        raise ValueError(f"{path}: not a scene that draw_scene.py wrote ({error!s:.100})") from None
 
 
 def _thing(saved: dict[str, Any]) -> Thing:
