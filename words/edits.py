@@ -41,8 +41,8 @@ def read_edits(text: str, language: str = "auto") -> tuple[list[Edit], list[str]
     readings = [_read_edits(text, each) for each in languages]
     edits, told = min(readings, key=lambda reading: (len(reading[1]), -len(reading[0])))
     if not edits:
-        raise ValueError(f"nothing in {quoted(text)} is understood as a change; say for example \"make the bus smaller, "
-                         "move the cat left, another rabbit, remove the dog\"")  # fmt: skip
+        raise ValueError(f"nothing in {quoted(text)} is understood as a change; say for example \"make the bus "
+                         "smaller, move the cat left, another rabbit, remove the dog\"")  # fmt: skip
     return edits, told
 
 

@@ -23,7 +23,7 @@ MARGIN = 40.0
 LINE_WIDTH = 4.0
 GAP = 18.0
 SIZE_POWER = 0.3
-"""Sizes in the picture go with this power of those in the world: a bus is 20 times as long as a cat, drawn 2.5 times."""
+"""Sizes in the picture go with this power of those in the world: 20 times as long is drawn 2.5 times as long."""
 UNIT = 130.0  # px of a thing of one metre
 OVERLAPPING = ("in", "in front of", "behind", "under")
 """Relations in which the boxes of two things overlap."""
@@ -203,9 +203,9 @@ class _Cluster:
             return self._where_least_ink(number, box.moved(left - box.left, mark.bottom - box.bottom), relation, mark)
         if kind == "in front of":
             return box.moved(left - box.left, mark.bottom + 0.2 * box.height - box.bottom)
-        reach = 0.45 * box.width if len(relation.subjects) == 1 else 0.0  # behind: it looks out on one side
-        raised = max(0.12 * mark.height, mark.height - 0.7 * box.height)
-        return box.moved(left + reach + 0.2 * mark.width - box.left, mark.bottom - raised - box.bottom)
+        # behind: it looks out on one side
+        return box.moved(mark.right - 0.45 * box.width - box.left,
+                         mark.bottom - min(0.15 * mark.height, 0.5 * box.height) - box.bottom)  # fmt: skip
 
     def _flies(self, numbers: Sequence[int]) -> bool:
         return any(kinds()[self.categories[i]].place == "s" for i in numbers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def morph_frames(drawings: Sequence[Strokes]) -> Iterator[NDArray[np.uint8]]:
     middle or shrinks into it.
     """
     keys = [square(drawing) for drawing in drawings if drawing]
-    for number, (one, other) in enumerate(zip(keys[:-1], keys[1:], strict=True)):
+    for number, (one, other) in enumerate(pairwise(keys)):
         for _ in range(RATE // 2 if number == 0 else 0):
             yield _picture(one)
         for step in range(BETWEEN):

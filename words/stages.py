@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -41,7 +40,7 @@ def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
     figure = Figure(figsize=(15, 3.6 + 1.5 * len(categories)), dpi=80)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 1, height_ratios=(2.2 + 1.5 * len(categories), 1.4), hspace=0.12,
-                               left=0.01, right=0.99, top=0.95, bottom=0.01)  # fmt: skip
+                               left=0.01, right=0.99, top=0.9, bottom=0.01)  # fmt: skip
     upper = grid[0].subgridspec(1, 5, width_ratios=(1.3, 1.2, 1.0, 3.0, 2.4), wspace=0.06)
     _words(figure.add_subplot(upper[0]), understood)
     _things(figure.add_subplot(upper[1]), understood, scene)
@@ -54,7 +53,7 @@ def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
             axes = figure.add_subplot(place)
             _strokes(axes, states[number], f"step {number + 1}" if row == 0 else "")
             if row == 0 and column < 2:
-                _title(axes, OURS[2 + column], 1.25)
+                axes.set_title(OURS[2 + column], fontsize=12, color=ACCENT, loc="left", pad=20)
     axes = figure.add_subplot(upper[4])
     _scene(axes, scene)
     _latent(figure.add_subplot(grid[1]))
@@ -65,7 +64,7 @@ def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
 
 
 def _states(category: str, seed: int) -> list[list[NDArray[Any]]]:
-    """Return the drawing's strokes after each of the shown steps, by step."""
+    """Return the strokes of a category's first drawing after each step; the scene shows the best of four."""
     trained = load_model(shipped_checkpoint(category), device="cpu")
     config = SampleConfig(n=1, seed=seed, sampler="dpm-solver++", steps=20, guidance=AS_TUNED)
     emerging = emerging_strokes(trained, category, config)
@@ -83,13 +82,12 @@ def _title(axes: Any, text: str, y: float = 1.01) -> None:
 def _words(axes: Any, understood: Understood) -> None:
     _bare(axes)
     _title(axes, OURS[0])
-    lines, roles = [], [role in TURKISH_NAMES for _, role in understood.marked]
+    roles = [role in TURKISH_NAMES for _, role in understood.marked]
     y = 0.95
     for (text, role), known in zip(understood.marked, roles, strict=True):
         label = role if known else {"unknown": "not known", "and": "", "filler": "", "boundary": ""}.get(role, role)
-        axes.text(0.02, y, text, fontsize=12, color=INK if known or label else CAPTION, weight="bold" if known else None)
+        axes.text(0.02, y, text, fontsize=12, color=INK if label else CAPTION, weight="bold" if known else None)
         axes.text(0.55, y, label, fontsize=9, color=ACCENT if role in ("unknown", "negation") else CAPTION)
-        lines.append(text)
         y -= min(0.09, 0.9 / max(1, len(understood.marked)))
     axes.text(0.02, 0.0, f"read as {GRAMMAR[understood.language]['name']}", fontsize=9, color=CAPTION)
 
