@@ -22,6 +22,8 @@ FOLDER = Path(__file__).resolve().parent
 STEMMERS = {"en": "english", "tr": "turkish", "ru": "russian"}
 GRAMMAR: dict[str, Any] = json.loads((FOLDER / "grammar.json").read_text(encoding="utf-8"))
 """By language: numbers, sizes, relations and the other small words that a prompt is built with."""
+RUSSIAN_ENDINGS = ("ами", "ями", "ах", "ях", "ов", "ев", "ей", "ом", "ем", "ам", "ям", "ью", "а", "я", "у", "ю", "ы", "и", "е")
+VOWELS = "аеиоуыэюя"
 TURKISH_ENDING = re.compile(
     "(l[ae]r)?(s?[ıiuü]|[ıiuü]?m|[ıiuü]?n|[ıiuü]?[mn][ıiuü]z)?(n?[ıiuü]n|[ny]?[ıiuü]|[ny]?[ae]|n?[dt][ae](n|ki)?|y?l[ae])?"
 )
@@ -103,9 +105,24 @@ def stemmer(language: str) -> Callable[[str], str]:
 def _by_stem(language: str) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
     found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for name in names(language):
-        for key in {name, _stems(name, language)}:
+        stems = _stems(name, language)
+        others = [(*stems[:-1], stem) for stem in _fleeting(stems[-1])] if language == "ru" else []
+        for key in {name, stems, *others}:
             found.setdefault(key, []).append(name)
     return found
+
+
+def _fleeting(stem: str) -> list[str]:
+    """Return a Russian stem with the vowel that comes and goes before its last consonant: цветок, цветка; кошка, кошек.
+
+    Snowball's rules do not know it.
+    """
+    if len(stem) < 3 or stem[-1] in VOWELS:
+        return []
+    before, last = stem[:-1], stem[-1]
+    if before[-1] in "ое":
+        return [before[:-1] + soft + last for soft in ("", "ь")]
+    return [before.rstrip("ьй") + vowel + last for vowel in "ое"] if before[-1] not in VOWELS else []
 
 
 def _stems(words: Sequence[str], language: str) -> tuple[str, ...]:
@@ -125,17 +142,28 @@ def find(words: tuple[str, ...], language: str) -> str | None:
     """
     if words in names(language):
         return names(language)[words]
-    index, stems = _by_stem(language), _stems(words, language)
-    candidates = [name for key in (words, stems) for name in index.get(key, ())]
-    if language == "tr":
-        candidates += _without_marks().get(words, []) + _turkish(words)
-    likely = [name for name in candidates if all(_related(a, b) for a, b in zip(name, words, strict=True))]
+    likely = _without_marks().get(words, []) + _turkish(words) if language == "tr" else []
+    if not likely:
+        index, stems = _by_stem(language), _stems(words, language)
+        others = [(*words[:-1], form) for form in _other_forms(words[-1], language)]
+        candidates = [name for key in (words, stems, *others) for name in index.get(key, ())]
+        likely = [name for name in candidates if all(_related(a, b) for a, b in zip(name, words, strict=True))]
     return names(language)[max(likely, key=lambda name: len("".join(name)))] if likely else None
 
 
+def _other_forms(word: str, language: str) -> list[str]:
+    """Return what a word may be a form of where its stem is cut elsewhere than the name's: buses, кровати, льва."""
+    if language == "en":
+        return [word.removesuffix("es")]
+    if language == "ru":
+        ends = [ending for ending in RUSSIAN_ENDINGS if word.endswith(ending) and len(word) > len(ending) + 2]
+        return [word[: -len(ending)] + soft for ending in ends for soft in ("", "ь")]
+    return []
+
+
 def _related(name: str, word: str) -> bool:
-    """Tell whether a word can be a form of a name: they begin alike, up to the last two letters of the name."""
-    kept = max(1, len(name) - 2)
+    """Tell whether a word can be a form of a name: they begin alike, up to the last three letters of the name."""
+    kept = max(1, len(name) - 3)
     return plain(name)[:kept] == plain(word)[:kept]
 
 
@@ -158,8 +186,9 @@ def _turkish(words: tuple[str, ...]) -> list[tuple[str, ...]]:
     found = []
     for end in ends:
         base = last[:end]
-        possessed = [base + vowel for vowel in "ıiuü"] if len(words) > 1 else []  # okul otobüs-ü, -leri
-        for form in (base, base[:-1] + softened.get(base[-1], base[-1]), *possessed):
+        possessed = [base + s + vowel for s in ("", "s") for vowel in "ıiuü"] if len(words) > 1 else []  # okul otobüs-ü, -leri
+        dropped = [base[:-1] + vowel + base[-1] for vowel in "ıiuü"]  # burun, burn-un
+        for form in (base, base[:-1] + softened.get(base[-1], base[-1]), *possessed, *dropped):
             if (*first, form) in names("tr"):
                 found.append((*first, form))
     return found
