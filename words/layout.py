@@ -202,7 +202,7 @@ class _Cluster:
         if kind == "under":
             return self._where_least_ink(number, box.moved(left - box.left, mark.bottom - box.bottom), relation, mark)
         if kind == "in front of":
-            return box.moved(left - box.left, mark.bottom + 0.2 * box.height - box.bottom)
+            return box.moved(left + 0.3 * mark.width - box.left, mark.bottom + 0.2 * box.height - box.bottom)
         # behind: it looks out on one side
         return box.moved(mark.right - 0.45 * box.width - box.left,
                          mark.bottom - min(0.15 * mark.height, 0.5 * box.height) - box.bottom)  # fmt: skip
@@ -272,39 +272,34 @@ class _Cluster:
 
 
 def _side_by_side(clusters: Sequence[_Cluster], boxes: list[Box], categories: Sequence[str]) -> None:
-    """Put clusters beside each other on the ground, in rows where they are many, and those of the sky above all."""
-    sky = [one for one in clusters if all(kinds()[categories[i]].place == "s" for i in one.numbers)]
-    ground = [one for one in clusters if one not in sky] or sky
-    sky = sky if ground is not sky else []
-    widths = [around([boxes[i] for i in one.numbers]).width + 2 * GAP for one in ground]
-    heights = [around([boxes[i] for i in one.numbers]).height for one in ground]
-    rows = max(1, round((sum(widths) * HEIGHT / WIDTH / (max(heights) + 2 * GAP)) ** 0.5))
-    y = _rows(ground, boxes, 0.0, max(max(widths), sum(widths) / rows * 1.05))
-    if sky:
-        wide = around([boxes[i] for one in ground for i in one.numbers]).width
-        _rows(sky, boxes, y - GAP, max(wide, UNIT * 3))
+    """Put clusters beside each other on the ground and those of the sky above, in the rows that let all be largest."""
+    sky = [one.numbers for one in clusters if all(kinds()[categories[i]].place == "s" for i in one.numbers)]
+    ground = [one.numbers for one in clusters if one.numbers not in sky]
+    best: tuple[float, list[Box]] = (0.0, boxes)
+    for on_ground in range(1, min(4, max(1, len(ground))) + 1):
+        for above in range(1, min(3, max(1, len(sky))) + 1):
+            tried = list(boxes)
+            y = _rows(ground, tried, 0.0, on_ground)
+            _rows(sky, tried, y, above)
+            whole = around(tried)
+            scale = min((WIDTH - 2 * MARGIN) / whole.width, (HEIGHT - 2 * MARGIN) / whole.height)
+            if scale > best[0] * 1.001:
+                best = (scale, tried)
+    boxes[:] = best[1]
 
 
-def _rows(clusters: Sequence[_Cluster], boxes: list[Box], y: float, width: float) -> float:
-    """Put clusters in rows of at most `width` whose lowest stands on `y`, and return the top of the uppermost one."""
-    row: list[list[_Cluster]] = [[]]
-    used = 0.0
-    for cluster in clusters:
-        wide = around([boxes[i] for i in cluster.numbers]).width + 2 * GAP
-        if row[-1] and used + wide > width:
-            row, used = [*row, []], 0.0
-        row[-1].append(cluster)
-        used += wide
-    for members in reversed(row):
-        x = -sum(around([boxes[i] for i in one.numbers]).width + 2 * GAP for one in members) / 2
-        top = y
-        for cluster in members:
-            whole = around([boxes[i] for i in cluster.numbers])
-            for i in cluster.numbers:
+def _rows(clusters: Sequence[list[int]], boxes: list[Box], y: float, count: int) -> float:
+    """Put clusters in `count` rows whose lowest stands on `y`, and return where a row above them would stand."""
+    share = -(-len(clusters) // count)
+    rows = [clusters[i : i + share] for i in range(0, len(clusters), share)] if clusters else []
+    for row in reversed(rows):
+        wholes = [around([boxes[i] for i in numbers]) for numbers in row]
+        x = -(sum(whole.width for whole in wholes) + 2 * GAP * (len(row) - 1)) / 2
+        for numbers, whole in zip(row, wholes, strict=True):
+            for i in numbers:
                 boxes[i] = boxes[i].moved(x - whole.left, y - whole.bottom)
             x += whole.width + 2 * GAP
-            top = min(top, y - whole.height)
-        y = top - 2 * GAP
+        y -= max(whole.height for whole in wholes) + 2 * GAP
     return y
 
 

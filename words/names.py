@@ -162,9 +162,9 @@ def _other_forms(word: str, language: str) -> list[str]:
 
 
 def _related(name: str, word: str) -> bool:
-    """Tell whether a word can be a form of a name: they begin alike, up to the last three letters of the name."""
+    """Tell whether a word can be a form of a name: as long, and alike but for the last letters."""
     kept = max(1, len(name) - 3)
-    return plain(name)[:kept] == plain(word)[:kept]
+    return len(word) >= max(2, len(name) - 1) and plain(name)[:kept] == plain(word)[:kept]
 
 
 @functools.cache

@@ -144,13 +144,14 @@ def check_length(prompt: str) -> None:
 
 
 def language_of(prompt: str) -> str:
-    """Return the language, "en", "tr" or "ru", that leaves the fewest words of a prompt unknown."""
+    """Return the language, "en", "tr" or "ru", that leaves the fewest words of a prompt unknown, and of such the one with most things."""
     unknown = {}
     for language in GRAMMAR:
         items = items_of(words_of(prompt, language), language)
         letters = set(lowered(prompt, language)) & set("çğıöşü")
         unknown[language] = (sum(len(item.text) for item in items if item.role == "unknown"),
-                             language != "tr" if letters else 0)  # fmt: skip
+                             language != "tr" if letters else 0,
+                             -sum(item.role == "thing" for item in items))  # fmt: skip
     return min(unknown, key=lambda language: unknown[language])
 
 
@@ -200,8 +201,13 @@ class _Reader:
                 getattr(self, f"on_{item.role}")(item, items[at + 1 :])
             at += 1
         self.end_place()
+        self.end_number()
+
+    def end_number(self) -> None:
+        """Forget a number and a size that no thing has come for."""
         if self.number not in (None, 1):
             self.tell(f"the number {self.number} stands before nothing that can be drawn")
+        self.number, self.size = None, 1.0
 
     def tell(self, line: str) -> None:
         """Add a line to what is told, once."""
@@ -240,10 +246,12 @@ class _Reader:
 
     def on_and(self, item: Item, rest: Sequence[Item]) -> None:
         """Join what comes to what was."""
+        self.end_number()
         self.joined = True
 
     def on_boundary(self, item: Item, rest: Sequence[Item]) -> None:
         """End a part of the prompt: what comes is in no relation to what was, unless it says so."""
+        self.end_number()
         self.end_place()
         self.joined = True
         if not (rest and rest[0].role == "relation" and not self.after):
@@ -253,7 +261,7 @@ class _Reader:
         """Add things, or find those that were named before, and put them where they are wanted."""
         things = self.named(item)
         self.number, self.size, self.was_joined, self.joined = None, 1.0, self.joined, False
-        if note := self.grammar["homonyms"].get(item.text):
+        if note := self.other_meaning(item):
             self.tell(f"'{item.text}' is understood as {item.value} ({note})")
         if self.pending:
             kind, subjects = self.pending
@@ -264,6 +272,13 @@ class _Reader:
                 self.there.append(things)
         if self.after and (ending := self.locative(item)):
             self.on_relation(Item("relation", ending, item.text), rest)
+
+    def other_meaning(self, item: Item) -> str:
+        """Return what is said of a word that also means something else, "" for others."""
+        for word, note in self.grammar["homonyms"].items():
+            if item.text.startswith(word) and find(split_name(word), self.found.language) == item.value:
+                return str(note)
+        return ""
 
     def locative(self, item: Item) -> str:
         """Return the relation that the ending of a Turkish word says, "" for none."""
