@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from config import quoted
-from words.layout import GAP, HEIGHT, WIDTH, Box, around, box_of, usual_box
+from words.layout import GAP, HEIGHT, WIDTH, Box, Strokes, around, box_of, usual_box
 from words.names import GRAMMAR, find, kinds, longest_name, lowered, split_name
 from words.prompts import MOST_THINGS, check_length, words_of
 from words.scene import Scene, Thing, draw_things, numbered, refitted
@@ -137,16 +137,16 @@ def _with_more(scene: Scene, edit: Edit) -> Scene:
     return replace(scene, things=things)
 
 
-def _free_place(category: str, strokes: list[object], things: Sequence[Thing]) -> Box:
+def _free_place(category: str, strokes: Strokes, things: Sequence[Thing]) -> Box:
     """Return a box where nothing stands: as near as can be to the middle, on the ground of the others or above it."""
     alike = [thing.box for thing in things if thing.category == category]
-    own = box_of(strokes)  # type: ignore[arg-type]
+    own = box_of(strokes)
     if alike:
         longest = max(alike[-1].width, alike[-1].height)
     else:  # in proportion to the sizes of the others
         pairs = [(max(one.box.width, one.box.height), usual_box(one.category, 1.0, one.strokes)) for one in things]
         scale = min(1.0, sum(longest / max(usual.width, usual.height) for longest, usual in pairs) / len(pairs))
-        usual = usual_box(category, 1.0, strokes)  # type: ignore[arg-type]
+        usual = usual_box(category, 1.0, strokes)
         longest = scale * max(usual.width, usual.height)
     factor = longest / max(own.width, own.height)
     width, height = own.width * factor, own.height * factor

@@ -177,6 +177,10 @@ class _Cluster:
             for i in new:
                 self.boxes[i] = self.boxes[i].scaled(shrink)
         row = sum(self.boxes[i].width for i in new) + GAP * max(0, len(new) - 1)
+        if relation.kind == "on" and len(new) > 1 and row > mark.width:  # all find room
+            for i in new:
+                self.boxes[i] = self.boxes[i].scaled(max(0.4, mark.width / row))
+            row = sum(self.boxes[i].width for i in new) + GAP * max(0, len(new) - 1)
         left = mark.middle - row / 2
         for count, i in enumerate(new):
             side = -1 if relation.kind == "left of" or (relation.kind == "next to" and count % 2) else 1

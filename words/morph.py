@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from config import BASE_PATH, NETWORK_PATH
+from config import BASE_PATH, NETWORK_PATH, steps_of
 from diffusion_model import TrainedModel
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
 from rendering import replay
@@ -27,7 +28,6 @@ from sample_diffusion import (
     generate_drawings,
     guided_denoiser,
     load_model,
-    steps_of,
     weaker_network,
 )
 from scoring.feature_network import load_feature_network
@@ -103,9 +103,9 @@ def between(trained: TrainedModel, first: str, second: str, shares: Sequence[flo
         if not goes_on.any():
             break
         pair = random.normal()
-        noise = slerp(pair[0], pair[1], share)
+        first_noise = partial(slerp, pair[0], pair[1], share)
         steps = steps_of(k, trained.steps)
-        *_, (token, _) = sampler_steps(trained.sampler, mixed, lambda noise=noise: noise, alpha_bar, steps)
+        *_, (token, _) = sampler_steps(trained.sampler, mixed, first_noise, alpha_bar, steps)
         points = vectors_to_points(trained.whitening.decode(token))
         for row in np.flatnonzero(goes_on & np.isfinite(points).all((1, 2))):
             drawings[row].append(np.round(points[row].astype(float), 2))

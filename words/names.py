@@ -22,7 +22,8 @@ FOLDER = Path(__file__).resolve().parent
 STEMMERS = {"en": "english", "tr": "turkish", "ru": "russian"}
 GRAMMAR: dict[str, Any] = json.loads((FOLDER / "grammar.json").read_text(encoding="utf-8"))
 """By language: numbers, sizes, relations and the other small words that a prompt is built with."""
-RUSSIAN_ENDINGS = ("ами", "ями", "ах", "ях", "ов", "ев", "ей", "ом", "ем", "ам", "ям", "ью", "а", "я", "у", "ю", "ы", "и", "е")
+RUSSIAN_ENDINGS = ("ами", "ями", "ах", "ях", "ов", "ев", "ей", "ом", "ем", "ам", "ям", "ью",
+                   "а", "я", "у", "ю", "ы", "и", "е")
 VOWELS = "аеиоуыэюя"
 TURKISH_ENDING = re.compile(
     "(l[ae]r)?(s?[ıiuü]|[ıiuü]?m|[ıiuü]?n|[ıiuü]?[mn][ıiuü]z)?(n?[ıiuü]n|[ny]?[ıiuü]|[ny]?[ae]|n?[dt][ae](n|ki)?|y?l[ae])?"
@@ -186,7 +187,7 @@ def _turkish(words: tuple[str, ...]) -> list[tuple[str, ...]]:
     found = []
     for end in ends:
         base = last[:end]
-        possessed = [base + s + vowel for s in ("", "s") for vowel in "ıiuü"] if len(words) > 1 else []  # okul otobüs-ü, -leri
+        possessed = [base + s + vowel for s in ("", "s") for vowel in "ıiuü"] if first else []  # okul otobüs-ü
         dropped = [base[:-1] + vowel + base[-1] for vowel in "ıiuü"]  # burun, burn-un
         for form in (base, base[:-1] + softened.get(base[-1], base[-1]), *possessed, *dropped):
             if (*first, form) in names("tr"):

@@ -144,7 +144,7 @@ def check_length(prompt: str) -> None:
 
 
 def language_of(prompt: str) -> str:
-    """Return the language, "en", "tr" or "ru", that leaves the fewest words of a prompt unknown, and of such the one with most things."""
+    """Return the language, "en", "tr" or "ru", that leaves least of a prompt unknown, or names most things."""
     unknown = {}
     for language in GRAMMAR:
         items = items_of(words_of(prompt, language), language)

@@ -30,8 +30,9 @@ def shares() -> tuple[dict[tuple[str, str, str], float], list[str]]:
                 understood = found(row[kind], row["language"])
                 right.setdefault((row["language"], kind, row["half"]), []).append(understood == [row["category"]])
                 if understood != [row["category"]]:
-                    missed.append(f"{row['half']} {row['language']} {kind}: {row[kind]} "
-                                  f"({row['category']}) understood as {', '.join(understood) or 'nothing'}")  # fmt: skip
+                    instead = ", ".join(understood) or "nothing"
+                    where = f"{row['half']} {row['language']} {kind}"
+                    missed.append(f"{where}: {row[kind]} ({row['category']}) understood as {instead}")
     return {key: sum(each) / len(each) for key, each in right.items()}, missed
 
 

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import draw_scene
 from config import TURKISH_NAMES
+from sample_diffusion import generate_drawings
 from words import names as vocabulary
 from words.edits import edited, read_edits
 from words.layout import HEIGHT, WIDTH, Box, arranged, hidden_removed
@@ -175,7 +177,7 @@ def test_relations_are_where_they_say() -> None:
 
 
 def test_larger_things_are_drawn_larger_and_the_sky_is_above() -> None:
-    found, boxes = boxes_of("a mouse, a big mouse, a cat, a bus and the sun")
+    _, boxes = boxes_of("a mouse, a big mouse, a cat, a bus and the sun")
     sides = [box.width for box in boxes]
     assert sides[0] < sides[1]
     assert sides[0] < sides[2] < sides[3]
@@ -228,7 +230,7 @@ def test_a_scene_comes_back_as_it_was_saved_and_others_are_refused(tmp_path: Pat
     for wrong in ("", "[]", text[:200], text.replace('"cat"', '"qwxz"'), text.replace("100.0", "NaN", 1),
                   text.replace("scene-1", "scene-9")):  # fmt: skip
         (tmp_path / "scene.json").write_text(wrong)
-        with pytest.raises(ValueError, match="not a scene that draw_scene.py wrote"):
+        with pytest.raises(ValueError, match="not a scene that draw_scene"):
             load_scene(tmp_path)
 
 
@@ -252,8 +254,6 @@ def test_the_same_seed_gives_the_same_bytes_and_the_video_ends_with_the_picture(
 
 
 def picture(path: Path) -> np.ndarray[Any, Any]:
-    from PIL import Image
-
     return np.asarray(Image.open(path).convert("RGB"))
 
 
@@ -270,8 +270,6 @@ def test_a_morph_begins_and_ends_with_the_models_own_drawings() -> None:
 
 
 def draw_scene_drawings(trained: Any, category: str, index: int) -> list[Any]:
-    from sample_diffusion import generate_drawings
-
     return generate_drawings(trained, category, [index], seed=5, guidance=trained.guidance).drawings[0]
 
 
