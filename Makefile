@@ -60,7 +60,8 @@ $(VENV)/page: $(VENV)/runtime requirements/page.txt
 	$(PIP) -r requirements/page.txt
 	@touch $@
 
-$(VENV)/development: $(VENV)/runtime requirements/page.txt requirements/dev.txt requirements/agreement.txt
+$(VENV)/development: $(VENV)/runtime requirements/page.txt requirements/words.txt requirements/dev.txt \
+		requirements/agreement.txt
 	$(PIP) -r requirements/dev.txt
 	$(PIP) --no-deps --upgrade --target $(VENV)/cross-checks -r requirements/agreement.txt
 	@touch $@
