@@ -28,6 +28,9 @@ UNIT = 130.0  # px of a thing of one metre
 OVERLAPPING = ("in", "in front of", "behind", "under")
 """Relations in which the boxes of two things overlap."""
 
+ROW_COST = 1.4
+"""How much larger all must be for one more row on the ground, whose things would stand in the air."""
+
 Strokes = list[NDArray[Any]]
 
 
@@ -287,6 +290,7 @@ def _side_by_side(clusters: Sequence[_Cluster], boxes: list[Box], categories: Se
             _rows(sky, tried, y, above)
             whole = around(tried)
             scale = min((WIDTH - 2 * MARGIN) / whole.width, (HEIGHT - 2 * MARGIN) / whole.height)
+            scale /= ROW_COST ** (on_ground - 1)
             if scale > best[0] * 1.001:
                 best = (scale, tried)
     boxes[:] = best[1]

@@ -61,6 +61,7 @@ class _End:
 
     @staticmethod
     def begin(trained: TrainedModel, category: str, frames: int) -> _End:
+        """Return the network of a category before the first stroke of each frame."""
         empty = trained.model.position.new_zeros(frames, 0, trained.model.token_dim)
         own = Predictor.begin(trained.model, trained.category_id(category), empty)
         if trained.guidance == 1.0:
@@ -73,6 +74,7 @@ class _End:
         return self.predictors[0].model.stop_logits(self.predictors[0].state.last).float()
 
     def remember(self, token: Tensor) -> None:
+        """Add the stroke `token` (F, D) to what each frame has drawn."""
         for each in self.predictors:
             each.remember(token)
 

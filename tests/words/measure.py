@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -36,8 +37,16 @@ def shares() -> tuple[dict[tuple[str, str, str], float], list[str]]:
     return {key: sum(each) / len(each) for key, each in right.items()}, missed
 
 
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="also show what was missed in the held-out half")
+    return parser
+
+
 if __name__ == "__main__":
+    show_all = build_parser().parse_args().all
     measured, missed = shares()
     lines = [f"{' '.join(key):28} {share:.1%}" for key, share in measured.items()]
-    shown = [line for line in missed if line.startswith("built") or "--all" in sys.argv]
+    shown = [line for line in missed if line.startswith("built") or show_all]
     sys.stdout.write("\n".join([*lines, *shown]) + "\n")
