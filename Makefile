@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
-CODE := *.py plumbing drawings scoring reports families studies page
+CODE := *.py plumbing drawings scoring reports families studies page words
 # Tests run side by side, one thread each: threads of several processes would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
@@ -60,7 +60,8 @@ $(VENV)/page: $(VENV)/runtime requirements/page.txt
 	$(PIP) -r requirements/page.txt
 	@touch $@
 
-$(VENV)/development: $(VENV)/runtime requirements/page.txt requirements/dev.txt requirements/agreement.txt
+$(VENV)/development: $(VENV)/runtime requirements/page.txt requirements/words.txt requirements/dev.txt \
+		requirements/agreement.txt
 	$(PIP) -r requirements/dev.txt
 	$(PIP) --no-deps --upgrade --target $(VENV)/cross-checks -r requirements/agreement.txt
 	@touch $@

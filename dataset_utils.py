@@ -468,11 +468,12 @@ def pack_category(source: Path, folder: Path, recognized_only: bool) -> tuple[Lo
 # ------------------------------------------------------------------ write
 
 
-def write_ndjson(path: str | Path, drawings: Iterable[Sequence[npt.ArrayLike]], *, word: str) -> None:
+def write_ndjson(path: str | Path, drawings: Iterable[Sequence[npt.ArrayLike]], *, word: str | Sequence[str]) -> None:
     """Write drawings in the official simplified form, one JSON object a line; all or nothing.
 
-    Tools for the dataset want every field and its type, so what a generated drawing does not have is given as its
-    plainest true value: no country (ZZ), the epoch, and not recognized, for the game's recogniser never saw it.
+    `word` is the category of all, or of each. Tools for the dataset want every field and its type, so what a
+    generated drawing does not have is given as its plainest true value: no country (ZZ), the epoch, and not
+    recognized, for the game's recogniser never saw it.
     Raises ValueError for anything but whole coordinates 0..255; `path` is then as it was.
     """
     with atomic_file(path) as file:
@@ -481,7 +482,7 @@ def write_ndjson(path: str | Path, drawings: Iterable[Sequence[npt.ArrayLike]], 
                 raise ValueError(f"{path}: drawing {index} has no stroke")
             strokes = [official_stroke(s, f"{path}: drawing {index}, stroke {j}") for j, s in enumerate(drawing)]
             record = {
-                "word": word,
+                "word": word if isinstance(word, str) else word[index],
                 "countrycode": "ZZ",
                 "timestamp": "1970-01-01 00:00:00.00000 UTC",
                 "recognized": False,

@@ -356,9 +356,11 @@ class _Track:
         return np.concatenate([stroke[:passed:thinning], pen])
 
 
-def _replay(track: _Track, size: int, num_frames: int, look: Look = PLAIN) -> Iterator[Pixels]:
+def _replay(
+    track: _Track, shape: tuple[int, int], width: float, num_frames: int, look: Look = PLAIN
+) -> Iterator[Pixels]:
     """Yield the pixels of `num_frames` pictures of a drawing that draws itself and is finished by the last."""
-    paper, width, done = _Paper(size, size, look.paper), _pen_width(size) * look.line_width / PLAIN.line_width, 0
+    paper, done = _Paper(*shape, look.paper), 0
     inks = look.inks(len(track.strokes))
     for time in track.total * (np.arange(1, num_frames + 1) / num_frames):
         finished = int(np.searchsorted(track.ends, time, side="right"))
@@ -371,6 +373,16 @@ def _replay(track: _Track, size: int, num_frames: int, look: Look = PLAIN) -> It
             paper.paint([drawn[-1:]], ACCENT, 2.4 * width)
         yield paper.pixels.copy()
         paper.pixels[:] = finished_ink
+
+
+def replay(strokes: Sequence[Points], shape: tuple[int, int], width: float, frames: int = 0) -> Iterator[Picture]:
+    """Yield pictures (H, W, 3) in which strokes, in px of a paper of `shape` (H, W), draw themselves in turn.
+
+    As many as the pen needs at its usual speed where `frames` is 0; the last one, or the only one, shows all.
+    """
+    track = _Track(strokes, max(shape))
+    for pixels in _replay(track, shape, width, frames or max(1, int(np.ceil(track.total)))):
+        yield _rgb(pixels)
 
 
 # ------------------------------------------------------------------ animated GIF
@@ -428,6 +440,13 @@ def _write_gif(path: AnyPath, frames: Iterable[tuple[Pixels, int]], look: Look =
     write_atomically(path, b"".join([*parts, b";"]))
 
 
+def frames_animation(path: AnyPath, pictures: Iterable[Picture], hold: int = HOLD_MS) -> None:
+    """Write pictures (H, W, 3) as a GIF of 25 a second that holds the last one for `hold` ms, for ever."""
+    opaque = [np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)]) for picture in pictures]
+    durations = [FRAME_MS] * (len(opaque) - 1) + [hold]
+    _write_gif(path, ((each.view(np.uint32)[..., 0], ms) for each, ms in zip(opaque, durations, strict=True)))
+
+
 def drawings_animation(
     drawings: Sequence[Drawing], path: AnyPath, size: int = 256, look: Look = PLAIN
 ) -> None:
@@ -443,7 +462,8 @@ def drawings_animation(
             track = _Track(_fit(drawing, size), size)
             num_frames = max(1, min(int(np.ceil(track.total)), 6 * MAX_FRAMES // max(6, len(drawings))))
             durations = [FRAME_MS] * (num_frames - 1) + [HOLD_MS]
-            yield from zip(_replay(track, size, num_frames, look), durations, strict=True)
+            width = _pen_width(size) * look.line_width / PLAIN.line_width
+            yield from zip(_replay(track, (size, size), width, num_frames, look), durations, strict=True)
 
     _write_gif(path, frames(), look)
 

@@ -1,0 +1,1 @@
+"""Words become a scene of drawings, and a scene a picture and a video."""

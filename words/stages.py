@@ -1,0 +1,152 @@
+"""How a scene is made, as one picture: words, categories, noise, strokes, scene, beside latent diffusion on pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from config import AS_TUNED, TURKISH_NAMES, SampleConfig
+from drawings.look import ACCENT, CAPTION, HISTORY, INK, RULE
+from plumbing.files import write_atomically
+from sample_diffusion import emerging_strokes, load_model, shipped_checkpoint
+from words.layout import HEIGHT, WIDTH
+from words.names import GRAMMAR
+from words.prompts import Understood
+from words.scene import Scene
+
+SHOWN_STATES = (0, 8, 14, 19)
+"""The steps of denoising whose strokes are shown, of twenty."""
+MOST_SHOWN = 4  # categories
+LATENT_STEPS = (
+    ("words", "a text network turns\nthem into numbers"),
+    ("noise in the latent", "64 x 64 x 4 numbers\nin place of 512 x 512 x 3"),
+    ("denoising", "a U-Net or transformer,\nall at once, 20-50 steps"),
+    ("decoder", "the numbers become\n512 x 512 pixels"),
+    ("picture", "no strokes, no order:\nit cannot be filmed"),
+)
+OURS = ("words", "categories and places", "noise", "strokes, one after another", "scene")
+
+
+def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
+    """Write the stages of a scene's making as a PNG."""
+    categories = list(dict.fromkeys(thing.category for thing in scene.things))[:MOST_SHOWN]
+    figure = Figure(figsize=(15, 3.6 + 1.5 * len(categories)), dpi=80)
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 1, height_ratios=(2.2 + 1.5 * len(categories), 1.4), hspace=0.12,
+                               left=0.01, right=0.99, top=0.9, bottom=0.01)  # fmt: skip
+    upper = grid[0].subgridspec(1, 5, width_ratios=(1.3, 1.2, 1.0, 3.0, 2.4), wspace=0.06)
+    _words(figure.add_subplot(upper[0]), understood)
+    _things(figure.add_subplot(upper[1]), understood, scene)
+    noise = upper[2].subgridspec(len(categories), 1)
+    strokes = upper[3].subgridspec(len(categories), len(SHOWN_STATES) - 1)
+    for row, category in enumerate(categories):
+        states = _states(category, scene.seed)
+        for column, number in enumerate(SHOWN_STATES):
+            place = noise[row, 0] if column == 0 else strokes[row, column - 1]
+            axes = figure.add_subplot(place)
+            _strokes(axes, states[number], f"step {number + 1}" if row == 0 else "")
+            if row == 0 and column < 2:
+                axes.set_title(OURS[2 + column], fontsize=12, color=ACCENT, loc="left", pad=20)
+    axes = figure.add_subplot(upper[4])
+    _scene(axes, scene)
+    _latent(figure.add_subplot(grid[1]))
+    content = io.BytesIO()
+    with matplotlib.rc_context({"font.family": "DejaVu Sans"}):
+        figure.savefig(content, format="png", metadata={"Software": None})
+    write_atomically(path, content.getvalue())
+
+
+def _states(category: str, seed: int) -> list[list[NDArray[Any]]]:
+    """Return the strokes of a category's first drawing after each step; the scene shows the best of four."""
+    trained = load_model(shipped_checkpoint(category), device="cpu")
+    config = SampleConfig(n=1, seed=seed, sampler="dpm-solver++", steps=20, guidance=AS_TUNED)
+    emerging = emerging_strokes(trained, category, config)
+    return [[states[min(step, len(states) - 1)] for states in emerging] for step in range(20)]
+
+
+def _bare(axes: Any) -> None:
+    axes.set_axis_off()
+
+
+def _title(axes: Any, text: str, y: float = 1.01) -> None:
+    axes.set_title(text, fontsize=12, color=ACCENT, loc="left", y=y, pad=2)
+
+
+def _words(axes: Any, understood: Understood) -> None:
+    _bare(axes)
+    _title(axes, OURS[0])
+    roles = [role in TURKISH_NAMES for _, role in understood.marked]
+    y = 0.95
+    for (text, role), known in zip(understood.marked, roles, strict=True):
+        label = role if known else {"unknown": "not known", "and": "", "filler": "", "boundary": ""}.get(role, role)
+        axes.text(0.02, y, text, fontsize=12, color=INK if label else CAPTION, weight="bold" if known else None)
+        axes.text(0.55, y, label, fontsize=9, color=ACCENT if role in ("unknown", "negation") else CAPTION)
+        y -= min(0.09, 0.9 / max(1, len(understood.marked)))
+    axes.text(0.02, 0.0, f"read as {GRAMMAR[understood.language]['name']}", fontsize=9, color=CAPTION)
+
+
+def _things(axes: Any, understood: Understood, scene: Scene) -> None:
+    """Show the things as boxes in their places, and their relations below."""
+    _title(axes, OURS[1])
+    for thing in scene.things:
+        box = thing.box
+        axes.add_patch(matplotlib.patches.Rectangle((box.left, box.top), box.width, box.height, fill=False,
+                                                    edgecolor=HISTORY))  # fmt: skip
+        axes.text(box.middle, (box.top + box.bottom) / 2, thing.category, ha="center", va="center", fontsize=8)
+    lines = [line.strip() for line in understood.lines()[1 : 1 + len(understood.relations)]]
+    axes.text(0, HEIGHT * 1.08, "\n".join(lines), fontsize=8, va="top", color=CAPTION)
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(HEIGHT, 0)
+    axes.set_aspect("equal")
+    _bare(axes)
+
+
+def _strokes(axes: Any, strokes: Sequence[NDArray[Any]], label: str) -> None:
+    for stroke in strokes:
+        axes.plot(stroke[:, 0], stroke[:, 1], color=INK, linewidth=1.2, solid_capstyle="round")
+    axes.set_xlim(-25, 280)
+    axes.set_ylim(280, -25)
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color(RULE)
+    if label:
+        axes.set_xlabel(label, fontsize=8, color=CAPTION)
+        axes.xaxis.set_label_position("top")
+
+
+def _scene(axes: Any, scene: Scene) -> None:
+    _title(axes, OURS[4])
+    for stroke in scene.strokes():
+        axes.plot(stroke[:, 0], stroke[:, 1], color=INK, linewidth=1.6, solid_capstyle="round")
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(HEIGHT, 0)
+    axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color(RULE)
+
+
+def _latent(axes: Any) -> None:
+    """Show the plan of latent diffusion on pixels in a row of boxes."""
+    _bare(axes)
+    axes.set_xlim(0, 5)
+    axes.set_ylim(0, 1)
+    axes.text(0.02, 0.93, "for comparison, latent diffusion on pixels (Rombach et al. 2022, arXiv:2112.10752); "
+              "families/latent_diffusion.py trains it in small", fontsize=10, color=CAPTION)  # fmt: skip
+    for number, (name, text) in enumerate(LATENT_STEPS):
+        axes.add_patch(matplotlib.patches.Rectangle((number + 0.03, 0.08), 0.84, 0.72, fill=False, edgecolor=HISTORY))
+        axes.text(number + 0.45, 0.62, name, ha="center", va="center", fontsize=11, color=ACCENT)
+        axes.text(number + 0.45, 0.3, text, ha="center", va="center", fontsize=9, color=INK)
+        if number:
+            axes.annotate("", (number + 0.03, 0.44), (number - 0.13, 0.44),
+                          arrowprops={"arrowstyle": "->", "color": HISTORY})  # fmt: skip
