@@ -70,13 +70,13 @@ $(VENV)/development: $(VENV)/runtime requirements/page.txt requirements/words.tx
 # all 345 categories of them. Each stage begins with what the one before has learned; the last step tunes sampling.
 # `train_diffusion.py --help` says what each preset is, and where the shipped base differs.
 DRAWINGS ?= $(QUICKDRAW_DIR)
-STAGES := all base base-longer related finetune-cat finetune-bus finetune-rabbit finetune-car-first finetune-car
+STAGES := all base base-longer related related-changed finetune-cat finetune-bus finetune-rabbit finetune-car-first finetune-car
 
 models: $(VENV)/runtime
 	set -e; for stage in $(STAGES); do $(PY) train_diffusion.py --preset $$stage --data-dir "$(DRAWINGS)"; done
 	cp runs/base/weights.safetensors checkpoints/guide.safetensors
 	cp runs/base-longer/weights.safetensors checkpoints/base.safetensors
-	set -e; for name in cat bus rabbit car; do $(PY) -m studies.tune_sampling --data-dir "$(DRAWINGS)" --category $$name --checkpoint runs/finetune-$$name/weights.safetensors --out checkpoints/$$name.safetensors; done
+	set -e; for name in cat bus rabbit car; do $(PY) -m studies.tune_sampling --data-dir "$(DRAWINGS)" --category $$name --start runs/related-changed/weights.safetensors --checkpoint runs/finetune-$$name/weights.safetensors --out checkpoints/$$name.safetensors; done
 
 clean:
 	rm -rf $(VENV) data/cache runs samples site
