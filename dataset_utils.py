@@ -251,7 +251,7 @@ def category_files(folder: Path, kinds: Sequence[str] = (".ndjson", ".packed")) 
     found: dict[str, Path] = {}
     for kind, begin in itertools.product(kinds, DOWNLOADED):
         for path in sorted(folder.glob(f"{begin}*{kind}")):
-            if not NO_CATEGORY.fullmatch(path.stem):
+            if not NO_CATEGORY.fullmatch(path.stem) and path.is_dir() == (kind == ".packed"):
                 found.setdefault(path.stem.removeprefix(begin), path)
     for begin in DOWNLOADED[1:]:
         found = {name: path for name, path in found.items() if not name.startswith(begin)}

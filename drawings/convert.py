@@ -59,7 +59,8 @@ def run_convert(arguments: argparse.Namespace, animate: Animate) -> list[str]:
     sketches = loaded.as_fitted() if arguments.fit else loaded.sketches
     if not sketches:
         raise ValueError(f"{path}: holds no drawing ({loaded.counts.describe()})")
-    words = [arguments.word or sketch.fields.get("word") or word_in(sketches, path) or path.stem for sketch in sketches]
+    own = path.stem if path.is_file() else ""  # a pipe has no name
+    words = [arguments.word or sketch.fields.get("word") or word_in(sketches, path) or own for sketch in sketches]
     look = Look(arguments.background, arguments.line_width, arguments.color_by_order)
     if form == ".npz":
         with atomic_file(out) as file:

@@ -47,7 +47,8 @@ FOREIGN = {
     b"\x89HDF": "an HDF5 file; save its arrays as .npz", b"BZh": "bzip2; unpack it first",
     b"\xfd7zXZ": "xz; unpack it first", b"7z\xbc\xaf": "a 7z archive; unpack it first",
     b"Rar!": "a RAR archive; unpack it first", b"SQLite": "an SQLite database; export its drawings as .csv",
-    b"\x80\x02": "a Python pickle, which is not run; save its arrays as .npz",
+    **dict.fromkeys((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+                    "a Python pickle, which is not run; save its arrays as .npz"),
 }  # fmt: skip
 BINARY_HEAD, BINARY_COUNT = struct.Struct("<Q2sbIH"), struct.Struct("<H")
 
@@ -136,7 +137,10 @@ def _of_text(text: str, path: str) -> Sketches:
         found = [Sketch(strokes, fields={"word": word} if word else {}, number=i) for i, (strokes, word) in drawings]
         return _counted("SVG", found)
     if start not in ("", "{", "["):
-        table = csv.DictReader(io.StringIO(text, newline=""))
+        heading = text.lstrip().split("\n", 1)[0]  # spreadsheets of some countries write semicolons
+        mark = max(",;\t", key=heading.count)
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark)
+        table.fieldnames = [name.strip().lower() for name in table.fieldnames or ()]
         if "drawing" in (table.fieldnames or ()):
             return _sketches("table with a column 'drawing'", _table_records(table, path))
     return _sketches(*_json_records(text, path))

@@ -56,15 +56,19 @@ def read_prefixes(
 def as_given(
     drawings: Sequence[Sequence[npt.NDArray[Any]]], prefixes: Sequence[Prefix], category: str, timing: bool
 ) -> list[Sketch]:
-    """Return drawings as they are to be written, where that is not the official form; else nothing.
+    """Return drawings as they are to be written, where they say more than generated ones do; else nothing.
 
-    Those that continue fitted ones are in the coordinates of these, and with `timing` all have times.
+    Those that continue others keep their country and time, those of fitted ones are in their coordinates, and with
+    `timing` all have times.
     """
     if any(prefix.frame for prefix in prefixes):
         own = [continued(drawing, prefix.given, prefix.frame, len(prefix.drawing), timing)
                for drawing, prefix in zip(drawings, prefixes, strict=True)]  # fmt: skip
-    elif timing:
-        own = [timed(Sketch([np.asarray(stroke, np.float64) for stroke in drawing])) for drawing in drawings]
+    elif prefixes or timing:
+        fields = [prefix.given.fields for prefix in prefixes] or [{}] * len(drawings)
+        plain = [Sketch([np.asarray(stroke, np.float64) for stroke in drawing], fields=of)
+                 for drawing, of in zip(drawings, fields, strict=True)]  # fmt: skip
+        own = [timed(sketch) for sketch in plain] if timing else plain
     else:
         own = []
     # a continuation is a new drawing, that nobody has recognised and that needs an identity of its own

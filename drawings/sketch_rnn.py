@@ -105,7 +105,7 @@ def _ragged(arrays: Sequence[Rows]) -> Rows:
 
 
 def read_npz(content: bytes) -> list[Rows]:
-    """Return the offsets (n, 3) or (n, 5) of all drawings of an .npz file: train, valid, test, then other arrays.
+    """Return the offsets (n, 3) or (n, 5) of all drawings of an .npz file: train, valid, test, or all its arrays.
 
     Raises ValueError that names what the archive holds instead.
     """
@@ -117,6 +117,7 @@ def read_npz(content: bytes) -> list[Rows]:
             if sum(archive.getinfo(name).file_size for name in names) > MAX_BYTES:
                 raise ValueError(f"is larger than {MAX_BYTES >> 30} GiB when unpacked")
             order = {f"{side}.npy": place for place, side in enumerate(SIDES)}
+            names = [name for name in names if name in order] or names  # beside them stand scales and labels
             names.sort(key=lambda name: order.get(name, len(order)))
             return [rows for name in names for rows in read_npy(archive.read(name))]
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import ParseError
@@ -27,6 +28,9 @@ def read_svg(text: str) -> list[tuple[list[Stroke], str | None]]:
     """
     if "<!ENTITY" in text or text.count("<use") > MOST_REUSED:
         raise ValueError(f"is an SVG of entities, or of over {MOST_REUSED} <use>: save it as plain paths first")
+    # a symbol is shown where it is used only, as what stands in <defs> is; the library draws it in its own place, too
+    text = re.sub(r"<symbol\b[^>]*/>", "", text)
+    text = re.sub(r"<symbol\b", "<defs><symbol", re.sub(r"</symbol\s*>", "</symbol></defs>", text))
     try:
         document = SVG.parse(io.StringIO(text), reify=False)
         if not isinstance(document, SVG):
@@ -52,7 +56,10 @@ def _is_path(element: Any) -> bool:
 
 
 def _is_seen(shape: Any) -> bool:
-    return shape.values.get("visibility") not in ("hidden", "collapse")
+    """Return whether a viewer shows a shape."""
+    values = shape.values
+    clear = any(str(values.get(name, 1)).strip() in ("0", "0.0", "0%") for name in ("opacity", "stroke-opacity"))
+    return values.get("visibility") not in ("hidden", "collapse") and not clear
 
 
 def _strokes(path: Any) -> Iterator[Stroke]:

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 
 from config import RunFailed, SampleConfig, resolve_category
-from dataset_utils import load_category
+from dataset_utils import data_files, load_category
 from families.attributes import ATTRIBUTES, attributes_of, obeying, wanted_values
 from families.avatars import avatars, palette_table, pixel_table
 from families.bayes import BayesTree
 from families.interface import Drawing
 from plumbing.command_line import check_file, run_script, script_parser
+from plumbing.files import refuse_overwriting
 from rendering import grid_image, save_image
 from sample_diffusion import load_model, sample, shipped_checkpoint
 
@@ -94,6 +95,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     colors = pixel_table(arguments.colors) if arguments.colors else palette_table()
     draws = bool(asked["wanted"]) or arguments.avatars
     if draws:
+        pictures = arguments.colors.glob("*") if arguments.colors else ()
+        refuse_overwriting([*pictures, *data_files(arguments.data_dir)], [arguments.out])
         check_file(arguments.out)
     data = load_category(category, data_dir=arguments.data_dir, split="local", allow_download=False)
     tree = BayesTree.fit(ATTRIBUTES, attributes_of(list(data.train)))

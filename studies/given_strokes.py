@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
-from config import NETWORK_PATH, SPLITS, SampleConfig, resolve_category
-from dataset_utils import load_category
+from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category
+from dataset_utils import data_files, load_category
 from metrics import kernel_distance
 from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
-from plumbing.files import write_atomically
+from plumbing.files import refuse_overwriting, write_atomically
 from plumbing.processes import best_device
 from sample_diffusion import load_model, sample, shipped_checkpoint
 from scoring.copies import Drawing
@@ -114,6 +114,7 @@ def main(argv: list[str] | None = None) -> Path:
     category = resolve_category(arguments.category)
     checkpoint = arguments.checkpoint or shipped_checkpoint(category)
     out = arguments.out or Path("results") / f"given_strokes_{category}.json"
+    refuse_overwriting([checkpoint, *CHECKPOINTS.glob("*.safetensors"), *data_files(arguments.data_dir)], [out])
     check_file(out)
     rows = measure(category, checkpoint, arguments)
     table = {"category": category, "checkpoint": checkpoint.name, "seed": SEED, "small_px": SMALL, "rows": rows}

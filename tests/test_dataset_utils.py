@@ -268,6 +268,7 @@ def test_what_systems_put_beside_files_is_no_category(tmp_path: Path) -> None:
     for name in ("cat", "._cat", ".hidden", "~cat", "~$cat", "cat~", "cat (1)", "cat(1)", "cat copy", "cat copy 2",
                  "cat - Copy", "cat - Kopya", "cat kopyası", "Copy of cat", "The Eiffel Tower", "my cat"):  # fmt: skip
         written(tmp_path / f"{name}.ndjson", GOOD)
+    (tmp_path / "sub.ndjson").mkdir()
     assert available_categories(tmp_path) == ["The Eiffel Tower", "cat", "my cat"]
     assert list(dataset_utils.main(["pack", "--data-dir", str(tmp_path), "--out", str(tmp_path / "packed")])) == [
         "The Eiffel Tower", "cat", "my cat"]  # fmt: skip

@@ -95,13 +95,17 @@ FORMS: dict[str, tuple[bytes, str, int]] = {
     "objects": (json.dumps({"drawing": OBJECTS}).encode(), "ndjson of points", 1),
     "table": (b'key_id,word,drawing\n1,cat,"' + AS_TEXT.encode() + b'"\n2,cat,"' + AS_TEXT.encode() + b'"\n',
               "table with a column 'drawing'", 2),
+    "spreadsheet's table": (b'\xef\xbb\xbfWord;Drawing\r\ncat;"' + AS_TEXT.encode() + b'"\r\n',
+                            "table with a column 'drawing'", 1),
     "binary": (binary() + binary(0), "official binary form", 2),
     "SVG path": (svg(f'<rect width="9" height="9" fill="#fff"/><path d="M{points(ROUND)}M{points(EAR)}" stroke="#000"/>'
                      ), "SVG", 1),
     "SVG shapes": (svg('<style>.k{stroke:#123}</style><g transform="translate(10 5)" stroke="red">'
                        f'<polyline points="{points(TOP_LEFT[0])}" '
                        f'transform="translate(35 10)"/></g><path class="k" d="M62 78l-7 -63 50 43"/>'
-                       '<path stroke="red" visibility="hidden" d="M0 0L9 9"/>'),
+                       '<path stroke="red" visibility="hidden" d="M0 0L9 9"/>'
+                       '<symbol id="a"><path stroke="red" d="M0 0L9 9"/></symbol><symbol/>'
+                       '<g opacity="0"><path stroke="red" d="M0 0L9 9"/></g>'),
                    "SVG", 1),
     "SVG outlines": (svg(f'<path d="M{points(ROUND)}"/><path d="M{points(EAR)}"/>'), "SVG", 1),
 }  # fmt: skip
@@ -114,6 +118,7 @@ OFFSET_FORMS: dict[str, tuple[bytes, str, int]] = {
     "stroke-3 in ndjson": (json.dumps({"drawing": OFFSETS}).encode(), "ndjson", 1),
     "Sketch-RNN's JSON": (json.dumps({"train": [OFFSETS], "test": [OFFSETS]}).encode(), "JSON array", 2),
     "npz": (npz(test=ragged(SHORT), train=ragged(SHORT, SHORT), valid=ragged()), "Sketch-RNN npz", 3),
+    "npz with a scale": (npz(train=ragged(SHORT), std=np.float64(3)), "Sketch-RNN npz", 1),
     "Python 2's": (npy(ragged(SHORT, SHORT), protocol=2), "numpy array of offsets", 2),
     "a row for the origin": (npy([[0, 0, 0], *OFFSETS]), "numpy array of offsets", 1),
 }
@@ -207,6 +212,7 @@ NAMED: dict[str, tuple[bytes, str]] = {
     "web page": (b"<!DOCTYPE html><html><body>Sign in</body></html>", "web page"),
     "other XML": (b"<ink><trace>1 2</trace></ink>", "is XML, but no SVG"),
     "entities": (b'<!DOCTYPE svg [<!ENTITY a "b">]><svg/>', "SVG of entities"),
+    "pickle": (pickle.dumps([[1, 2]]), "is a Python pickle, which is not run"),
     "Parquet": (b"PAR1" + b"\0" * 9, "Parquet"),
     "Latin letters": (b'{"word": "\xe7i\xe7ek"}', "no utf-8 text"),
     "table without drawings": (b"a,b\n1,2\n", "not JSON"),
