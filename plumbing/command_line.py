@@ -95,10 +95,15 @@ def check_folder(folder: Path, flag: str = "--out") -> None:
 
 
 def check_file(path: Path, flag: str = "--out") -> None:
-    """Make the folder of a file that is to be written, raising ValueError as ``check_folder`` does."""
+    """Make the folder of a file that is to be written, raising ValueError as ``check_folder`` does.
+
+    Says so where the file is there and will be replaced.
+    """
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, {flag} must name a file")
     check_folder(path.parent, flag)
+    if os.path.lexists(path):
+        sys.stderr.write(f"{path}: is there already and will be replaced\n")
 
 
 class Terminated(KeyboardInterrupt):
