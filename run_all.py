@@ -43,7 +43,7 @@ from diffusion_model import TrainedModel
 from metrics import scores_against
 from plumbing import result_folder
 from plumbing.command_line import add_device_argument, check_folder, run_script, script_parser
-from plumbing.files import locked_folder, refuse_overwriting, sha256_of, write_atomically
+from plumbing.files import locked_folder, refuse_overwriting, write_atomically
 from plumbing.processes import best_device
 from plumbing.run_folder import LOG_FILE, STATE_FILE, refuse_folder_of_others, remove_training
 from reports import gallery
@@ -228,7 +228,7 @@ def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress:
     seeds = range(config.seed, config.seed + arguments.seeds)
     sets = {seed: sample_diffusion.sample(trained, category, replace(config, seed=seed)) for seed in seeds}
     sampled = sets[config.seed]
-    sampled.conditions |= {"checkpoint": weights.name, "checkpoint_sha256": sha256_of(weights)}
+    sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
     sampled.conditions["data_at_hand"] = task.data.source if task.data else "none"
 
     progress.begin()

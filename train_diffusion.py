@@ -54,7 +54,7 @@ from plumbing.command_line import (
     script_parser,
     stop_signals,
 )
-from plumbing.files import append_line, locked_folder, refuse_overwriting, sha256_of
+from plumbing.files import append_line, locked_folder, sha256_of
 from plumbing.processes import ALONE, Group, ProcessLost, autocast_for, best_device, joined_processes
 from plumbing.run_folder import (
     LOG_FILE,
@@ -63,16 +63,15 @@ from plumbing.run_folder import (
     forget_after,
     learning_curve,
     load_state,
-    refuse_folder_of_others,
+    refuse_losing_files,
     refuse_other_run,
     require_pieces,
     save_state,
-    written_by_training,
 )
 from rendering import grid_image, save_image
 from sample_diffusion import generate_drawings
 from stroke_tokens import Whitening
-from training_data import DataChoice, load_training_data, with_rows_for
+from training_data import DataChoice, load_training_data, relabelled, with_rows_for
 
 VALIDATION_DRAWINGS = 384
 MAX_BAD_STEPS = 3
@@ -124,11 +123,19 @@ def losses(
         all_errors = torch.cat([all_errors, first.flatten()])
     diffusion = all_errors.mean()
 
-    decision = torch.arange(longest + 1, device=device)
-    ends = (decision == batch.lengths[:, None]).float()
-    decided = (decision >= 1) & (decision <= batch.lengths[:, None])
+    ends, decided = stop_decisions(batch.lengths, longest)
     stop = F.binary_cross_entropy_with_logits(model.stop_logits(context).float()[decided], ends[decided])
     return diffusion, stop
+
+
+def stop_decisions(lengths: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Return where drawings of `lengths` (B,) strokes end, 1.0, and where that is decided, (B, longest + 1).
+
+    Nothing is decided before the first stroke, nor after the end.
+    """
+    decision = torch.arange(longest + 1, device=lengths.device)
+    ends = (decision == lengths[:, None]).float()
+    return ends, (decision >= 1) & (decision <= lengths[:, None])
 
 
 def validation_losses(
@@ -142,14 +149,15 @@ def validation_losses(
     )
     if not batches:
         return {}
-    generator = torch.Generator().manual_seed(2_718_281)
+    generator, device = torch.Generator().manual_seed(2_718_281), whitening.mean.device
+    alpha_bar = alpha_bar.to(device)
     sums = torch.zeros(2, dtype=torch.float64)
     strokes = 0
     was_training = model.training
     model.eval()
     with torch.inference_mode(), autocast():
         for batch in batches:
-            both = losses(model, whitening, batch, alpha_bar, fixed, generator)
+            both = losses(model, whitening, batch.to(device), alpha_bar, fixed, generator)
             count = int(batch.lengths.sum())
             sums += torch.stack(both).cpu().double() * count
             strokes += count
@@ -556,11 +564,12 @@ def main(argv: list[str] | None = None) -> Path:
         raise ValueError("--category is empty, must be a category, a list with commas, or 'all'")
     if config.category.strip() != "all":  # 'kedi' and 'cat' are the same run
         config = replace(config, category=",".join(names))
+    told = relabelled(config.relabelled, names, arguments.data_dir)  # a header that says so is read without the data
+    config = replace(config, relabelled=",".join(f"{other}={target}" for other, target in told.items()))
     out = Path(arguments.out or "runs/" + (arguments.preset or config.category.replace(",", "+")))
     check_folder(out)
     read = [*data_files(arguments.data_dir), *([init] if init else [])]
-    refuse_overwriting(read, [out / name for name in written_by_training(out)])
-    refuse_folder_of_others(out)
+    refuse_losing_files(out, read)
     choice = DataChoice(arguments.data_dir, arguments.split, arguments.recognized_only)
     device = best_device(arguments.device)
     with joined_processes(device) as group, locked_folder(out) if group.rank == 0 else nullcontext():

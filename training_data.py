@@ -34,7 +34,7 @@ def load_training_data(
     Raises ValueError where no drawing is short enough for the model. Of a handful none may be held out.
     """
     targets = category_list(config.category, choice.data_dir)
-    told = relabelled(config, targets)
+    told = relabelled(config.relabelled, targets, choice.data_dir)
     companions = [name for name in dict.fromkeys((*category_list(config.companions, choice.data_dir), *told))
                   if name not in targets]  # fmt: skip
     categories = known + tuple(name for name in targets + companions if name not in known and name not in told)
@@ -66,17 +66,21 @@ def load_training_data(
     return TrainingData(train, held_out, categories, ids[own], source, description)
 
 
-def relabelled(config: TrainConfig, targets: Sequence[str]) -> dict[str, str]:
-    """Return the name that each category of `config.relabelled` is trained as.
+def relabelled(text: str, targets: Sequence[str], data_dir: str | None) -> dict[str, str]:
+    """Return the target that each category of `other=target, ...` is trained as, by their names among the data.
 
-    Raises ValueError for what is no pair `other=target`, or a target that is none.
+    Raises ValueError for what is no such pair, and for names that nothing has.
     """
-    pairs = [part.split("=") for part in config.relabelled.split(",") if part.strip()]
-    for pair in pairs:
-        if len(pair) != 2 or resolve_category(pair[1]) not in targets or resolve_category(pair[0]) in targets:
-            raise ValueError(f"--relabelled has '{'='.join(pair)}', must be OTHER=TARGET with a TARGET of "
-                             f"{', '.join(targets[:8])}")  # fmt: skip
-    return {resolve_category(other): resolve_category(target) for other, target in pairs}
+    found = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        other, _, target = map(str.strip, pair.partition("="))
+        if not target or "=" in target:
+            raise ValueError(f"--relabelled has '{pair}', must be OTHER=TARGET")
+        (name,) = category_list(other, data_dir) or [""]
+        found[name] = resolve_category(target, targets)
+        if name in ("", *targets):
+            raise ValueError(f"--relabelled has '{pair}', whose first name must be of another category")
+    return found
 
 
 def with_rows_for(

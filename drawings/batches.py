@@ -121,7 +121,7 @@ class Batch:
     @property
     def mask(self) -> Tensor:
         """True where a stroke is real and not padding, bool (B, K)."""
-        return torch.arange(self.vectors.shape[1], device=self.lengths.device) < self.lengths[:, None]
+        return within(self.lengths, self.vectors.shape[1])
 
     def part(self, number: int, parts: int) -> Batch:
         """Return every `parts`-th drawing from `number` on, padded to the longest of them; it may have none."""
@@ -133,6 +133,11 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on `device`."""
         return Batch(*(part.to(device) for part in (self.vectors, self.lengths, self.category, self.affine)))
+
+
+def within(lengths: Tensor, longest: int) -> Tensor:
+    """Return which of `longest` places of padded sequences of `lengths` (B,) are no padding, bool (B, longest)."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
 def stroke_set(

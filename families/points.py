@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from drawings.batches import within
 from drawings.packed import PackedDrawings
 from families.interface import Drawing, Family, Material
 
@@ -35,7 +36,7 @@ class SequenceBatch:
     @property
     def mask(self) -> Tensor:
         """True where an offset belongs to a drawing, its end included, bool (B, N)."""
-        return torch.arange(self.offsets.shape[1]) < self.lengths[:, None]
+        return within(self.lengths, self.offsets.shape[1])
 
 
 def to_sequence(drawing: Drawing) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from config import BASE_PATH, ModelConfig
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_weights
-from drawings.batches import random_affine, stroke_set
+from drawings.batches import random_affine, stroke_set, within
 from drawings.packed import PackedDrawings
 from families.interface import Family, Material
 from sample_diffusion import StrokeRandomness
@@ -59,7 +59,7 @@ class ReadBatch:
     @property
     def mask(self) -> Tensor:
         """True where a stroke is real and not padding, bool (B, K)."""
-        return torch.arange(self.tokens.shape[1]) < self.lengths[:, None]
+        return within(self.lengths, self.tokens.shape[1])
 
 
 @torch.no_grad()

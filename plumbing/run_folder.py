@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from config import RunFailed
-from plumbing.files import LOCK, UNFINISHED, atomic_file, refuse_replacing, write_atomically
+from plumbing.files import LOCK, UNFINISHED, atomic_file, refuse_overwriting, refuse_replacing, write_atomically
 
 STATE_FILE, LOG_FILE, WEIGHTS_FILE = "training_state.pt", "metrics.jsonl", "weights.safetensors"
 GRID_NAME = re.compile(r"samples_\d{7}\.png")
@@ -80,6 +80,12 @@ def refuse_folder_of_others(folder: Path) -> None:
     names = written_by_training(folder)
     if not any(name.startswith(STATE_FILE) for name in names):
         refuse_replacing(folder, names)
+
+
+def refuse_losing_files(folder: Path, inputs: Iterable[Path]) -> None:
+    """Raise ValueError where a training in `folder` would replace one of `inputs`, or what no training wrote."""
+    refuse_overwriting(inputs, [folder / name for name in written_by_training(folder)])
+    refuse_folder_of_others(folder)
 
 
 def remove_training(folder: Path, others: Iterable[str] = ()) -> None:

@@ -44,7 +44,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from config import SPLITS, TrainConfig, option
-from dataset_utils import category_list, load_category
+from dataset_utils import category_list, data_files, load_category
 from diffusion_model import StrokeDiffusionModel, TrainedModel
 from diffusion_process import cosine_alpha_bar, sampler_steps, trailing_timesteps
 from drawings.batches import Batch, StrokeSet, TrainingData, stroke_set
@@ -58,7 +58,8 @@ from plumbing.command_line import (
     script_parser,
     steps_by_stroke,
 )
-from plumbing.files import locked_folder, refuse_overwriting
+from plumbing.files import locked_folder
+from plumbing.run_folder import refuse_losing_files
 from plumbing.tensor_files import read_header, write_tensors
 from sample_diffusion import (
     generate_drawings,
@@ -400,7 +401,8 @@ def main(argv: list[str] | None = None) -> Path:
     names = category_list(arguments.category, arguments.data_dir)
     out = Path(arguments.out or "runs/distill-" + "+".join(names))
     check_folder(out)
-    refuse_overwriting([arguments.checkpoint] if arguments.checkpoint else [], [out / "weights.safetensors"])
+    read = [*data_files(arguments.data_dir), arguments.checkpoint or shipped_checkpoint(names[0])]
+    refuse_losing_files(out, read)
     with locked_folder(out):
         return finished(prepared(arguments, out, names))
 

@@ -42,7 +42,7 @@ from scoring.copies import Drawing, TrainingStrokes, stroke_copies
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings, recognisability
 from studies.held_out_losses import losses_of
-from train_diffusion import VALIDATION_DRAWINGS, validation_losses
+from train_diffusion import VALIDATION_DRAWINGS, stop_decisions, validation_losses
 
 STRENGTHS = "1,1.5,2,2.5,3"
 SEED = 1_000_000
@@ -80,12 +80,11 @@ def calibrated(trained: TrainedModel, drawings: StrokeSet) -> TrainedModel:
     """Return `trained` with the logits of its stop head scaled and shifted so that `drawings` are likeliest to end."""
     model = copy.deepcopy(trained.model).eval()
     logits, ends = [], []
-    for batch in evenly_spread(drawings, MOST_DRAWINGS):
+    for batch in (batch.to(trained.whitening.mean.device) for batch in evenly_spread(drawings, MOST_DRAWINGS)):
         context = model.context(trained.whitening.encode(batch.vectors), batch.category, batch.affine)
-        decision = torch.arange(context.shape[1])
-        decided = (decision >= 1) & (decision <= batch.lengths[:, None])
+        end, decided = stop_decisions(batch.lengths, batch.vectors.shape[1])
         logits.append(model.stop_logits(context)[decided].double().cpu())
-        ends.append((decision == batch.lengths[:, None])[decided].double())
+        ends.append(end[decided].double().cpu())
     z, y = torch.cat(logits).numpy(), torch.cat(ends).numpy()
 
     def loss(line: NDArray[np.float64]) -> float:
@@ -98,12 +97,10 @@ def calibrated(trained: TrainedModel, drawings: StrokeSet) -> TrainedModel:
     return replace(trained, model=model)
 
 
-def losses_stated(trained: TrainedModel, data: CategoryData) -> dict[str, float]:
+def losses_stated(trained: TrainedModel, drawings: StrokeSet) -> dict[str, float]:
     """Return the losses on held-out drawings that a header states, measured as a training does."""
-    form = ([trained.category_id(data.category)], trained.model.config.num_points, trained.model.config.max_strokes)
-    held_out = evenly_spread(stroke_set([data.validation], *form), VALIDATION_DRAWINGS)
-    found = validation_losses(trained.model, trained.whitening, held_out, cosine_alpha_bar(),
-                              TrainConfig(category=data.category), autocast_for("float32"))  # fmt: skip
+    found = validation_losses(trained.model, trained.whitening, evenly_spread(drawings, VALIDATION_DRAWINGS),
+                              cosine_alpha_bar(), TrainConfig(), autocast_for("float32"))  # fmt: skip
     return {name: round(value, 6) for name, value in found.items()}
 
 
@@ -247,7 +244,7 @@ def main(argv: list[str] | None = None) -> Path:
         "n": arguments.n,
         "seed": SEED,
     }
-    chosen.conditions |= losses_stated(chosen, data)
+    chosen.conditions |= losses_stated(chosen, judge.validation(chosen))
     save_weights(arguments.out, chosen)
     too_many = "; EVERY way copies more than that" if best["copies"] > arguments.most_copies else ""
     print(f"wrote {arguments.out}: share {best['share']:g}, guidance {best['guidance']:g} away from "

@@ -85,7 +85,7 @@ FAULTS = [
         TRAINING,
         "science_losses",
         ("the stop loss is dropped", "return diffusion, stop\n", "return diffusion, 0.0 * stop\n"),
-        ("the end is never trained", "(decision <= batch.lengths[:, None])", "(decision < batch.lengths[:, None])"),
+        ("the end is never trained", "(decision <= lengths[:, None])", "(decision < lengths[:, None])"),
         ("the end is trained one stroke early", "ends = (decision ==", "ends = (decision + 1 =="),
         ("a stop is trained before the first stroke", "(decision >= 1) &", "(decision >= 0) &"),
         (
@@ -323,8 +323,8 @@ FAULTS = [
         ("parts mix up what they are told", "self.affine[number::parts]", "self.affine[: len(lengths)]"),
         ("validation sees the first drawings", "np.linspace(0, len(data) - 1,",
          "np.linspace(0, min(len(data), count) - 1,"),
-        ("padding counts as a stroke", "device=self.lengths.device) < self.lengths",
-         "device=self.lengths.device) <= self.lengths"),
+        ("padding counts as a stroke", "device=lengths.device) < lengths",
+         "device=lengths.device) <= lengths"),
     ),
     *planted(
         PACKED,
