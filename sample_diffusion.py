@@ -36,6 +36,8 @@ from config import (
     BASE_PATH,
     CATEGORIES,
     CHECKPOINTS,
+    QUALITIES,
+    STUDENTS,
     USUAL_STEPS,
     RunFailed,
     SampleConfig,
@@ -471,13 +473,15 @@ def emerging_strokes(
     return chosen
 
 
-def shipped_checkpoint(category: str) -> Path:
+def shipped_checkpoint(category: str, quality: str = QUALITIES[0]) -> Path:
     """Return the path of the weights that draw `category`, there or not: its own, or the base's, which draws all 345.
 
-    The three of the assignment have their own or none.
+    The student where there is one, unless `quality` is "teacher". The three of the assignment have their own or none.
     """
     own = CHECKPOINTS / f"{category}.safetensors"
-    return own if own.is_file() or category in CATEGORIES else BASE_PATH
+    teacher = own if own.is_file() or category in CATEGORIES else BASE_PATH
+    student = STUDENTS / teacher.name
+    return student if quality == QUALITIES[0] and student.is_file() else teacher
 
 
 def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> TrainedModel:
@@ -514,6 +518,8 @@ def build_parser() -> argparse.ArgumentParser:
                      help="strength of guidance, 0 to 20, 1 is off (default auto: what the checkpoint was tuned "
                      "for)")  # fmt: skip
     add_config_arguments(how, SampleConfig, only=("guide",))
+    how.add_argument("--quality", choices=QUALITIES, default=QUALITIES[0], help="the shipped student, with few "
+                     "evaluations a stroke, or its teacher, with 40 (default student, where there is one)")  # fmt: skip
     where.add_argument("--checkpoint", metavar="FILE", help="weights to draw with (default: of checkpoints/, the "
                        "category's own, or else base.safetensors)")  # fmt: skip
     where.add_argument("--timing", action="store_true", help="write drawings.ndjson in the raw form, [xs, ys, ts], "
@@ -575,7 +581,7 @@ def hint(name: str, path: Path) -> str:
 def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[TrainedModel, str]:
     """Return the model to draw with and the name that it knows --category by; refuse a guide that cannot guide it."""
     name = arguments.category
-    path = Path(arguments.checkpoint or shipped_checkpoint(resolve_category(name)))
+    path = Path(arguments.checkpoint or shipped_checkpoint(resolve_category(name), arguments.quality))
     trained = load_model(path, config.guide, arguments.device)
     try:
         category = resolve_category(name, trained.categories)

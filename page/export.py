@@ -41,6 +41,7 @@ from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with
 from diffusion_process import cosine_alpha_bar
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
+from plumbing.tensor_files import in_eight_bits
 from scoring.feature_network import SIDE, Network, load_feature_network
 from stroke_tokens import polyline_fit
 
@@ -239,16 +240,25 @@ def _write_networks(folder: Path) -> dict[str, Any]:
 
 
 class Step(nn.Module):
-    """A function of a network as a module, whose large weights are stored in two bytes where that loses nothing."""
+    """A function of a network as a module, whose large weights are stored in one or two bytes where that loses nothing.
+    """
 
     def __init__(self, network: nn.Module, compute: Callable[..., Any]) -> None:
         super().__init__()
         self.network, self.compute = copy.deepcopy(network).eval().requires_grad_(False), compute
         for module in list(self.network.modules()):
             for name, weight in list(module.named_parameters(recurse=False)):
-                if weight.numel() >= SMALLEST_STORED and torch.equal(weight.bfloat16().float(), weight):
+                if weight.numel() < SMALLEST_STORED:
+                    continue
+                if weight.dim() == 2 and torch.equal(torch.mul(*(pair := in_eight_bits(weight))), weight):
+                    stored: nn.Module = Scaled(pair[1])
+                    setattr(module, name, nn.Parameter(pair[0], requires_grad=False))
+                elif torch.equal(weight.bfloat16().float(), weight):
+                    stored = Widened()
                     setattr(module, name, nn.Parameter(weight.bfloat16(), requires_grad=False))
-                    parametrize.register_parametrization(module, name, Widened(), unsafe=True)
+                else:
+                    continue
+                parametrize.register_parametrization(module, name, stored, unsafe=True)
 
     def forward(self, *inputs: Tensor) -> Any:
         """Return what the function makes of the network and the inputs."""
@@ -261,6 +271,18 @@ class Widened(nn.Module):
     def forward(self, stored: Tensor) -> Tensor:
         """Return float32."""
         return stored.float()
+
+
+class Scaled(nn.Module):
+    """A weight stored in eight bits as the network computes with it; `scale` (R, 1) is of its rows."""
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(scale, requires_grad=False)
+
+    def forward(self, stored: Tensor) -> Tensor:
+        """Return float32."""
+        return stored.float() * self.scale
 
 
 def history_step(
@@ -298,7 +320,8 @@ def _stacked(caches: list[Cache]) -> Tensor:
 def export_models(models: Sequence[StrokeDiffusionModel]) -> list[dict[str, bytes]]:
     """Return the ONNX files `history`, `times` and `denoiser` of each of some models of one form, in evaluation mode.
 
-    Raises ValueError where their forms differ: the two larger graphs are traced once and given each model's weights.
+    Raises ValueError where their forms differ: the two larger graphs are traced once for all models that are stored
+    alike, and given each one's weights.
     """
     config = models[0].config
     if any(replace(model.config, dropout=0.0) != replace(config, dropout=0.0) for model in models):
@@ -323,14 +346,18 @@ def export_models(models: Sequence[StrokeDiffusionModel]) -> list[dict[str, byte
         "denoiser": (caches[1], cache),
     }
     times = {"t": (torch.arange(4), {0: steps})}
-    graphs = {
-        "history": _traced(Step(models[0], history_step), history, longer),
-        "denoiser": _traced(Step(models[0], denoiser_step), denoiser, ("v",)),
-    }
+    traced: dict[frozenset[tuple[str, torch.dtype]], dict[str, Any]] = {}
     files = []
     for model in models:
         own = Step(model, StrokeDiffusionModel.time_modulations)
         state = own.state_dict()
+        stored_as = frozenset((name, tensor.dtype) for name, tensor in state.items())
+        if stored_as not in traced:
+            traced[stored_as] = {
+                "history": _traced(Step(model, history_step), history, longer),
+                "denoiser": _traced(Step(model, denoiser_step), denoiser, ("v",)),
+            }
+        graphs = traced[stored_as]
         for program in graphs.values():
             stored = [name for name in program.model.graph.initializers if name.startswith("network.")]
             program.apply_weights({name: state[name] for name in stored})
