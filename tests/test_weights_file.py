@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from config import CHECKPOINTS
 from diffusion_model import RETIRED, TrainedModel, load_weights, load_with_guide, save_weights
-from plumbing.files import sha256_of
 from plumbing import tensor_files
+from plumbing.files import sha256_of
 from plumbing.tensor_files import DIGEST, read_header, write_tensors
 
 
@@ -69,7 +69,8 @@ def test_eight_bits_are_whole_numbers_and_a_scale_per_row_and_are_stored_the_sam
         save_weights(tmp_path / name, source or load_weights(tmp_path / "once"), torch.int8)
     header, loaded = read_header(tmp_path / "once"), load_weights(tmp_path / "once").model.state_dict()
     small = [name for name, kind in header.types.items() if kind == "int8"]
-    assert "model.context_modulation.weight" in small and header.types["model.position"] == "float32"
+    assert "model.context_modulation.weight" in small
+    assert header.types["model.position"] == "float32"
     for name, tensor in tiny_model.model.state_dict().items():
         most = tensor.abs().amax(-1, keepdim=True) / 127 / 2 if f"model.{name}" in small else torch.zeros(1)
         assert ((loaded[name] - tensor).abs() <= most * 1.001).all(), name
