@@ -36,12 +36,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, NAMES_PATH, NETWORK_PATH
+from config import ATTRIBUTION, CATEGORIES, NAMES_PATH, NETWORK_PATH
 from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with_guide
 from diffusion_process import cosine_alpha_bar
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
 from plumbing.tensor_files import in_eight_bits
+from sample_diffusion import shipped_checkpoint
 from scoring.feature_network import SIDE, Network, load_feature_network
 from stroke_tokens import polyline_fit
 
@@ -111,7 +112,7 @@ def _source_files() -> dict[str, Path]:
 
 def _version_of_networks() -> str:
     """Return 12 hex digits that change with the networks of the page: their weights, their form, the runtime."""
-    weights = [CHECKPOINTS / f"{name}.safetensors" for name in SHIPPED]
+    weights = [shipped_checkpoint(name) for name in SHIPPED]
     return _digest(f"{NETWORKS_FORM} {RUNTIME_SHA512}", [*weights, NETWORK_PATH])
 
 
@@ -190,21 +191,22 @@ def _write_networks(folder: Path) -> dict[str, Any]:
         (folder / file).write_bytes(content)
         return file
 
-    trained = {name: load_with_guide(CHECKPOINTS / f"{name}.safetensors") for name in SHIPPED}
-    loaded = {each.file: each for found in trained.values() for each in (found, found.guide) if each is not None}
+    trained = {name: load_with_guide(shipped_checkpoint(name)) for name in SHIPPED}
+    used = [each for found in trained.values() for each in (found, found.guide) if each is not None]
+    loaded = {each.path: each for each in used if each.path is not None}
     exported = export_models([each.model for each in loaded.values()])
-    files = {
-        file: {kind: written(f"{Path(file).stem}.{kind}", "onnx", content) for kind, content in graphs.items()}
-        for file, graphs in zip(loaded, exported, strict=True)
+    files: dict[Path | None, dict[str, str]] = {
+        path: {kind: written(f"{path.stem}.{kind}", "onnx", content) for kind, content in graphs.items()}
+        for path, graphs in zip(loaded, exported, strict=True)
     }
     models = {}
     for name, each in trained.items():
         weaker = each.guide or each
         # None stands for the category that is asked for, by its place in the base's list
         own, same = (None if name == "base" else network.category_id(name) for network in (each, weaker))
-        without = {"files": files[weaker.file], "category": same if each.guide else each.model.null_category}
+        without = {"files": files[weaker.path], "category": same if each.guide else each.model.null_category}
         models[name] = {
-            "own": {"files": files[each.file], "category": own},
+            "own": {"files": files[each.path], "category": own},
             "guide": None if each.guidance == 1.0 else without,
             "guidance": each.guidance,
             "sampler": each.sampler,
