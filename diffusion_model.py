@@ -380,6 +380,11 @@ class TrainedModel:
         """The strength of guidance in sampling that the checkpoint was tuned for, 1 (none) where it was not."""
         return float(self.conditions.get("sampling", {}).get("guidance", 1.0))
 
+    @property
+    def teacher_sha256(self) -> str:
+        """The sha256 of the weights file that a student was distilled from, "" where the model is no student."""
+        return str(self.conditions["start"]["init_sha256"]) if "recorded" in self.conditions else ""
+
     def trained_as(self, category: str) -> list[str]:
         """Return which other categories this model, or one that it began from, was trained on as if they were this."""
         trainings = [self.conditions, *self.conditions.get("lineage", [])]

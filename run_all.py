@@ -229,7 +229,8 @@ def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress:
     seeds = range(config.seed, config.seed + arguments.seeds)
     sets = {seed: sample_diffusion.sample(trained, category, replace(config, seed=seed)) for seed in seeds}
     sampled = sets[config.seed]
-    sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
+    sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256,
+                           "teacher_sha256": trained.teacher_sha256}  # fmt: skip
     sampled.conditions["data_at_hand"] = task.data.source if task.data else "none"
 
     progress.begin()
