@@ -33,7 +33,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from config import ATTRIBUTION, CHECKPOINTS, NETWORK_PATH, ModelConfig, TrainConfig
+from config import ATTRIBUTION, CHECKPOINTS, NETWORK_PATH, QUALITIES, ModelConfig, TrainConfig, steps_of
 from dataset_utils import data_files, load_category, write_ndjson
 from diffusion_model import load_with_guide
 from drawings.batches import training_batches
@@ -44,7 +44,7 @@ from metrics import frechet_distance, kernel_distance
 from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, write_atomically
 from reports.tables import markdown_table
-from sample_diffusion import generate_drawings
+from sample_diffusion import generate_drawings, shipped_checkpoint
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings
 from train_diffusion import prepare
@@ -52,7 +52,6 @@ from training_data import DataChoice
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmark.json"
-STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -82,16 +81,19 @@ def operations_of(work: Callable[[], Any]) -> float:
 
 
 def drawing(data_dir: str | None, scale: float) -> list[Row]:
-    """Measure drawing with the shipped cat, many at once and one at a time, guided as tuned and unguided."""
-    trained, rows = load_with_guide(CHECKPOINTS / "cat.safetensors"), []
-    for guidance in (trained.guidance, 1.0):
+    """Measure drawing with the shipped cat, student and teacher, many at once and one at a time, as they were tuned."""
+    rows = []
+    for quality in QUALITIES:
+        trained = load_with_guide(shipped_checkpoint("cat", quality))
+        by_stroke = (trained.steps,) if isinstance(trained.steps, int) else trained.steps
         for together in (max(2, int(256 * scale)), 1):
-            draw = partial(generate_drawings, trained, "cat", range(together), seed=0, steps=STEPS, guidance=guidance)
-            strokes = sum(map(len, draw().drawings)) / together
-            evaluations = strokes * STEPS * (1 if guidance == 1 else 2)
+            draw = partial(generate_drawings, trained, "cat", range(together), seed=0, guidance=trained.guidance)
+            lengths = [len(drawn) for drawn in draw().drawings]
+            strokes = sum(lengths) / together
+            steps = sum(steps_of(k, by_stroke) for length in lengths for k in range(length)) / together
+            evaluations = steps * (1 if trained.guidance == 1 else 2)
             seconds = seconds_of(draw) / together
-            name = "unguided" if guidance == 1 else f"guidance {guidance:g}"
-            how = f"cat, {name}, {STEPS} steps, {together} at once, float32"
+            how = f"cat, {quality}, {together} at once, float32"
             rows += [
                 Row("drawing", 1 / seconds, "drawings/s", how),
                 Row("drawing: a stroke", 1000 * seconds / strokes, "ms", how),
