@@ -71,6 +71,15 @@ def resolve_category(name: str, available: Sequence[str] = ()) -> str:
     raise ValueError(f"unknown category {quoted(name)}{hint} Available: {shown}")
 
 
+def shipped_checkpoint(category: str) -> Path:
+    """Return the path of the weights that draw `category`, there or not: its own, or the base's, which draws all 345.
+
+    The three of the assignment have their own or none.
+    """
+    own = CHECKPOINTS / f"{category}.safetensors"
+    return own if own.is_file() or category in CATEGORIES else BASE_PATH
+
+
 def related_category(name: str, known: Sequence[str]) -> str | None:
     """Return the category of `known` that a name speaks of, in either language: the last of those with most letters.
 

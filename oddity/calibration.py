@@ -86,7 +86,7 @@ def load_calibration(category: str, networks: Sequence[str], path: Path = CALIBR
     if header.words.get("format") != FORMAT:
         raise ValueError(f"{path}: not a file of calibrations of this program")
     if header.value("conditions").get("networks") != list(networks):
-        raise ValueError(f"{path}: made with other recognisers; python -m studies.odd_drawings --calibrate makes it anew")
+        raise ValueError(f"{path}: made with other recognisers; make it anew: python -m studies.odd_calibration")
     names = header.value("categories")
     if category not in names:
         raise ValueError(f"{path}: nobody has trained a recogniser on '{category}'; it knows {len(names)} categories")

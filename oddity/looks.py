@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor
 
-from config import BASE_PATH, CHECKPOINTS, NETWORK_PATH, RECOGNISER_PATH
+from config import BASE_PATH, NETWORK_PATH, RECOGNISER_PATH, shipped_checkpoint
 from diffusion_model import TrainedModel, load_weights
 from oddity.autoencoder import Autoencoder, ink_of, load_autoencoders, redrawn
 from oddity.losses import StrokeLosses, stroke_losses
@@ -23,6 +23,10 @@ Drawing = Sequence[NDArray[Any]]
 Array = NDArray[np.float64]
 
 AUTOENCODERS = Path(__file__).resolve().parent / "autoencoders.safetensors"
+
+
+_recogniser, _model = cache(load_feature_network), cache(load_weights)
+"""Judges of one category after the other share what is the same for all."""
 
 
 class Judges:
@@ -37,23 +41,22 @@ class Judges:
     @cached_property
     def pictures(self) -> LoadedNetwork:
         """The feature network, which names pictures."""
-        return load_feature_network(NETWORK_PATH)
+        return _recogniser(NETWORK_PATH)
 
     @cached_property
     def strokes(self) -> LoadedNetwork:
         """The stroke recogniser."""
-        return load_feature_network(RECOGNISER_PATH)
+        return _recogniser(RECOGNISER_PATH)
 
     @cached_property
     def base(self) -> TrainedModel:
         """The diffusion model of all 345 categories."""
-        return load_weights(BASE_PATH)
+        return _model(BASE_PATH)
 
     @cached_property
     def model(self) -> TrainedModel:
         """The category's own diffusion model, or the base where it has none."""
-        own = CHECKPOINTS / f"{self.category}.safetensors"
-        return load_weights(own) if own.is_file() else self.base
+        return _model(shipped_checkpoint(self.category))
 
     @cached_property
     def autoencoder(self) -> Autoencoder | None:
@@ -71,6 +74,12 @@ class Look:
 
     def __len__(self) -> int:
         return len(self.drawings)
+
+    def by(self, judges: Judges) -> Look:
+        """Return a look at the same drawings by other judges with the same recognisers."""
+        other = Look(self.drawings, judges)
+        other.pictures, other.strokes, other.ink = self.pictures, self.strokes, self.ink
+        return other
 
     @cached_property
     def pictures(self) -> Described:
@@ -104,12 +113,12 @@ class Look:
 
     @cached_property
     def ink(self) -> Tensor:
-        """The pictures as ink (N, 64, 64)."""
+        """The pictures as ink (N, 32, 32)."""
         return ink_of(self.drawings)
 
     @cached_property
     def redrawn(self) -> Tensor:
-        """What the category's autoencoder makes of them, (N, 64, 64)."""
+        """What the category's autoencoder makes of them, (N, 32, 32)."""
         if self.judges.autoencoder is None:
             raise ValueError(f"there is no autoencoder of {self.judges.category}; docs/ODD_DRAWINGS.md says of what")
         return redrawn(self.judges.autoencoder, self.ink)

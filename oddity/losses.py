@@ -1,4 +1,4 @@
-"""How well diffusion models foresee each stroke of a drawing: losses at fixed noise levels, and the surprise of its end.
+"""How well diffusion models foresee each stroke of a drawing: losses at fixed noise, and the surprise of its end.
 
 Every drawing meets the same noise, so a drawing's loss hangs on nothing but the drawing.
 """
@@ -24,7 +24,7 @@ from stroke_tokens import points_to_vectors, resample_strokes
 Drawing = Sequence[NDArray[Any]]
 Array = NDArray[np.float64]
 
-TIMES = (100, 250, 400, 550, 700, 850)
+TIMES = (150, 350, 550, 750)
 """Noise levels at which each stroke is denoised, of T = 1000: from fine detail to mere place."""
 BATCH = 64
 

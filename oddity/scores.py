@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oddity.autoencoder import blurred, errors
+from drawings.packed import running_sums
+from oddity.autoencoder import share_lost
 from oddity.looks import Look
 from scoring.neighbours import squared_distances
 from stroke_tokens import resample_strokes
-from drawings.packed import running_sums
 
 Array = NDArray[np.float64]
 Measure = Callable[[Look], Array]
@@ -93,9 +93,7 @@ def _plain(measure: Measure) -> Callable[[Look], Measure]:
 
 def _unlike_itself(look: Look) -> Array:
     """The share of a picture's ink that the autoencoder does not draw again."""
-    whole = (blurred(look.ink) ** 2).sum((1, 2)).clamp(min=1e-6)
-    share: Array = (errors(look.ink, look.redrawn).sum((1, 2)) / whole).double().numpy()
-    return share
+    return share_lost(look.ink, look.redrawn)
 
 
 def _token_table(look: Look) -> Array:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
@@ -29,7 +28,7 @@ COLORS = (ACCENT, "#2a78b5", "#3a9a5b", "#8a5fb0", "#c99a1c", INK, HISTORY)
 def save_figure(path: Path, figure: Figure) -> None:
     """Write a figure as PNG, whole or not at all."""
     content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content)
+    figure.savefig(content, format="png")
     write_atomically(path, content.getvalue())
 
 
@@ -68,7 +67,7 @@ def drawings_sheet(
 
 
 def before_after_sheet(title: str, ink: Tensor, again: Tensor, labels: Sequence[str]) -> Figure:
-    """Return pictures (N, 64, 64) of ink, what the autoencoder draws again, and where it cannot, marked red."""
+    """Return pictures (N, 32, 32) of ink, what the autoencoder draws again, and where it cannot, marked red."""
     figure, axes = _cells(3 * len(ink), 9, title)
     marks = errors(ink, again)
     for number, label in enumerate(labels):
@@ -92,7 +91,8 @@ def histogram(title: str, scores: ArrayLike, threshold: float, quantiles: ArrayL
     edges = np.linspace(min(known[0], found.min()), max(known[-1], np.percentile(found, 99.5), threshold * 1.05), 41)
     for values, color, label in ((known, HISTORY, "calibration drawings"), (found, INK, f"these {len(found):,}")):
         shares = np.full(len(values), 1 / len(values))
-        axis.hist(np.clip(values, edges[0], edges[-1]), edges, weights=shares, color=color, alpha=0.6, label=label)
+        shown = np.clip(values, edges[0], edges[-1])
+        axis.hist(shown, edges.tolist(), weights=shares, color=color, alpha=0.6, label=label)
     axis.axvline(threshold, color=ACCENT, label="threshold")
     axis.set_title(title, fontsize=10)
     axis.set_xlabel(unit)

@@ -1,7 +1,7 @@
 """Make what a check needs beside the recognisers: quantiles of the default score, and autoencoders of pictures.
 
-    python -m studies.odd_calibration --data-dir quickdraw/simplified                # calibration.safetensors, 345 rows
-    python -m studies.odd_calibration --autoencoders --data-dir quickdraw/simplified # autoencoders.safetensors, and logs
+    python -m studies.odd_calibration --data-dir quickdraw/simplified                   # 345 rows of quantiles
+    python -m studies.odd_calibration --autoencoders --data-dir quickdraw/simplified    # four autoencoders, and logs
 
 Both are written into oddity/. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """
