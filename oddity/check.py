@@ -28,8 +28,9 @@ BORDER = 3.0
 """A drawing is borderline where so many times the false alarms would call it odd."""
 LOOKS_LIKE, UNKNOWN = 0.4, 0.25
 """Probability from which another name is told as the reason, and below which no name is a name."""
-STROKE_LIMIT = 1.0
-"""Loss of a stroke, own model less base that is told nothing, from which it is unlike any of the category's strokes."""
+STROKE_LIMIT, STROKE_LIMIT_OF_BASE = 0.09, 0.022
+"""Loss of a stroke under the category's model less that of the base that is told nothing, from which it is unlike the
+category's strokes: 99 of 100 strokes of held-out cats are below it. The second where the base is the model."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 MOST_TRAINING = 1000
 """Training drawings that a score is fitted to and calibrated on, half and half."""
@@ -112,10 +113,11 @@ class Checker:
         chances = (softmax(look.pictures.logits, 1) + softmax(look.strokes.logits, 1)) / 2
         classes = self.judges.pictures.classes
         excess = look.own.denoising - look.untold.denoising
+        limit = STROKE_LIMIT_OF_BASE if self.judges.model is self.judges.base else STROKE_LIMIT
         found = []
         for chance, row in zip(chances, excess, strict=True):
             best, stroke = int(chance.argmax()), int(np.nanargmax(row))
-            odd_stroke = stroke if row[stroke] >= STROKE_LIMIT else None
+            odd_stroke = stroke if row[stroke] >= limit else None
             parts = []
             if classes[best] != category and chance[best] >= LOOKS_LIKE:
                 parts.append(f"looks like {article(classes[best])} ({100 * chance[best]:.0f} %)")

@@ -129,9 +129,12 @@ def _total(losses: Any) -> Array:
     return np.nansum(losses.denoising, axis=1)
 
 
+STROKE_WEIGHT = 20.0
+"""Nats that a loss of 1 counts for, own model less base untold, of the worst stroke beside both recognisers."""
 DEFAULT = "recognisers"
 SCORES: dict[str, Score] = {
     "recognisers": Score("both recognisers: − log p(category), summed", lambda training: _both),
+    "together": Score("both recognisers and the worst stroke's loss ratio", lambda training: _together, True),
     "recogniser": Score("recogniser of pictures: − log p(category)", _surprisal("pictures")),
     "recogniser_strokes": Score("recogniser of strokes: − log p(category)", _surprisal("strokes")),
     "neighbours": Score("5 nearest neighbours, features of pictures", _neighbours("pictures")),
@@ -152,6 +155,13 @@ SCORES: dict[str, Score] = {
     "stop": Score("surprise of the end", _plain(lambda look: look.own.stop), True),
 }  # fmt: skip
 """By the names that --score takes."""
+
+
+def _together(look: Look) -> Array:
+    """What both recognisers say and what one stroke may add: no stroke speaks for a drawing."""
+    worst = np.nanmax(look.own.denoising - look.untold.denoising, axis=1)
+    together: Array = _both(look) + STROKE_WEIGHT * np.maximum(worst, 0.0)
+    return together
 
 
 def _both(look: Look) -> Array:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from drawings.look import ACCENT, CAPTION, HISTORY, INK
 from oddity.autoencoder import errors
+from oddity.calibration import LEVELS, Array
 from oddity.measures import roc_curve
 from plumbing.files import write_atomically
 
@@ -83,11 +84,11 @@ def before_after_sheet(title: str, ink: Tensor, again: Tensor, labels: Sequence[
     return figure
 
 
-def histogram(title: str, scores: ArrayLike, threshold: float, quantiles: ArrayLike, unit: str) -> Figure:
-    """Return the distribution of scores beside that of the calibration drawings, and the threshold."""
+def histogram(title: str, scores: ArrayLike, threshold: float, quantiles: Array, unit: str) -> Figure:
+    """Return the distribution of scores beside that of calibration drawings (`quantiles`), and the threshold."""
     figure = Figure(figsize=(6.4, 3.2), dpi=100, layout="constrained")
     axis = figure.subplots()
-    found, known = np.asarray(scores, float), np.asarray(quantiles, float)
+    found, known = np.asarray(scores, float), np.interp(np.linspace(0, 1, 500), LEVELS, quantiles)
     edges = np.linspace(min(known[0], found.min()), max(known[-1], np.percentile(found, 99.5), threshold * 1.05), 41)
     for values, color, label in ((known, HISTORY, "calibration drawings"), (found, INK, f"these {len(found):,}")):
         shares = np.full(len(values), 1 / len(values))

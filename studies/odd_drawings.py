@@ -200,12 +200,18 @@ def measure(category: str, others: Others, seed: int, names: Sequence[str]) -> t
     true = Look(groups.true, judges)
     kept: dict[str, Any] = {"true": {name: measures[name](true).tolist() for name in names}}
     found: dict[str, Any] = {}
-    for test, drawings in groups.odd.items():
-        look = Look(drawings, judges)
+    looks = {test: Look(drawings, judges) for test, drawings in groups.odd.items()}
+    for test, look in looks.items():
         kept[test] = {name: measures[name](look).tolist() for name in names}
         found[test] = {name: measured(kept[test][name], kept["true"][name], calibrations[name].threshold(0.05), seed)
                        for name in names}  # fmt: skip
-        found[test]["odd"], found[test]["true"] = len(drawings), len(groups.true)
+        found[test]["odd"], found[test]["true"] = len(look), len(groups.true)
+    for test in [test for test in groups.odd if test.endswith("added")] if "ratio_worst" in names else ():
+        look = looks[test]  # the odd stroke is the last
+        last = [min(len(drawing), look.own.denoising.shape[1]) - 1 for drawing in look.drawings]
+        excess = look.own.denoising - look.untold.denoising
+        found[test]["stroke_named"] = float((np.nanargmax(excess, axis=1) == last).mean())
+        found[test]["stroke_by_chance"] = float((1 / (1.0 + np.array(last))).mean())
     found["D"] = hidden(category, others, judges, names, seed)
     return found, kept
 
