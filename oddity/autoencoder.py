@@ -27,7 +27,7 @@ Drawing = Sequence[NDArray[Any]]
 
 FORMAT = "picture-autoencoder-1"
 WIDTHS, CODE, SIDE = (16, 32, 48), 32, 32
-STEPS, BATCH, RATE, WARM_UP = 1500, 32, 3e-3, 50
+STEPS, BATCH, RATE, WARM_UP = 800, 32, 3e-3, 50
 LOG_EVERY = 50
 """Updates behind a row of metrics.jsonl."""
 MOST_SHIFT = 1

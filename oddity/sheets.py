@@ -103,16 +103,17 @@ def histogram(title: str, scores: ArrayLike, threshold: float, quantiles: Array,
 
 
 def roc_picture(panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]]) -> Figure:
-    """Return a ROC picture: a panel for each test, in it a curve for each score, from (odd, true) scores."""
-    figure = Figure(figsize=(3.3 * len(panels), 3.6), dpi=100, layout="constrained")
-    grid: NDArray[Any] = figure.subplots(1, len(panels), squeeze=False)
-    for axis, (title, curves) in zip(grid.flat, panels.items(), strict=True):
+    """Return a ROC picture: a panel for each test, two a column, in it a curve for each score of (odd, true) scores."""
+    columns = max(1, len(panels) // 2)
+    figure = Figure(figsize=(3.0 * columns, 6.4), dpi=100, layout="constrained")
+    grid: NDArray[Any] = figure.subplots(2, columns, squeeze=False, sharex=True, sharey=True).T
+    for axis, (title, curves) in zip(grid.flat, panels.items(), strict=False):
         axis.plot([0, 1], [0, 1], ":", color=HISTORY, linewidth=1)
         for color, (name, sides) in zip(COLORS, curves.items(), strict=False):
             axis.plot(*roc_curve(*sides), color=color, linewidth=1.4, label=name)
         axis.set_title(title, fontsize=9)
-        axis.set_xlabel("true drawings called odd")
         axis.set_aspect("equal")
-    grid.flat[0].set_ylabel("odd drawings found")
+    figure.supxlabel("true drawings called odd", fontsize=9)
+    figure.supylabel("odd drawings found", fontsize=9)
     grid.flat[-1].legend(frameon=False, fontsize=7, loc="lower right")
     return figure

@@ -33,11 +33,14 @@ from oddity.damage import DAMAGES, damaged
 from oddity.looks import Judges, Look
 from oddity.measures import auc, average_precision, measured
 from oddity.scores import DEFAULT, SCORES, Measure
+from oddity.sheets import save_figure
 from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, write_atomically
+from reports.tables import replace_between
+from studies.odd_tables import all_tables, roc
 
 PROJECT = Path(__file__).resolve().parent.parent
-OUT = PROJECT / "results" / "odd_drawings.json"
+OUT, PAYS = PROJECT / "results" / "odd_drawings.json", PROJECT / "results" / "odd_pays.json"
 ROC = PROJECT / "docs" / "odd_drawings_roc.png"
 DOCUMENT = PROJECT / "docs" / "ODD_DRAWINGS.md"
 NEAR = {
@@ -55,8 +58,6 @@ HIDING = 400
 AUTOENCODER_STEPS = 600
 PLAIN = ("recognisers", "recogniser", "recogniser_strokes", "ratio_base")
 """Scores that need no drawings to be fitted to: test C over all categories."""
-SHOWN = ("recognisers", "neighbours", "mahalanobis", "autoencoder", "denoising", "ratio", "ratio_base")
-"""Scores in the ROC picture."""
 
 
 # ------------------------------------------------------------------ drawings
@@ -271,8 +272,11 @@ def main(argv: list[str] | None = None) -> Path:
             if key not in found and set(which) <= set(names):
                 found[key] = unrecognised(others, which, each)
                 write_atomically(arguments.out, json.dumps(rounded(found)) + "\n")
-    if ROC.parent == DOCUMENT.parent and arguments.out == OUT:
-        pass
+    if arguments.tables:
+        pays = json.loads(PAYS.read_text()) if PAYS.is_file() else {}
+        for name, text in all_tables(found, pays).items():
+            replace_between(DOCUMENT, (f"<!-- {name} -->", f"<!-- /{name} -->"), lambda text=text: text)  # type: ignore[misc]
+        save_figure(ROC, roc(found))
     return Path(arguments.out)
 
 
