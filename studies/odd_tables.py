@@ -28,6 +28,11 @@ def _runs(found: Found, category: str | None = None) -> list[Any]:
             and category in (None, key.rpartition(" ")[0])]  # fmt: skip
 
 
+def _rows(runs: Sequence[Any], test: str, name: str, key: str) -> list[list[float]]:
+    """Return one measure of a score on a test in all runs that have it: value, low, high."""
+    return [run[test][name][key] for run in runs if name in run[test]]
+
+
 def categories_in(found: Found) -> list[str]:
     """Return the categories that were measured, in order."""
     return list(dict.fromkeys(key.rpartition(" ")[0] for key in found if key.split()[-1].isdigit()))
@@ -44,7 +49,7 @@ def _cell(rows: Sequence[Sequence[float]], interval: bool = True) -> str:
 
 
 def _rates(runs: Sequence[Any], test: str, name: str) -> str:
-    tpr, tnr = (_mean([run[test][name][side] for run in runs])[0] for side in ("tpr", "tnr"))
+    tpr, tnr = (_mean(_rows(runs, test, name, side))[0] for side in ("tpr", "tnr"))
     return f"{tpr:.2f} / {tnr:.2f}"
 
 
@@ -52,9 +57,9 @@ def _tests_table(found: Found, test: str) -> str:
     """Return every score on one test, means over categories and seeds."""
     runs = _runs(found)
     names = sorted((name for name in SCORES if name in runs[0][test]),
-                   key=lambda name: -_mean([run[test][name]["auc"] for run in runs])[0])  # fmt: skip
+                   key=lambda name: -_mean(_rows(runs, test, name, "auc"))[0])  # fmt: skip
     rows = [[SCORES[name].title + (" (default)" if name == DEFAULT else ""),
-             *(_cell([run[test][name][key] for run in runs], key == "auc") for _, key in COLUMNS),
+             *(_cell(_rows(runs, test, name, key), key == "auc") for _, key in COLUMNS),
              _rates(runs, test, name)] for name in names]  # fmt: skip
     return markdown_table([f"{test}: score", *(title for title, _ in COLUMNS), "TPR / TNR"], rows)
 
@@ -107,8 +112,8 @@ def _damage_table(found: Found) -> str:
     runs = _runs(found)
     tests = [f"E: {kind}" for kind in DAMAGES]
     names = sorted((name for name in SCORES if name in runs[0][tests[0]]),
-                   key=lambda name: -_mean([run[test][name]["auc"] for test in tests for run in runs])[0])  # fmt: skip
-    rows = [[SCORES[name].title, *(_cell([run[test][name]["auc"] for run in runs], False) for test in tests)]
+                   key=lambda name: -_mean([row for test in tests for row in _rows(runs, test, name, "auc")])[0])  # fmt: skip
+    rows = [[SCORES[name].title, *(_cell(_rows(runs, test, name, "auc"), False) for test in tests)]
             for name in names]  # fmt: skip
     named = []
     for test in tests:
