@@ -81,8 +81,9 @@ def save_pictures(checker: Checker, verdicts: Sequence[Verdict], loaded: Loaded,
 
 
 def label(verdict: Verdict, number: int) -> str:
-    """Return the two lines below a drawing on a sheet."""
-    reason = verdict.reason if len(verdict.reason) <= 34 else verdict.reason.replace("; ", "\n", 1)
+    """Return what stands below a drawing on a sheet: its line, the share of real drawings as odd, and why, in short."""
+    reason = verdict.reason.replace("; ", "\n").partition(" unlike any ")[0]
+    reason += " unlike" if verdict.odd_stroke is not None else ""
     return f"line {number + 1}: {100 * verdict.rank:.1f} %\n{reason or verdict.verdict}"
 
 

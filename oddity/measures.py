@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 
-BOOTSTRAPS, COVERED = 1000, 0.95
+BOOTSTRAPS, COVERED = 200, 0.95
 
 
 def auc(odd: ArrayLike, true: ArrayLike) -> float:

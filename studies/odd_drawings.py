@@ -56,7 +56,7 @@ HIDDEN = 0.05
 HIDING = 400
 """Share of foreign drawings hidden among training drawings (test D), and how many of the latter."""
 AUTOENCODER_STEPS = 400
-PLAIN = ("recognisers", "recogniser", "recogniser_strokes", "ratio_base")
+PLAIN = ("recognisers", "recogniser", "recogniser_strokes")
 """Scores that need no drawings to be fitted to: test C over all categories."""
 
 
@@ -173,7 +173,7 @@ def hidden(category: str, others: Others, judges: Judges, names: Sequence[str], 
     Each half is judged by what was fitted to the other, foreign drawings and all. Scores of diffusion models are left
     out, for they have learned the true ones; the autoencoder, for its time.
     """
-    names = [name for name in names if not SCORES[name].models and name != "autoencoder"]
+    names = [name for name in names if not is_slow(name)]
     rng = np.random.default_rng([seed, 4])
     true = some(list(others.data(category).train), HIDING, rng)
     strange = others.foreign(category, max(1, round(HIDDEN / (1 - HIDDEN) * len(true))), rng)
@@ -238,6 +238,11 @@ def unrecognised(others: Others, names: Sequence[str], category: str | None = No
 # ------------------------------------------------------------------ a run, and its table
 
 
+def is_slow(name: str) -> bool:
+    """Whether a score needs a network that is trained or runs for each seed."""
+    return SCORES[name].models or name == "autoencoder"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = script_parser(__doc__)
@@ -246,8 +251,8 @@ def build_parser() -> argparse.ArgumentParser:
                         help="with commas (default %(default)s)")  # fmt: skip
     parser.add_argument("--scores", default=",".join(SCORES), metavar="NAMES", help="with commas (default all)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many seeds (default 3)")
-    parser.add_argument("--whole", action="store_true", help="scores of diffusion models for every seed, not the first "
-                        "alone: three times as long")  # fmt: skip
+    parser.add_argument("--whole", action="store_true", help="scores of diffusion models and autoencoders for every "
+                        "seed, not the first alone: three times as long")  # fmt: skip
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help="default results/odd_drawings.json")
     parser.add_argument("--tables", action="store_true", help="measure nothing: write tables and picture of what was")
     return parser
@@ -266,12 +271,12 @@ def main(argv: list[str] | None = None) -> Path:
                 if f"{category} {seed}" in found:
                     continue
                 began = time.perf_counter()
-                asked = [name for name in names if seed == 0 or arguments.whole or not SCORES[name].models]
+                asked = [name for name in names if seed == 0 or arguments.whole or not is_slow(name)]
                 result, scores = measure(category, others, seed, asked)
                 found[f"{category} {seed}"] = {"measures": result, "scores": scores if seed == 0 else {}}
                 write_atomically(arguments.out, json.dumps(rounded(found)) + "\n")
                 print(f"{category}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
-        for key, each, which in (("C all", None, PLAIN), ("C cat", "cat", names)):
+        for key, each, which in (("C cat", "cat", names), ("C all", None, PLAIN)):
             if key not in found and set(which) <= set(names):
                 found[key] = unrecognised(others, which, each)
                 write_atomically(arguments.out, json.dumps(rounded(found)) + "\n")

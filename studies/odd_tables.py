@@ -111,8 +111,9 @@ def _damage_table(found: Found) -> str:
     """Return test E: AUC of every score by damage, and how often the odd stroke is named."""
     runs = _runs(found)
     tests = [f"E: {kind}" for kind in DAMAGES]
-    names = sorted((name for name in SCORES if name in runs[0][tests[0]]),
-                   key=lambda name: -_mean([row for test in tests for row in _rows(runs, test, name, "auc")])[0])  # fmt: skip
+    mean = {name: _mean([row for test in tests for row in _rows(runs, test, name, "auc")])[0]
+            for name in SCORES if name in runs[0][tests[0]]}  # fmt: skip
+    names = sorted(mean, key=lambda name: -mean[name])
     rows = [[SCORES[name].title, *(_cell(_rows(runs, test, name, "auc"), False) for test in tests)]
             for name in names]  # fmt: skip
     named = []
