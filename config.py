@@ -40,6 +40,9 @@ CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 BASE_PATH = CHECKPOINTS / "base.safetensors"
 GUIDE_PATH = CHECKPOINTS / "guide.safetensors"
 """Early weights of the base: what the four models are guided away from."""
+STUDENTS = CHECKPOINTS / "students"
+QUALITIES = ("student", "teacher")
+"""Students draw a stroke in a few evaluations of one network; their teachers, of the same names, in ten times that."""
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 RECOGNISER_PATH = CHECKPOINTS / "stroke_recogniser.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
@@ -71,13 +74,15 @@ def resolve_category(name: str, available: Sequence[str] = ()) -> str:
     raise ValueError(f"unknown category {quoted(name)}{hint} Available: {shown}")
 
 
-def shipped_checkpoint(category: str) -> Path:
+def shipped_checkpoint(category: str, quality: str = QUALITIES[0]) -> Path:
     """Return the path of the weights that draw `category`, there or not: its own, or the base's, which draws all 345.
 
-    The three of the assignment have their own or none.
+    The student where there is one, unless `quality` is "teacher". The three of the assignment have their own or none.
     """
     own = CHECKPOINTS / f"{category}.safetensors"
-    return own if own.is_file() or category in CATEGORIES else BASE_PATH
+    teacher = own if own.is_file() or category in CATEGORIES else BASE_PATH
+    student = STUDENTS / teacher.name
+    return student if quality == QUALITIES[0] and student.is_file() else teacher
 
 
 def related_category(name: str, known: Sequence[str]) -> str | None:

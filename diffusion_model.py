@@ -44,7 +44,7 @@ from config import (
     config_from_dict,
 )
 from plumbing.files import sha256_of
-from plumbing.tensor_files import TYPES, Header, read_header, write_tensors
+from plumbing.tensor_files import EIGHT_BIT, TYPES, Header, eight_bit_tensors, read_header, write_tensors
 from stroke_tokens import Whitening
 
 
@@ -380,6 +380,11 @@ class TrainedModel:
         """The strength of guidance in sampling that the checkpoint was tuned for, 1 (none) where it was not."""
         return float(self.conditions.get("sampling", {}).get("guidance", 1.0))
 
+    @property
+    def teacher_sha256(self) -> str:
+        """The sha256 of the weights file that a student was distilled from, "" where the model is no student."""
+        return str(self.conditions["start"]["init_sha256"]) if "recorded" in self.conditions else ""
+
     def trained_as(self, category: str) -> list[str]:
         """Return which other categories this model, or one that it began from, was trained on as if they were this."""
         trainings = [self.conditions, *self.conditions.get("lineage", [])]
@@ -408,8 +413,12 @@ class TrainedModel:
 
 
 def save_weights(path: Path, trained: TrainedModel, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write a shareable safetensors file: the model in `dtype`, the whitening in float32, settings in the header."""
-    tensors = {f"model.{name}": tensor.to(dtype) for name, tensor in trained.model.state_dict().items()}
+    """Write a shareable safetensors file: the model in `dtype`, the whitening in float32, settings in the header.
+
+    torch.int8 means eight bits for the larger matrices (see ``plumbing.tensor_files``) and float32 for all the rest.
+    """
+    own = {f"model.{name}": tensor for name, tensor in trained.model.state_dict().items()}
+    tensors = eight_bit_tensors(own) if dtype == torch.int8 else {name: own[name].to(dtype) for name in own}
     tensors |= {f"whitening.{name}": getattr(trained.whitening, name) for name in ("mean", "basis", "scale")}
     metadata = {
         "format": FORMAT,
@@ -449,7 +458,7 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel
         if header.shapes.get(name) != wanted.get(name):
             found = header.shapes.get(name)
             raise ValueError(f"{path}: {name} has shape {found}, its settings say {wanted.get(name)}")
-        if header.types[name] not in TYPES.values():
+        if header.types[name] not in (*TYPES.values(), EIGHT_BIT):
             raise ValueError(f"{path}: {name} is {header.types[name]}, must be {' or '.join(TYPES.values())}")
     tensors = header.tensors()
     own = {name: tensors[f"model.{name}"].to(torch.float32, copy=True) for name in model.state_dict()}

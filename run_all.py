@@ -34,6 +34,7 @@ from config import (
     CHECKPOINTS,
     NETWORK_PATH,
     PRESETS,
+    QUALITIES,
     REFERENCE_PATH,
     SampleConfig,
     resolve_category,
@@ -141,7 +142,7 @@ def task_of(category: str, network: LoadedNetwork, profile: Profile, arguments: 
     A shipped model needs no drawings, and embedded ones are nothing to compare it with, since it learned from people.
     Raises FileNotFoundError or ValueError as ``load_category`` does, and for damaged weights.
     """
-    path = sample_diffusion.shipped_checkpoint(category)
+    path = sample_diffusion.shipped_checkpoint(category, arguments.quality)
     data_dir = arguments.data_dir or profile.data_dir
     named, known = data_dir or os.environ.get("QUICKDRAW_DIR"), available_categories(data_dir)
     shipped, data = None, None
@@ -217,7 +218,7 @@ def reference_for(task: Task, training: Sequence[Drawing] = ()) -> Reference | N
 def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress: Progress) -> CategoryResult:
     """Do everything for one category in the folder `out` and return what the report shows."""
     category, network, profile = task.category, task.network, PROFILES[arguments.profile]
-    trained, weights = task.shipped, sample_diffusion.shipped_checkpoint(task.category)
+    trained, weights = task.shipped, sample_diffusion.shipped_checkpoint(category, arguments.quality)
     if trained is None:
         progress.begin()
         weights = train(category, profile, out / "training", arguments)
@@ -228,7 +229,8 @@ def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress:
     seeds = range(config.seed, config.seed + arguments.seeds)
     sets = {seed: sample_diffusion.sample(trained, category, replace(config, seed=seed)) for seed in seeds}
     sampled = sets[config.seed]
-    sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
+    sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256,
+                           "teacher_sha256": trained.teacher_sha256}  # fmt: skip
     sampled.conditions["data_at_hand"] = task.data.source if task.data else "none"
 
     progress.begin()
@@ -304,6 +306,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", metavar="NAME", help="name of the run (default the profile)")
     parser.add_argument("--out", metavar="FOLDER", default="results", help="folder for everything (default results)")
     parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files, or 'embedded'")
+    parser.add_argument("--quality", choices=QUALITIES, default=QUALITIES[0], help="of shipped models: students, or "
+                        "their teachers, ten times the work (default student, where there is one)")  # fmt: skip
     parser.add_argument("--retrain", action="store_true", help="train anew, even where weights exist")
     parser.add_argument("--publish", action="store_true", help="put scores and animations into README and docs")
     add_device_argument(parser)

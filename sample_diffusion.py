@@ -33,6 +33,7 @@ from tqdm import tqdm
 from config import (
     AS_TUNED,
     ATTRIBUTION,
+    QUALITIES,
     USUAL_STEPS,
     RunFailed,
     SampleConfig,
@@ -398,11 +399,9 @@ def as_tuned(config: SampleConfig, trained: TrainedModel) -> SampleConfig:
 
 def reject_odd(sampled: Sampled, category: str, false_alarms: float) -> None:
     """Leave out what is odd for the category at a rate of false alarms, raising RunFailed where that is all."""
-    odd = Checker(category, false_alarms=false_alarms).odd(sampled.drawings)
-    sampled.drawings = [drawing for drawing, is_odd in zip(sampled.drawings, odd, strict=True) if not is_odd]
-    sampled.conditions |= {"n": len(sampled.drawings), "reject_odd": false_alarms, "rejected": int(odd.sum())}
-    if not sampled.drawings:
-        raise RunFailed(f"all {len(odd)} drawings are odd for {category}; a higher --reject-odd would lose them, too")
+    kept = Checker(category, false_alarms=false_alarms).kept(sampled.drawings)
+    rejected, sampled.drawings = len(sampled.drawings) - len(kept), kept
+    sampled.conditions |= {"n": len(kept), "reject_odd": false_alarms, "rejected": rejected}
 
 
 def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
@@ -500,8 +499,8 @@ def build_parser() -> argparse.ArgumentParser:
     what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
     what.add_argument("--category", required=True, metavar="NAME", help="one of 345, in English or Turkish")
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
-    what.add_argument("--reject-odd", type=rate, metavar="X", help="leave out drawings odder than all but this share "
-                      "of real ones, as check_drawings.py does: with 0.05, 1 of 20 good ones, too")  # fmt: skip
+    what.add_argument("--reject-odd", type=rate, metavar="X", help="leave out what check_drawings.py calls odd at this "
+                      "rate of false alarms, such as 0.05")  # fmt: skip
     what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
                       "or cut to --n")  # fmt: skip
     what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, and "
@@ -516,6 +515,8 @@ def build_parser() -> argparse.ArgumentParser:
                      help="strength of guidance, 0 to 20, 1 is off (default auto: what the checkpoint was tuned "
                      "for)")  # fmt: skip
     add_config_arguments(how, SampleConfig, only=("guide",))
+    how.add_argument("--quality", choices=QUALITIES, default=QUALITIES[0], help="the shipped student, with few "
+                     "evaluations a stroke, or its teacher, with 40 (default student, where there is one)")  # fmt: skip
     where.add_argument("--checkpoint", metavar="FILE", help="weights to draw with (default: of checkpoints/, the "
                        "category's own, or else base.safetensors)")  # fmt: skip
     where.add_argument("--timing", action="store_true", help="write drawings.ndjson in the raw form, [xs, ys, ts], "
@@ -533,7 +534,7 @@ def main(argv: list[str] | None = None) -> Sampled:
     if arguments.keep_strokes is not None and (arguments.keep_strokes < 1 or not arguments.prefix):
         raise ValueError(f"--keep-strokes is {arguments.keep_strokes}, must be at least 1 and come with --prefix")
     if arguments.reject_odd and arguments.prefix:
-        raise ValueError("--reject-odd and --prefix do not go together: every prefix is answered by a drawing")
+        raise ValueError("--reject-odd and --prefix do not go together: each prefix is answered")
     if config.eta and config.sampler != "ddim":
         raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
     if AS_TUNED != config.guidance < 0:
@@ -581,7 +582,7 @@ def hint(name: str, path: Path) -> str:
 def chosen_model(arguments: argparse.Namespace, config: SampleConfig) -> tuple[TrainedModel, str]:
     """Return the model to draw with and the name that it knows --category by; refuse a guide that cannot guide it."""
     name = arguments.category
-    path = Path(arguments.checkpoint or shipped_checkpoint(resolve_category(name)))
+    path = Path(arguments.checkpoint or shipped_checkpoint(resolve_category(name), arguments.quality))
     trained = load_model(path, config.guide, arguments.device)
     try:
         category = resolve_category(name, trained.categories)

@@ -203,6 +203,7 @@ class Run:
 
     COUNTERS = ("step", "drawings", "seconds", "bad_steps", "skipped")
     LOSSES = ("loss", "stop_loss")
+    STORED = torch.bfloat16
 
     def __init__(
         self, config: TrainConfig, data: TrainingData, start: TrainedModel, out: Path, device: torch.device,
@@ -332,7 +333,7 @@ class Run:
         trained = self.averaged()
         trained.conditions |= {key: round(value, 6) for key, value in result.items()}
         trained.conditions["curve"] = learning_curve(self.out / LOG_FILE)
-        save_weights(self.out / WEIGHTS_FILE, trained)
+        save_weights(self.out / WEIGHTS_FILE, trained, self.STORED)
         return result
 
     def state(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from oddity.looks import Judges, Look
 from oddity.scores import DEFAULT, SCORES, Measure
 
 Drawing = Sequence[NDArray[Any]]
+DrawingT = TypeVar("DrawingT", bound=Drawing)
 Array = NDArray[np.float64]
 
 BORDER = 3.0
@@ -93,6 +94,13 @@ class Checker:
         """Return which drawings (N,) are odd."""
         result: NDArray[np.bool_] = self.scores(drawings) >= self.threshold
         return result
+
+    def kept(self, drawings: list[DrawingT]) -> list[DrawingT]:
+        """Return the drawings that are not odd, raising RunFailed where none is left."""
+        left = [drawing for drawing, is_odd in zip(drawings, self.odd(drawings), strict=True) if not is_odd]
+        if not left:
+            raise RunFailed(f"all {len(drawings)} drawings are odd for {self.judges.category}")
+        return left
 
     def check(self, drawings: Sequence[Drawing]) -> list[Verdict]:
         """Return the verdict on each drawing; the models look at those that are not fine, for reasons."""

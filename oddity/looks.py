@@ -56,7 +56,7 @@ class Judges:
     @cached_property
     def model(self) -> TrainedModel:
         """The category's own diffusion model, or the base where it has none."""
-        return _model(shipped_checkpoint(self.category))
+        return _model(shipped_checkpoint(self.category, "teacher"))
 
     @cached_property
     def autoencoder(self) -> Autoencoder | None:

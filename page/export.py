@@ -36,11 +36,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, NAMES_PATH, NETWORK_PATH
+from config import ATTRIBUTION, CATEGORIES, NAMES_PATH, NETWORK_PATH
 from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with_guide
 from diffusion_process import cosine_alpha_bar
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
+from plumbing.tensor_files import in_eight_bits
+from sample_diffusion import shipped_checkpoint
 from scoring.feature_network import SIDE, Network, load_feature_network
 from stroke_tokens import polyline_fit
 
@@ -110,7 +112,7 @@ def _source_files() -> dict[str, Path]:
 
 def _version_of_networks() -> str:
     """Return 12 hex digits that change with the networks of the page: their weights, their form, the runtime."""
-    weights = [CHECKPOINTS / f"{name}.safetensors" for name in SHIPPED]
+    weights = [shipped_checkpoint(name) for name in SHIPPED]
     return _digest(f"{NETWORKS_FORM} {RUNTIME_SHA512}", [*weights, NETWORK_PATH])
 
 
@@ -189,21 +191,22 @@ def _write_networks(folder: Path) -> dict[str, Any]:
         (folder / file).write_bytes(content)
         return file
 
-    trained = {name: load_with_guide(CHECKPOINTS / f"{name}.safetensors") for name in SHIPPED}
-    loaded = {each.file: each for found in trained.values() for each in (found, found.guide) if each is not None}
+    trained = {name: load_with_guide(shipped_checkpoint(name)) for name in SHIPPED}
+    used = [each for found in trained.values() for each in (found, found.guide) if each is not None]
+    loaded = {each.path: each for each in used if each.path is not None}
     exported = export_models([each.model for each in loaded.values()])
-    files = {
-        file: {kind: written(f"{Path(file).stem}.{kind}", "onnx", content) for kind, content in graphs.items()}
-        for file, graphs in zip(loaded, exported, strict=True)
+    files: dict[Path | None, dict[str, str]] = {
+        path: {kind: written(f"{path.stem}.{kind}", "onnx", content) for kind, content in graphs.items()}
+        for path, graphs in zip(loaded, exported, strict=True)
     }
     models = {}
     for name, each in trained.items():
         weaker = each.guide or each
         # None stands for the category that is asked for, by its place in the base's list
         own, same = (None if name == "base" else network.category_id(name) for network in (each, weaker))
-        without = {"files": files[weaker.file], "category": same if each.guide else each.model.null_category}
+        without = {"files": files[weaker.path], "category": same if each.guide else each.model.null_category}
         models[name] = {
-            "own": {"files": files[each.file], "category": own},
+            "own": {"files": files[each.path], "category": own},
             "guide": None if each.guidance == 1.0 else without,
             "guidance": each.guidance,
             "sampler": each.sampler,
@@ -239,16 +242,25 @@ def _write_networks(folder: Path) -> dict[str, Any]:
 
 
 class Step(nn.Module):
-    """A function of a network as a module, whose large weights are stored in two bytes where that loses nothing."""
+    """A function of a network as a module, whose large weights are stored in one or two bytes where that loses nothing.
+    """
 
     def __init__(self, network: nn.Module, compute: Callable[..., Any]) -> None:
         super().__init__()
         self.network, self.compute = copy.deepcopy(network).eval().requires_grad_(False), compute
         for module in list(self.network.modules()):
             for name, weight in list(module.named_parameters(recurse=False)):
-                if weight.numel() >= SMALLEST_STORED and torch.equal(weight.bfloat16().float(), weight):
+                if weight.numel() < SMALLEST_STORED:
+                    continue
+                if weight.dim() == 2 and torch.equal(torch.mul(*(pair := in_eight_bits(weight))), weight):
+                    stored: nn.Module = Scaled(pair[1])
+                    setattr(module, name, nn.Parameter(pair[0], requires_grad=False))
+                elif torch.equal(weight.bfloat16().float(), weight):
+                    stored = Widened()
                     setattr(module, name, nn.Parameter(weight.bfloat16(), requires_grad=False))
-                    parametrize.register_parametrization(module, name, Widened(), unsafe=True)
+                else:
+                    continue
+                parametrize.register_parametrization(module, name, stored, unsafe=True)
 
     def forward(self, *inputs: Tensor) -> Any:
         """Return what the function makes of the network and the inputs."""
@@ -261,6 +273,18 @@ class Widened(nn.Module):
     def forward(self, stored: Tensor) -> Tensor:
         """Return float32."""
         return stored.float()
+
+
+class Scaled(nn.Module):
+    """A weight stored in eight bits as the network computes with it; `scale` (R, 1) is of its rows."""
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(scale, requires_grad=False)
+
+    def forward(self, stored: Tensor) -> Tensor:
+        """Return float32."""
+        return stored.float() * self.scale
 
 
 def history_step(
@@ -298,7 +322,8 @@ def _stacked(caches: list[Cache]) -> Tensor:
 def export_models(models: Sequence[StrokeDiffusionModel]) -> list[dict[str, bytes]]:
     """Return the ONNX files `history`, `times` and `denoiser` of each of some models of one form, in evaluation mode.
 
-    Raises ValueError where their forms differ: the two larger graphs are traced once and given each model's weights.
+    Raises ValueError where their forms differ: the two larger graphs are traced once for all models that are stored
+    alike, and given each one's weights.
     """
     config = models[0].config
     if any(replace(model.config, dropout=0.0) != replace(config, dropout=0.0) for model in models):
@@ -323,14 +348,18 @@ def export_models(models: Sequence[StrokeDiffusionModel]) -> list[dict[str, byte
         "denoiser": (caches[1], cache),
     }
     times = {"t": (torch.arange(4), {0: steps})}
-    graphs = {
-        "history": _traced(Step(models[0], history_step), history, longer),
-        "denoiser": _traced(Step(models[0], denoiser_step), denoiser, ("v",)),
-    }
+    traced: dict[frozenset[tuple[str, torch.dtype]], dict[str, Any]] = {}
     files = []
     for model in models:
         own = Step(model, StrokeDiffusionModel.time_modulations)
         state = own.state_dict()
+        stored_as = frozenset((name, tensor.dtype) for name, tensor in state.items())
+        if stored_as not in traced:
+            traced[stored_as] = {
+                "history": _traced(Step(model, history_step), history, longer),
+                "denoiser": _traced(Step(model, denoiser_step), denoiser, ("v",)),
+            }
+        graphs = traced[stored_as]
         for program in graphs.values():
             stored = [name for name in program.model.graph.initializers if name.startswith("network.")]
             program.apply_weights({name: state[name] for name in stored})

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from config import ATTRIBUTION, CHECKPOINTS
+from config import ATTRIBUTION, CHECKPOINTS, STUDENTS
 from diffusion_model import TrainedModel, load_weights
 from plumbing.command_line import run_script, script_parser
-from plumbing.files import sha256_of, write_atomically
+from plumbing.files import write_atomically
 from reports import tables
 from reports.tables import PER_MILLE, figure, markdown_table, part, plain_text, read_run
 
@@ -32,13 +32,15 @@ def _count(value: Any) -> str:
     return f"{value:,.0f}" if isinstance(value, int | float) else UNKNOWN
 
 
-def _files(models: Mapping[str, TrainedModel], folder: Path) -> str:
+def _files(models: Iterable[TrainedModel], folder: Path) -> str:
     rows = []
-    for name, trained in models.items():
-        path, drawn = folder / f"{name}.safetensors", trained.conditions.get("trained_on") or [UNKNOWN]
+    for trained in models:
+        path, drawn = trained.path, trained.conditions.get("trained_on") or [UNKNOWN]
+        assert path is not None
         size = f"{sum(parameter.numel() for parameter in trained.model.parameters()):,}"
         draws = ", ".join(drawn) if len(drawn) < 6 else f"{len(drawn)} categories"
-        rows.append([path.name, draws, size, f"{path.stat().st_size / 1e6:.1f} MB", sha256_of(path)])
+        name = path.relative_to(folder).as_posix()
+        rows.append([name, draws, size, f"{path.stat().st_size / 1e6:.1f} MB", trained.sha256])
     return markdown_table(["", "Draws", "Parameters", "Size", "sha256"], rows)
 
 
@@ -85,13 +87,17 @@ def card_text(published: Path, checkpoints: Path) -> str:
     """
     _, entries, seeds = read_run(published)
     models = {name: load_weights(checkpoints / f"{name}.safetensors") for name in (BASE, GUIDE, *entries)}
+    there = {name: path for name in models if (path := checkpoints / STUDENTS.name / f"{name}.safetensors").is_file()}
+    students = {name: load_weights(path) for name, path in there.items()}
     for name, entry in entries.items():
-        if part(entry, "conditions").get("checkpoint_sha256") != sha256_of(checkpoints / f"{name}.safetensors"):
+        used = students.get(name, models[name])
+        if part(entry, "conditions").get("checkpoint_sha256") != used.sha256:
             raise ValueError(f"{published}: was measured with another {name}.safetensors than that of {checkpoints}")
     scores = {name: part(entry, "scores") for name, entry in entries.items()}
     tuned = [part(trained.conditions, "sampling").get("n") for trained in models.values()]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        files=_files(models, checkpoints), training=_training(models), guidance=_guidance(models),
+        files=_files([*models.values(), *students.values()], checkpoints),
+        training=_training(models), guidance=_guidance(models),
         tuning_n=_count(max((n for n in tuned if n), default=None)),
         results=f"{tables.results_table(scores)}\n{tables.summary_note(entries, seeds)}",
         copies=markdown_table(*tables.table_of(tables.COPIES, scores)),

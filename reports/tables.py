@@ -366,11 +366,15 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], lis
 
 
 def losses_table(run_file: Path, entries: Mapping[str, Scores]) -> str:
-    """Return the losses of a run's models, from held_out_losses.json beside it, as Markdown: "" where it has others."""
+    """Return the losses of a run's models, from held_out_losses.json beside it, as Markdown: "" where it has others.
+
+    Those of a student are its teacher's: a student has learned where few steps lead, which this loss does not ask.
+    """
     path = run_file.with_name("held_out_losses.json")
     measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     found = {name: part(measured, "categories", name) for name in entries}
-    used = {name: part(entry, "conditions").get("checkpoint_sha256") for name, entry in entries.items()}
+    made = {name: part(entry, "conditions") for name, entry in entries.items()}
+    used = {name: own.get("teacher_sha256") or own.get("checkpoint_sha256") for name, own in made.items()}
     own = {name: each if each.get("checkpoint_sha256") == used[name] else {} for name, each in found.items()}
     return markdown_table(*table_of(LOSSES, own)) if any(own.values()) else ""
 

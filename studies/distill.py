@@ -310,6 +310,7 @@ class Distillation(Run):
     """A training run whose network learns the ways of a teacher."""
 
     LOSSES = ("loss", "distance")
+    STORED = torch.int8
 
     def __init__(
         self, config: TrainConfig, data: TrainingData, teacher: TrainedModel, steps: tuple[int, ...],
@@ -375,12 +376,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def prepared(arguments: argparse.Namespace, out: Path, names: Sequence[str]) -> Distillation:
-    """Return a run that is ready to go on: teacher recorded, state restored if there is one."""
+def prepared(arguments: argparse.Namespace, weights: Path, out: Path, names: Sequence[str]) -> Distillation:
+    """Return a run of the teacher `weights` that is ready to go on: recorded, its state restored if there is one."""
     config = replace(config_from_arguments(TrainConfig, arguments, DISTILLATION), category=",".join(names))
     settings = config_from_arguments(RecordConfig, arguments)
     steps = arguments.student_steps if isinstance(arguments.student_steps, tuple) else (arguments.student_steps,)
-    teacher = load_model(arguments.checkpoint or shipped_checkpoint(names[0]), arguments.guide, arguments.device)
+    teacher = load_model(weights, arguments.guide, arguments.device)
     kept = kept_times(steps, len(teacher.model.time_table))
     before = dict(teacher.conditions)
     start = {
@@ -400,11 +401,11 @@ def main(argv: list[str] | None = None) -> Path:
     arguments = build_parser().parse_args(argv)
     names = category_list(arguments.category, arguments.data_dir)
     out = Path(arguments.out or "runs/distill-" + "+".join(names))
+    weights = arguments.checkpoint or shipped_checkpoint(names[0], "teacher")
     check_folder(out)
-    read = [*data_files(arguments.data_dir), arguments.checkpoint or shipped_checkpoint(names[0])]
-    refuse_losing_files(out, read)
+    refuse_losing_files(out, [*data_files(arguments.data_dir), weights])
     with locked_folder(out):
-        return finished(prepared(arguments, out, names))
+        return finished(prepared(arguments, weights, out, names))
 
 
 if __name__ == "__main__":

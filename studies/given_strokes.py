@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> Path:
     arguments = build_parser().parse_args(argv)
     best_device(arguments.device)
     category = resolve_category(arguments.category)
-    checkpoint = arguments.checkpoint or shipped_checkpoint(category)
+    checkpoint = arguments.checkpoint or shipped_checkpoint(category, "teacher")
     out = arguments.out or Path("results") / f"given_strokes_{category}.json"
     refuse_overwriting([checkpoint, *CHECKPOINTS.glob("*.safetensors"), *data_files(arguments.data_dir)], [out])
     check_file(out)

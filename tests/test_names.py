@@ -45,9 +45,23 @@ def test_an_unknown_name_is_answered_with_the_nearest_in_either_language() -> No
 
 
 def test_four_categories_have_weights_of_their_own_and_the_base_draws_the_others() -> None:
-    own = {category for category in TURKISH_NAMES if shipped_checkpoint(category) != BASE_PATH}
+    own = {category for category in TURKISH_NAMES if shipped_checkpoint(category, "teacher") != BASE_PATH}
     assert own == {*CATEGORIES, "car"}
+    assert shipped_checkpoint("cat", "teacher") == CHECKPOINTS / "cat.safetensors"
+
+
+def test_a_student_draws_where_there_is_one_and_its_teacher_where_there_is_none_or_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("config.STUDENTS", tmp_path)
     assert shipped_checkpoint("cat") == CHECKPOINTS / "cat.safetensors"
+    assert shipped_checkpoint("dog") == BASE_PATH
+    for name in ("cat", "base"):
+        (tmp_path / f"{name}.safetensors").touch()
+    assert shipped_checkpoint("cat") == tmp_path / "cat.safetensors"
+    assert shipped_checkpoint("dog") == tmp_path / "base.safetensors"
+    assert shipped_checkpoint("bus") == CHECKPOINTS / "bus.safetensors"
+    assert shipped_checkpoint("cat", "teacher") == CHECKPOINTS / "cat.safetensors"
 
 
 def test_the_base_is_guided_as_its_header_says_and_else_by_the_default(

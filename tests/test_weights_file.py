@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from config import CHECKPOINTS
 from diffusion_model import RETIRED, TrainedModel, load_weights, load_with_guide, save_weights
+from plumbing import tensor_files
 from plumbing.files import sha256_of
-from plumbing.tensor_files import DIGEST, read_header
+from plumbing.tensor_files import DIGEST, read_header, write_tensors
 
 
 def header_of(path: Path) -> dict[str, str]:
@@ -58,6 +59,29 @@ def test_bfloat16_weights_are_half_as_large_and_within_their_rounding(tmp_path: 
     a, b = load_weights(tmp_path / "torch.bfloat16").model, tiny_model.model
     for x, y in zip(a.parameters(), b.parameters(), strict=True):
         torch.testing.assert_close(x, y, rtol=2**-8, atol=1e-8)
+
+
+def test_eight_bits_are_whole_numbers_and_a_scale_per_row_and_are_stored_the_same_again(
+    tmp_path: Path, tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensor_files, "SMALLEST_EIGHT_BIT", 2000)
+    for name, source in (("once", tiny_model), ("twice", None)):
+        save_weights(tmp_path / name, source or load_weights(tmp_path / "once"), torch.int8)
+    header, loaded = read_header(tmp_path / "once"), load_weights(tmp_path / "once").model.state_dict()
+    small = [name for name, kind in header.types.items() if kind == "int8"]
+    assert "model.context_modulation.weight" in small
+    assert header.types["model.position"] == "float32"
+    for name, tensor in tiny_model.model.state_dict().items():
+        most = tensor.abs().amax(-1, keepdim=True) / 127 / 2 if f"model.{name}" in small else torch.zeros(1)
+        assert ((loaded[name] - tensor).abs() <= most * 1.001).all(), name
+    again = load_weights(tmp_path / "twice").model.state_dict()
+    assert all(torch.equal(loaded[name], again[name]) for name in loaded)
+
+
+def test_eight_bits_without_their_scales_are_refused(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "x", {"a": torch.ones(3, 4, dtype=torch.int8), "a.scale": torch.ones(2, 1)}, {})
+    with pytest.raises(ValueError, match="a is int8 and lacks a float32 scale for each of its rows"):
+        read_header(tmp_path / "x")
 
 
 def test_same_model_is_written_as_the_same_bytes_readable_by_all(tmp_path: Path, tiny_model: TrainedModel) -> None:

@@ -65,7 +65,7 @@ def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
 
 def _states(category: str, seed: int) -> list[list[NDArray[Any]]]:
     """Return the strokes of a category's first drawing after each step; the scene shows the best of four."""
-    trained = load_model(shipped_checkpoint(category), device="cpu")
+    trained = load_model(shipped_checkpoint(category, "teacher"), device="cpu")
     config = SampleConfig(n=1, seed=seed, sampler="dpm-solver++", steps=20, guidance=AS_TUNED)
     emerging = emerging_strokes(trained, category, config)
     return [[states[min(step, len(states) - 1)] for states in emerging] for step in range(20)]
