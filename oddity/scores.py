@@ -37,6 +37,8 @@ class Score:
     fit: Callable[[Look], Measure]
     models: bool = False
     """Whether it needs diffusion models, which take some 100 times as long as all others."""
+    fitted: bool = False
+    """Whether it is fitted to training drawings."""
 
 
 def _features_of(look: Look, kind: str) -> Array:
@@ -137,12 +139,12 @@ SCORES: dict[str, Score] = {
     "together": Score("both recognisers and the worst stroke's loss ratio", lambda training: _together, True),
     "recogniser": Score("recogniser of pictures: − log p(category)", _surprisal("pictures")),
     "recogniser_strokes": Score("recogniser of strokes: − log p(category)", _surprisal("strokes")),
-    "neighbours": Score("5 nearest neighbours, features of pictures", _neighbours("pictures")),
-    "neighbours_strokes": Score("5 nearest neighbours, features of strokes", _neighbours("strokes")),
-    "mahalanobis": Score("Mahalanobis, features of pictures", _mahalanobis("pictures")),
-    "mahalanobis_strokes": Score("Mahalanobis, features of strokes", _mahalanobis("strokes")),
+    "neighbours": Score("5 nearest neighbours, features of pictures", _neighbours("pictures"), fitted=True),
+    "neighbours_strokes": Score("5 nearest neighbours, features of strokes", _neighbours("strokes"), fitted=True),
+    "mahalanobis": Score("Mahalanobis, features of pictures", _mahalanobis("pictures"), fitted=True),
+    "mahalanobis_strokes": Score("Mahalanobis, features of strokes", _mahalanobis("strokes"), fitted=True),
     "autoencoder": Score("convolutional autoencoder of pictures", _plain(_unlike_itself)),
-    "token_autoencoder": Score("linear autoencoder of stroke points", _token_autoencoder),
+    "token_autoencoder": Score("linear autoencoder of stroke points", _token_autoencoder, fitted=True),
     "denoising": Score("denoising loss, mean of strokes", _plain(lambda look: np.nanmean(look.own.denoising, 1)), True),
     "denoising_worst": Score("denoising loss, worst stroke", _plain(lambda look: np.nanmax(look.own.denoising, 1)),
                              True),

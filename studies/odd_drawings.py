@@ -220,7 +220,7 @@ def measure(category: str, others: Others, seed: int, names: Sequence[str]) -> t
 def unrecognised(others: Others, names: Sequence[str], category: str | None = None) -> dict[str, Any]:
     """Return the measures of test C: drawings that the game did not recognise against those that it did.
 
-    Of one category, or of all: there `names` must need no drawings to fit, and their scores count as they are.
+    Of one category, or of all, whose scores count as they are. `names` are of scores that nothing is fitted for.
     """
     scores: dict[bool, dict[str, list[float]]] = {side: {name: [] for name in names} for side in (True, False)}
     for each in [category] if category else others.names:
@@ -276,7 +276,8 @@ def main(argv: list[str] | None = None) -> Path:
                 found[f"{category} {seed}"] = {"measures": result, "scores": scores if seed == 0 else {}}
                 write_atomically(arguments.out, json.dumps(rounded(found)) + "\n")
                 print(f"{category}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
-        for key, each, which in (("C cat", "cat", names), ("C all", None, PLAIN)):
+        unfitted = [name for name in names if not SCORES[name].fitted]
+        for key, each, which in (("C cat", "cat", unfitted), ("C all", None, PLAIN)):
             if key not in found and set(which) <= set(names):
                 found[key] = unrecognised(others, which, each)
                 write_atomically(arguments.out, json.dumps(rounded(found)) + "\n")
