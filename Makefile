@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
-CODE := *.py plumbing drawings scoring reports families studies page words
+CODE := *.py plumbing drawings scoring oddity reports families studies page words
 # Tests run side by side, one thread each: threads of several processes would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 

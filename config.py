@@ -74,6 +74,17 @@ def resolve_category(name: str, available: Sequence[str] = ()) -> str:
     raise ValueError(f"unknown category {quoted(name)}{hint} Available: {shown}")
 
 
+def shipped_checkpoint(category: str, quality: str = QUALITIES[0]) -> Path:
+    """Return the path of the weights that draw `category`, there or not: its own, or the base's, which draws all 345.
+
+    The student where there is one, unless `quality` is "teacher". The three of the assignment have their own or none.
+    """
+    own = CHECKPOINTS / f"{category}.safetensors"
+    teacher = own if own.is_file() or category in CATEGORIES else BASE_PATH
+    student = STUDENTS / teacher.name
+    return student if quality == QUALITIES[0] and student.is_file() else teacher
+
+
 def related_category(name: str, known: Sequence[str]) -> str | None:
     """Return the category of `known` that a name speaks of, in either language: the last of those with most letters.
 

@@ -33,17 +33,14 @@ from tqdm import tqdm
 from config import (
     AS_TUNED,
     ATTRIBUTION,
-    BASE_PATH,
-    CATEGORIES,
-    CHECKPOINTS,
     QUALITIES,
-    STUDENTS,
     USUAL_STEPS,
     RunFailed,
     SampleConfig,
     resolve_category,
     steps_of,
 )
+from config import shipped_checkpoint as shipped_checkpoint  # for those who import it from here
 from dataset_utils import write_ndjson
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_with_guide
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
@@ -52,6 +49,7 @@ from drawings.formats import Sketch
 from drawings.packed import PackedDrawings
 from drawings.prefixes import Prefix, as_given, read_prefixes
 from drawings.simplify import official_form
+from oddity.check import Checker, rate
 from plumbing.command_line import (  # fmt: skip
     add_config_arguments,
     add_device_argument,
@@ -80,6 +78,7 @@ ODD = {
     "ended_not_finite": "ended before a stroke that was not finite",
     "empty": "were left out, having no stroke",
     "cut_at_longest": "were cut at the longest length",
+    "rejected": "were left out as odd",
 }
 """What is told of drawings where it was counted; see ``Generated``."""
 TOKEN_TOLERANCE = 0.01
@@ -398,6 +397,13 @@ def as_tuned(config: SampleConfig, trained: TrainedModel) -> SampleConfig:
     return dataclasses.replace(config, sampler=sampler, steps=config.steps or trained.steps)
 
 
+def reject_odd(sampled: Sampled, category: str, false_alarms: float) -> None:
+    """Leave out what is odd for the category at a rate of false alarms, raising RunFailed where that is all."""
+    kept = Checker(category, false_alarms=false_alarms).kept(sampled.drawings)
+    rejected, sampled.drawings = len(sampled.drawings) - len(kept), kept
+    sampled.conditions |= {"n": len(kept), "reject_odd": false_alarms, "rejected": rejected}
+
+
 def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
     """Return the drawings of all processes, in the official form, in the order of the processes."""
     if group.size == 1:
@@ -473,17 +479,6 @@ def emerging_strokes(
     return chosen
 
 
-def shipped_checkpoint(category: str, quality: str = QUALITIES[0]) -> Path:
-    """Return the path of the weights that draw `category`, there or not: its own, or the base's, which draws all 345.
-
-    The student where there is one, unless `quality` is "teacher". The three of the assignment have their own or none.
-    """
-    own = CHECKPOINTS / f"{category}.safetensors"
-    teacher = own if own.is_file() or category in CATEGORIES else BASE_PATH
-    student = STUDENTS / teacher.name
-    return student if quality == QUALITIES[0] and student.is_file() else teacher
-
-
 def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> TrainedModel:
     """Return the model of a weights file, with its guide: the one it was tuned with, none for "null", or a file."""
     return load_with_guide(path, best_device(device), guide)
@@ -504,6 +499,8 @@ def build_parser() -> argparse.ArgumentParser:
     what, how, where = map(parser.add_argument_group, ("what to draw", "how to sample", "files and machine"))
     what.add_argument("--category", required=True, metavar="NAME", help="one of 345, in English or Turkish")
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
+    what.add_argument("--reject-odd", type=rate, metavar="X", help="leave out what check_drawings.py calls odd at this "
+                      "rate of false alarms, such as 0.05")  # fmt: skip
     what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
                       "or cut to --n")  # fmt: skip
     what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, and "
@@ -536,6 +533,8 @@ def main(argv: list[str] | None = None) -> Sampled:
     config = config_from_arguments(SampleConfig, arguments)
     if arguments.keep_strokes is not None and (arguments.keep_strokes < 1 or not arguments.prefix):
         raise ValueError(f"--keep-strokes is {arguments.keep_strokes}, must be at least 1 and come with --prefix")
+    if arguments.reject_odd and arguments.prefix:
+        raise ValueError("--reject-odd and --prefix do not go together: each prefix is answered")
     if config.eta and config.sampler != "ddim":
         raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
     if AS_TUNED != config.guidance < 0:
@@ -557,6 +556,8 @@ def main(argv: list[str] | None = None) -> Sampled:
         with locked_folder(out) if group.rank == 0 else nullcontext():
             sampled = sample(trained, category, config, prefix, group)
             sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
+            if arguments.reject_odd:
+                reject_odd(sampled, category, arguments.reject_odd)
             sampled.written = as_given(sampled.drawings, prefixes, category, arguments.timing)
             sampled.conditions |= {"prefix_file": arguments.prefix, "keep_strokes": arguments.keep_strokes}
             if group.rank == 0:
@@ -564,7 +565,7 @@ def main(argv: list[str] | None = None) -> Sampled:
     tell(f"wrote {len(sampled.drawings)} drawings to {out}/drawings.ndjson; look at {out}/grid.png and animation.gif")
     if earlier:
         tell(f"in the place of what an earlier run wrote there: {', '.join(earlier)}")
-    if odd := [f"{sampled.conditions[key]} {words}" for key, words in ODD.items() if sampled.conditions[key]]:
+    if odd := [f"{sampled.conditions[key]} {words}" for key, words in ODD.items() if sampled.conditions.get(key)]:
         tell(f"of {count} drawings {', '.join(odd)}")
     return sampled
 

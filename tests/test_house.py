@@ -12,17 +12,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("config", "plumbing", "diffusion_process", "stroke_tokens", "drawings", "rendering"),
-    ("dataset_utils", "diffusion_model", "scoring"),
+    ("dataset_utils", "diffusion_model", "scoring", "oddity"),
     ("sample_diffusion", "training_data", "train_diffusion", "metrics", "reports", "page"),
-    ("families", "studies", "words", "run_all", "draw_with_me", "draw_scene"),
+    ("families", "studies", "words", "run_all", "draw_with_me", "draw_scene", "check_drawings"),
 )
 """Files and folders, from the ground up: a module imports from floors below, and on its floor from what stands left."""
 PLACE = {room: (floor, number) for floor, rooms in enumerate(FLOORS) for number, room in enumerate(rooms)}
 MOST_AT_ROOT, MOST_LINES, MOST_LINES_OF_FUNCTION, MOST_INNER_IMPORTS = 14, 600, 60, 15
-SCRIPTS = ("dataset_utils", "draw_scene", "draw_with_me", "metrics", "run_all", "sample_diffusion", "train_diffusion",
+SCRIPTS = ("check_drawings", "dataset_utils", "draw_scene", "draw_with_me", "metrics", "run_all", "sample_diffusion",
+           "train_diffusion",
            "reports/model_card", "reports/tables", "studies/ablations", "studies/all_categories", "studies/attributes",
            "studies/benchmark", "studies/compare_families", "studies/distill", "studies/given_strokes",
-           "studies/held_out_losses",
+           "studies/held_out_losses", "studies/odd_calibration", "studies/odd_drawings", "studies/odd_pays",
            "studies/train_features", "studies/tune_sampling")  # fmt: skip
 MODULES = sorted(
     str(path.relative_to(ROOT)).removesuffix(".py")

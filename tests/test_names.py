@@ -53,7 +53,7 @@ def test_four_categories_have_weights_of_their_own_and_the_base_draws_the_others
 def test_a_student_draws_where_there_is_one_and_its_teacher_where_there_is_none_or_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sample_diffusion.STUDENTS", tmp_path)
+    monkeypatch.setattr("config.STUDENTS", tmp_path)
     assert shipped_checkpoint("cat") == CHECKPOINTS / "cat.safetensors"
     assert shipped_checkpoint("dog") == BASE_PATH
     for name in ("cat", "base"):

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import config
 import dataset_utils
 import run_all
-import sample_diffusion
 from config import CATEGORIES, NETWORK_PATH, PRESETS
 from dataset_utils import load_category, read_ndjson
 from diffusion_model import TrainedModel, save_weights
@@ -155,7 +155,7 @@ def test_a_category_without_weights_of_its_own_is_drawn_by_the_base_and_where_no
 ) -> None:
     base, out = tmp_path / "base.safetensors", tmp_path / "results"
     save_weights(base, dataclasses.replace(tiny_model, categories=("cat", "dog")))
-    monkeypatch.setattr(sample_diffusion, "BASE_PATH", base)
+    monkeypatch.setattr(config, "BASE_PATH", base)
     monkeypatch.delenv("QUICKDRAW_DIR", raising=False)
     run_all.main(["--categories", "köpek", "--n", "4", "--out", str(out)])
     assert "dog: no real drawings are at hand" in capsys.readouterr().out.splitlines()
@@ -175,8 +175,8 @@ def a_car(tmp_path: Path, tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPa
     save_weights(folder / "car.safetensors", dataclasses.replace(tiny_model, categories=names), torch.float32)
     for name in (*CATEGORIES, "base"):
         (folder / f"{name}.safetensors").touch()
-    monkeypatch.setattr(sample_diffusion, "CHECKPOINTS", folder)
-    monkeypatch.setattr(sample_diffusion, "BASE_PATH", folder / "base.safetensors")
+    monkeypatch.setattr(config, "CHECKPOINTS", folder)
+    monkeypatch.setattr(config, "BASE_PATH", folder / "base.safetensors")
     monkeypatch.delenv("QUICKDRAW_DIR", raising=False)
     return folder
 
