@@ -133,6 +133,8 @@ class LoadedVideoNetwork:
     network: VideoNetwork
     classes: list[str]
     conditions: dict[str, Any]
+    temperature: float = 1.0
+    """What logits are divided by, so that of answers given with 60 % six in ten are right."""
 
 
 def save_video_network(
@@ -160,4 +162,5 @@ def load_video_network(path: Path, recogniser: LoadedNetwork) -> LoadedVideoNetw
         network.load_state_dict({name: tensor.float() for name, tensor in header.tensors().items()})
     except (TypeError, RuntimeError, ZeroDivisionError) as error:
         raise ValueError(f"{path}: its weights do not fit its own description ({error!s:.100})") from None
-    return LoadedVideoNetwork(network.eval(), list(header.value("classes")), dict(header.value("conditions")))
+    conditions = dict(header.value("conditions"))
+    return LoadedVideoNetwork(network.eval(), list(header.value("classes")), conditions, float(conditions["temperature"]))
