@@ -42,6 +42,7 @@ GUIDE_PATH = CHECKPOINTS / "guide.safetensors"
 """Early weights of the base: what the four models are guided away from."""
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 RECOGNISER_PATH = CHECKPOINTS / "stroke_recogniser.safetensors"
+VIDEO_READER_PATH = CHECKPOINTS / "video_reader.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
 
 Config = TypeVar("Config")

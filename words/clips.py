@@ -76,5 +76,5 @@ def clip(segments: Segments, num_frames: int = NUM_FRAMES) -> NDArray[np.uint8]:
             part = scaled[whole].copy()
             part[2:] = part[:2] + (part[2:] - part[:2]) * (target - start) / (ends[whole] - start)
             pen.line(np.floor(part).tolist(), fill=0, width=3)
-        frames[number] = image.reduce(CANVAS // FEATURE_SIDE)
+        frames[number] = np.asarray(image.reduce(CANVAS // FEATURE_SIDE))
     return frames

@@ -46,8 +46,8 @@ Mask = NDArray[np.bool_]
 class Ink:
     """What appears in a video: segments (S, 4) in px in order, the stroke of each, when it appeared in s.
 
-    A stroke is what was drawn in one go, as far as can be seen. Where nothing moves, `moves` is false: what stands there
-    has no order. `notes` are to be said.
+    A stroke is what was drawn in one go, as far as can be seen. Where nothing moves, `moves` is false: what stands
+    there has no order. `notes` are to be said.
     """
 
     segments: Segments

@@ -33,8 +33,8 @@ Reader = Callable[[Sequence[Segments]], Probabilities]
 class Seen:
     """A thing that was read: its name with probability, others that it may be, and when it was drawn, in s.
 
-    `course` has the name and its probability after SHARES of its ink; `sure_after` is the share after which the name was
-    right with SURE and stayed so, None where that never was.
+    `course` has the name and its probability after SHARES of its ink; `sure_after` is the share after which it was this
+    name with SURE and stayed so, None where that never was.
     """
 
     category: str
@@ -87,11 +87,11 @@ def divided(segments: Segments, strokes: NDArray[np.int64], read: Reader) -> lis
     bounds = np.searchsorted(strokes, [0, *places(segments, strokes), int(strokes[-1]) + 1])
     spans = [(i, j) for i in range(len(bounds) - 1) for j in range(i + 1, len(bounds))]
     parts = [segments[bounds[i] : bounds[j]] for i, j in spans]
-    surest = dict(zip(spans, np.log(read(parts).max(axis=1)).tolist(), strict=True))
+    surest = dict(zip(spans, (float(value) for value in np.log(read(parts).max(axis=1))), strict=True))
     part = dict(zip(spans, parts, strict=True))
     best: dict[tuple[int, int], tuple[float, list[tuple[int, int]]]] = {}
     for i, j in sorted(spans, key=lambda span: span[1]):
-        found = [
+        found: list[tuple[float, list[tuple[int, int]]]] = [
             (score - PRICE - OVERLAP_PRICE * overlap(part[before], part[i, j]), [*way, (i, j)])
             for before, (score, way) in best.items() if before[1] == i
         ] if i else [(0.0, [(i, j)])]  # fmt: skip

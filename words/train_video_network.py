@@ -4,7 +4,7 @@
 
 First clips are made and described by the picture recogniser, some drawings of each category a round, and kept in
 --work; then the transformer learns from what is there. Both go on where they were stopped. Drawings are held out by the
-local split: training is watched on half of them, and what is published is of the other half.
+local split: one half of these says how sure the network may be of its answers, the other half is what is published.
 """
 
 from __future__ import annotations
@@ -198,6 +198,13 @@ def answers(network: VideoNetwork, clips: Clips, order: Sequence[int] | None = N
     return torch.cat(logits)
 
 
+def temperature_of(network: VideoNetwork, clips: Sequence[Clips]) -> float:
+    """Return what logits are divided by so that they are as sure as they are right (Guo et al. 2017, 1706.04599)."""
+    logits, labels = torch.cat([answers(network, each) for each in clips]), torch.cat([each.labels for each in clips])
+    tried = [0.02 * k for k in range(15, 101)]
+    return min(tried, key=lambda one: cross_entropy(logits / one, labels).item())
+
+
 def top(logits: Tensor, labels: Tensor, k: int = 1) -> float:
     """Return the share of rows whose label is among the k first, the mean over categories."""
     hits = (logits.topk(k, dim=1).indices == labels[:, None]).any(dim=1)
@@ -250,11 +257,13 @@ def run(arguments: argparse.Namespace, classes: list[str], loaded: Any) -> dict[
         rows = range(number * arguments.per_round, (number + 1) * arguments.per_round)
         path = work / f"round_{arguments.per_round}_{number}.pt"
         parts.append(cached(path, lambda rows=rows: training_clips(learned, rows, recogniser, 0)))
-    tests = {
-        share: cached(work / f"held_out_{arguments.held_out}_{share}.pt",
-                      lambda share=share: held_out_clips(held_out, share, recogniser, arguments.held_out, 1))
-        for share in SHARES
-    }  # fmt: skip
+    halves = {"validation": (max(1, arguments.held_out // 3), 0), "test": (arguments.held_out, 1)}
+    chosen_by, tests = (
+        {share: cached(work / f"{name}_{most}_{share}.pt",
+                       lambda share=share, most=most, half=half: held_out_clips(held_out, share, recogniser, most, half))
+         for share in SHARES}
+        for name, (most, half) in halves.items()
+    )  # fmt: skip
     if arguments.only_clips:
         return {}
     settings = Settings(arguments.epochs)
@@ -262,6 +271,7 @@ def run(arguments: argparse.Namespace, classes: list[str], loaded: Any) -> dict[
     last_only = train(Settings(arguments.epochs, frames=1), parts, len(classes), work / "last_only.pt")
     figures = {str(share): measured(network, last_only, clips) for share, clips in tests.items()}
     conditions = asdict(settings) | {
+        "temperature": temperature_of(network, list(chosen_by.values())),
         "clips": CLIP_FORM, "drawings": sum(len(part.labels) for part in parts), "split": "local",
         "held_out": figures, "data": ATTRIBUTION,
     }  # fmt: skip

@@ -163,4 +163,5 @@ def load_video_network(path: Path, recogniser: LoadedNetwork) -> LoadedVideoNetw
     except (TypeError, RuntimeError, ZeroDivisionError) as error:
         raise ValueError(f"{path}: its weights do not fit its own description ({error!s:.100})") from None
     conditions = dict(header.value("conditions"))
-    return LoadedVideoNetwork(network.eval(), list(header.value("classes")), conditions, float(conditions["temperature"]))
+    classes = [str(name) for name in header.value("classes")]
+    return LoadedVideoNetwork(network.eval(), classes, conditions, float(conditions["temperature"]))
