@@ -15,8 +15,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def held_out_clips(data: Sequence[PackedDrawings], share: float, recogniser: Any
     return describe(frames, [label for label, _ in chosen], recogniser)
 
 
-def cached(path: Path, make: Any) -> Clips:
+def cached(path: Path, make: Callable[[], Clips]) -> Clips:
     """Return the clips kept at `path`, made first where there are none."""
     if not path.is_file():
         began = time.perf_counter()
@@ -256,22 +257,19 @@ def run(arguments: argparse.Namespace, classes: list[str], loaded: Any) -> dict[
     for number in range(arguments.rounds):
         rows = range(number * arguments.per_round, (number + 1) * arguments.per_round)
         path = work / f"round_{arguments.per_round}_{number}.pt"
-        parts.append(cached(path, lambda rows=rows: training_clips(learned, rows, recogniser, 0)))
+        parts.append(cached(path, partial(training_clips, learned, rows, recogniser, 0)))
     halves = {"validation": (max(1, arguments.held_out // 3), 0), "test": (arguments.held_out, 1)}
-    chosen_by, tests = (
-        {share: cached(work / f"{name}_{most}_{share}.pt",
-                       lambda share=share, most=most, half=half: held_out_clips(held_out, share, recogniser, most, half))
-         for share in SHARES}
-        for name, (most, half) in halves.items()
-    )  # fmt: skip
+    chosen_by, tests = ([cached(work / f"{name}_{most}_{share}.pt",
+                                partial(held_out_clips, held_out, share, recogniser, most, half)) for share in SHARES]
+                        for name, (most, half) in halves.items())  # fmt: skip
     if arguments.only_clips:
         return {}
     settings = Settings(arguments.epochs)
     network = train(settings, parts, len(classes), work / "state.pt")
     last_only = train(Settings(arguments.epochs, frames=1), parts, len(classes), work / "last_only.pt")
-    figures = {str(share): measured(network, last_only, clips) for share, clips in tests.items()}
+    figures = {str(share): measured(network, last_only, clips) for share, clips in zip(SHARES, tests, strict=True)}
     conditions = asdict(settings) | {
-        "temperature": temperature_of(network, list(chosen_by.values())),
+        "temperature": temperature_of(network, chosen_by),
         "clips": CLIP_FORM, "drawings": sum(len(part.labels) for part in parts), "split": "local",
         "held_out": figures, "data": ATTRIBUTION,
     }  # fmt: skip
