@@ -35,6 +35,9 @@ CUT = 0.35
 """Share of a picture that, when it differs from the first, says that something else begins."""
 IN_TURN = 2
 """Pictures between which two px at most appear that one stroke draws one after the other."""
+LARGEST_PINHOLE = 6  # px
+THIN = 2.5
+"""Width in px that lines have at least on the grid on which they are thinned, if they were wider."""
 SMALLEST = 3  # px of a thing that is not dust
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,gif,avi,mpegts,mpeg,ogg,flv"
 """What is opened: no play lists, which name other files."""
@@ -176,6 +179,27 @@ def _still(scene: _Scene) -> Mask:
     return ink & ~np.isin(labels, edges[edges > 0]) if count else ink
 
 
+def coarser(appeared: NDArray[np.int32]) -> tuple[NDArray[np.int32], int]:
+    """Return what appeared without pinholes, on a grid on which lines are few px wide, and how much coarser it is.
+
+    On a fine grid wide lines, whose edges are never straight, would become lines with many short branches.
+    """
+    outside, _ = ndimage.label(appeared < 0)
+    pinholes = (np.bincount(outside.ravel()) <= LARGEST_PINHOLE)[outside] & (appeared < 0)
+    appeared = np.where(pinholes, ndimage.maximum_filter(appeared, 5), appeared)
+    ink = appeared >= 0
+    edge = ink & ~ndimage.binary_erosion(ink)
+    factor = max(1, int(2 * ink.sum() / max(1, edge.sum()) / THIN))
+    if factor == 1:
+        return appeared, 1
+    rows, columns = (-(-length // factor) for length in appeared.shape)
+    whole = np.full((rows * factor, columns * factor), -1, np.int32)
+    whole[: len(appeared), : len(appeared[0])] = appeared
+    blocks = whole.reshape(rows, factor, columns, factor)
+    inked: Mask = (blocks >= 0).sum(axis=(1, 3)) * 2 >= factor**2
+    return np.where(inked, blocks.max(axis=(1, 3)), -1), factor
+
+
 def thinned(ink: Mask) -> Mask:
     """Return ink thinned to lines one px wide: Zhang and Suen, CACM 27 (1984) 236."""
     thin = np.pad(ink, 1)
@@ -241,7 +265,7 @@ def _neighbours(
 def _smoothed(points: NDArray[np.float64], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return points of lines moved towards the middle of their two neighbours: round what pixels made angular."""
     degree = np.bincount(np.concatenate([starts, ends]), minlength=len(points))
-    for _ in range(2):
+    for _ in range(4):
         sums = np.zeros_like(points)
         np.add.at(sums, starts, points[ends])
         np.add.at(sums, ends, points[starts])
@@ -261,6 +285,8 @@ def read_ink(path: Path) -> Ink:
     if not moves and len(scenes) > 1:
         raise ValueError(f"{path}: no lines that appear on still paper: more than a third of the picture changes")
     if moves:
+        paper = np.median(scene.first[appeared >= 0], axis=0).astype(np.int16)
+        appeared[~_differs(scene.last, paper[None, None])] = -1  # where a pointer stood at first
         appeared[_there_before(scene, appeared >= 0)] = 0
     else:
         appeared = np.where(_still(scene), 0, -1).astype(np.int32)
@@ -270,5 +296,6 @@ def read_ink(path: Path) -> Ink:
     appeared[np.isin(labels, 1 + np.flatnonzero(sizes < SMALLEST))] = -1
     if not (appeared >= 0).any():
         raise ValueError(f"{path}: no line is drawn in it")
+    appeared, factor = coarser(appeared)
     segments, strokes, when = _segments(thinned(appeared >= 0), appeared)
-    return Ink(segments, strokes, np.array(scene.times)[when], scene.times[-1], moves, tuple(notes))
+    return Ink(segments * factor, strokes, np.array(scene.times)[when], scene.times[-1], moves, tuple(notes))

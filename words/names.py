@@ -173,7 +173,7 @@ def _other_forms(word: str, language: str) -> list[str]:
 def _related(name: str, word: str) -> bool:
     """Tell whether a word can be a form of a name: as long, and alike but for the last letters."""
     kept = max(1, len(name) - 3)
-    return name == word or len(word) >= max(2, len(name) - 1) and plain(name)[:kept] == plain(word)[:kept]
+    return name == word or (len(word) >= max(2, len(name) - 1) and plain(name)[:kept] == plain(word)[:kept])
 
 
 @functools.cache

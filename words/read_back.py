@@ -47,8 +47,8 @@ def usual_reader() -> tuple[Reader, tuple[str, ...]]:
 
 def read_video(path: Path, several: bool = True) -> ReadBack:
     """Return what a video shows; as one thing unless `several`. Raises ValueError where it is no video."""
-    reader, classes = usual_reader()
-    return read_back(read_ink(path), reader, classes, several)
+    ink = read_ink(path)
+    return read_back(ink, *usual_reader(), several)
 
 
 def read_back(ink: Ink, reader: Reader, classes: Sequence[str], several: bool = True) -> ReadBack:
@@ -64,13 +64,13 @@ def counted(categories: Sequence[str]) -> dict[str, int]:
 
 
 def sentence(categories: Sequence[str], language: str) -> str:
-    """Return things as a prompt of the language: "two rabbits and a bus"; in Russian with figures, "кролик (2)"."""
+    """Return things as a prompt of the language: "two rabbits and a bus"; in Russian with figures, "2 × кролик"."""
     name, numbers = main_names(language), GRAMMAR[language]["numbers"]
     word = {value: text for text, value in reversed(list(numbers.items()))}
     said = []
     for category, count in counted(categories).items():
         if language == "ru":
-            said.append(name[category] + (f" ({count})" if count > 1 else ""))
+            said.append((f"{count} × " if count > 1 else "") + name[category])
         elif language == "tr" or count > 1:
             said.append(f"{word.get(count, count)} {plural(name[category]) if language == 'en' else name[category]}")
         else:
