@@ -258,15 +258,15 @@ def run(arguments: argparse.Namespace, classes: list[str], loaded: Any) -> dict[
         rows = range(number * arguments.per_round, (number + 1) * arguments.per_round)
         path = work / f"round_{arguments.per_round}_{number}.pt"
         parts.append(cached(path, partial(training_clips, learned, rows, recogniser, 0)))
-    halves = {"validation": (max(1, arguments.held_out // 3), 0), "test": (arguments.held_out, 1)}
-    chosen_by, tests = ([cached(work / f"{name}_{most}_{share}.pt",
-                                partial(held_out_clips, held_out, share, recogniser, most, half)) for share in SHARES]
-                        for name, (most, half) in halves.items())  # fmt: skip
     if arguments.only_clips:
         return {}
     settings = Settings(arguments.epochs)
     network = train(settings, parts, len(classes), work / "state.pt")
     last_only = train(Settings(arguments.epochs, frames=1), parts, len(classes), work / "last_only.pt")
+    halves = {"validation": (max(1, arguments.held_out // 3), 0), "test": (arguments.held_out, 1)}
+    chosen_by, tests = ([cached(work / f"{name}_{most}_{share}.pt",
+                                partial(held_out_clips, held_out, share, recogniser, most, half)) for share in SHARES]
+                        for name, (most, half) in halves.items())  # fmt: skip
     figures = {str(share): measured(network, last_only, clips) for share, clips in zip(SHARES, tests, strict=True)}
     conditions = asdict(settings) | {
         "temperature": temperature_of(network, chosen_by),
