@@ -16,7 +16,7 @@ from scoring.feature_network import load_feature_network
 from words.ink import Ink, read_ink
 from words.names import GRAMMAR, main_names
 from words.things import Reader, Seen, divided, reader_of, seen
-from words.video_network import load_video_network
+from words.video_network import LoadedVideoNetwork, load_video_network
 
 PLURALS = {"mouse": "mice", "foot": "feet", "tooth": "teeth", "knife": "knives", "leaf": "leaves", "sheep": "sheep",
            "fish": "fish", "person": "people"}  # fmt: skip
@@ -38,17 +38,20 @@ class ReadBack:
 
 
 @functools.cache
-def usual_reader() -> tuple[Reader, tuple[str, ...]]:
-    """Return the shipped reader, and its categories. Raises what loading weights raises."""
-    recogniser = load_feature_network(NETWORK_PATH)
-    loaded = load_video_network(VIDEO_READER_PATH, recogniser)
-    return reader_of(loaded, recogniser.network), tuple(loaded.classes)
+def shipped_network() -> LoadedVideoNetwork:
+    """Return the shipped network, its categories and what made it. Raises what loading weights raises."""
+    return load_video_network(VIDEO_READER_PATH, load_feature_network(NETWORK_PATH))
+
+
+def shipped_reader() -> Reader:
+    """Return the reader that the shipped network and the picture recogniser make."""
+    return reader_of(shipped_network(), load_feature_network(NETWORK_PATH).network)
 
 
 def read_video(path: Path, several: bool = True) -> ReadBack:
     """Return what a video shows; as one thing unless `several`. Raises ValueError where it is no video."""
     ink = read_ink(path)
-    return read_back(ink, *usual_reader(), several)
+    return read_back(ink, shipped_reader(), shipped_network().classes, several)
 
 
 def read_back(ink: Ink, reader: Reader, classes: Sequence[str], several: bool = True) -> ReadBack:
@@ -110,6 +113,6 @@ def lines_of(path: Path, read: ReadBack, language: str) -> list[str]:
         lines.append(f"  {names[one.category]:{width}} {one.chance:4.0%}  {one.begins:.1f} - {one.ends:.1f} s, "
                      f"{since}; {either} {others}")  # fmt: skip
     if len(read.things) == 1:
-        course = ", ".join(f"{share:.0%} {names[name]} ({chance:.0%})" for share, name, chance in read.things[0].course)
-        lines.append(f"  {after}: {course}")
+        quarters = (f"{share:.0%} {names[name]} ({chance:.0%})" for share, name, chance in read.things[0].course[4::5])
+        lines.append(f"  {after}: {', '.join(quarters)}")
     return [*lines, *read.notes]

@@ -21,7 +21,7 @@ from words.video_network import LoadedVideoNetwork, described
 MOST_PLACES = 16
 """Places between strokes at which a thing may end: those where the pen went furthest from what was there."""
 PRICE, OVERLAP_PRICE = 0.4, 1.5
-SHARES = (0.25, 0.5, 0.75, 1.0)
+SHARES = tuple(k / 20 for k in range(1, 21))
 SURE = 0.5
 
 Probabilities = NDArray[np.float64]
@@ -33,8 +33,8 @@ Reader = Callable[[Sequence[Segments]], Probabilities]
 class Seen:
     """A thing that was read: its name with probability, others that it may be, and when it was drawn, in s.
 
-    `course` has the name and its probability after SHARES of its ink; `sure_after` is the share after which it was this
-    name with SURE and stayed so, None where that never was.
+    `course` has the name and its probability after each of SHARES of its ink; `sure_after` is the share after which it
+    was this name with SURE and stayed so, None where that never was.
     """
 
     category: str
@@ -103,14 +103,13 @@ def divided(segments: Segments, strokes: NDArray[np.int64], read: Reader) -> lis
 
 def seen(segments: Segments, times: NDArray[np.float64], classes: Sequence[str], read: Reader) -> Seen:
     """Return what one thing is, by its ink so far and in the end."""
-    shares = [k / 20 for k in range(1, 21)]
-    chances = read([until(segments, share) for share in shares])
+    chances = read([until(segments, share) for share in SHARES])
     first = chances[-1].argsort()[::-1]
-    right = (chances.argmax(axis=1) == first[0]) & (chances.max(axis=1) >= SURE)
-    wrong = np.flatnonzero(~right)
-    sure = shares[wrong[-1] + 1] if len(wrong) and wrong[-1] + 1 < len(shares) else None if len(wrong) else shares[0]
-    course = [(share, classes[int(row.argmax())], float(row.max())) for share, row in zip(shares, chances, strict=True)]
+    named = (chances.argmax(axis=1) == first[0]) & (chances.max(axis=1) >= SURE)
+    begin = int(np.flatnonzero(~np.append(False, named))[-1])  # of the last run of this name
+    sure = SHARES[begin] if begin < len(SHARES) else None
+    course = [(share, classes[int(row.argmax())], float(row.max())) for share, row in zip(SHARES, chances, strict=True)]
     return Seen(
         classes[first[0]], float(chances[-1, first[0]]), [(classes[i], float(chances[-1, i])) for i in first[1:3]],
-        float(times[0]), float(times[-1]), [each for each in course if each[0] in SHARES], sure,
+        float(times[0]), float(times[-1]), course, sure,
     )  # fmt: skip
