@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from config import ATTRIBUTION, CHECKPOINTS, NETWORK_PATH
+from config import ATTRIBUTION, NETWORK_PATH, VIDEO_READER_PATH
 from dataset_utils import available_categories, load_category
 from drawings.packed import PackedDrawings
 from plumbing.command_line import run_script, script_parser
@@ -228,12 +228,11 @@ def measured(network: VideoNetwork, last_only: VideoNetwork, clips: Clips) -> di
     }
 
 
-def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Make clips, train on them, measure, write the weights; print and return the figures."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = script_parser(__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER", help="of CATEGORY.ndjson files")
-    parser.add_argument("--out", type=Path, default=CHECKPOINTS / "video_reader.safetensors", metavar="FILE",
-                        help="weights to write")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=VIDEO_READER_PATH, metavar="FILE", help="weights to write")
     parser.add_argument("--work", type=Path, default=Path("runs/video_reader"), metavar="FOLDER",
                         help="folder of clips and training states (default runs/video_reader)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of drawings (default 5)")
@@ -241,7 +240,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--epochs", type=int, default=6, metavar="N", help="passes over all clips (default 6)")
     parser.add_argument("--held-out", type=int, default=8, metavar="N", help="drawings a category (default 8)")
     parser.add_argument("--only-clips", action="store_true", help="make clips, do not train")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Make clips, train on them, measure, write the weights; print and return the figures."""
+    arguments = build_parser().parse_args(argv)
     classes = sorted(available_categories(arguments.data_dir))
     loaded = load_feature_network(NETWORK_PATH)
     if loaded.classes != classes:

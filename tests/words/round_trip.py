@@ -11,10 +11,11 @@ import plumbing.threads  # noqa: F401 - before torch
 
 import argparse
 import csv
+import itertools
 import json
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,32 +68,34 @@ def forms(language: str, *nouns: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def comes_back(prompt: str, language: str, seed: int, folder: Path) -> list[str]:
-    """The categories that the video of a prompt is read as, sorted."""
-    draw_scene.main([prompt, "--language", language, "--seed", str(seed), "--videos", "mp4", "--out", str(folder)])
-    return sorted(one.category for one in read_video(folder / "scene.mp4").things)
-
-
-def rows_of(out: Path, most: int) -> list[dict[str, Any]]:
-    """One row a prompt: what was asked for, understood and read, by language."""
-    path = out / "rows.json"
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    done = {row["number"] for row in rows}
-    for number, said, asked in prompts():
-        if number in done or len(rows) >= most:
-            continue
-        row: dict[str, Any] = {"number": number, "asked": asked, "said": said, "understood": {}, "read": {}}
-        drawn: dict[str, list[str]] = {}
+def films(out: Path, most: int) -> Iterator[dict[str, Any]]:
+    """One row a prompt: what was asked for, what was understood, and the video, by language; drawn where missing."""
+    for number, said, asked in itertools.islice(prompts(), most):
+        row: dict[str, Any] = {"number": number, "asked": asked, "said": said, "understood": {}, "video": {}}
+        drawn: dict[str, str] = {}
         for language, prompt in said.items():
             found = read_prompt(prompt, language)
             key = repr((found.things, [(one.subjects, one.kind, one.landmarks) for one in found.relations]))
             row["understood"][language] = sorted(thing.category for thing in found.things)
-            if key not in drawn:
-                drawn[key] = comes_back(prompt, language, number, out / f"{number:03}_{len(drawn)}")
-            row["read"][language] = drawn[key]
-        rows.append(row)
-        write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
-    return rows
+            name = drawn.setdefault(key, f"{number:03}_{len(drawn)}")
+            if not (out / name / "scene.mp4").is_file():
+                draw_scene.main([prompt, "--language", language, "--seed", str(number), "--videos", "mp4",
+                                 "--out", str(out / name)])  # fmt: skip
+            row["video"][language] = name
+        yield row
+
+
+def read_again(out: Path, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with what their videos are read as; what has been read is kept in rows.json."""
+    path = out / "rows.json"
+    done: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = []
+    for row in rows:
+        for name in set(row["video"].values()) - set(done):
+            done[name] = sorted(one.category for one in read_video(out / name / "scene.mp4").things)
+            write_atomically(path, json.dumps(done, indent=1) + "\n")
+        found.append(row | {"read": {language: done[name] for language, name in row["video"].items()}})
+    return found
 
 
 def shares(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -120,6 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for scenes and rows.json")
     parser.add_argument("--n", type=int, default=100, metavar="N", help="prompts (default all 100)")
+    parser.add_argument("--only-draw", action="store_true", help="make the videos, do not read them")
     parser.add_argument("--publish", type=Path, metavar="FILE", help="also write the shares to this file")
     return parser
 
@@ -128,7 +132,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Make the round trips, print the shares and return them."""
     arguments = build_parser().parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    result = shares(rows_of(arguments.out, arguments.n))
+    rows = films(arguments.out, arguments.n)
+    if arguments.only_draw:
+        return {"videos": len(list(rows))}
+    result = shares(read_again(arguments.out, rows))
     text = json.dumps(result, indent=2) + "\n"
     if arguments.publish:
         write_atomically(arguments.publish, text)
