@@ -23,7 +23,7 @@ from words.clips import Segments
 from words.names import needed
 
 MOST_SECONDS = 300.0
-MOST_PICTURES = 240
+MOST_PICTURES = 150
 """Pictures of a video that are looked at, evenly spaced."""
 FASTEST = 30.0  # of them a second
 MOST_SIDE = 4096

@@ -18,7 +18,7 @@ from scipy.spatial import KDTree
 from words.clips import Segments, clip, until
 from words.video_network import LoadedVideoNetwork, described
 
-MOST_PLACES = 16
+MOST_PLACES = 12
 """Places between strokes at which a thing may end: those where the pen went furthest from what was there."""
 GAIN, OVERLAP_PRICE = 1.0, 5.0
 """Chosen on scenes of one to three held-out drawings of people, of categories that the round trip does not ask for."""

@@ -68,9 +68,9 @@ def forms(language: str, *nouns: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def films(out: Path, most: int) -> Iterator[dict[str, Any]]:
+def films(out: Path, every: int) -> Iterator[dict[str, Any]]:
     """One row a prompt: what was asked for, what was understood, and the video, by language; drawn where missing."""
-    for number, said, asked in itertools.islice(prompts(), most):
+    for number, said, asked in itertools.islice(prompts(), 0, None, every):
         row: dict[str, Any] = {"number": number, "asked": asked, "said": said, "understood": {}, "video": {}}
         drawn: dict[str, str] = {}
         for language, prompt in said.items():
@@ -122,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = script_parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for scenes and rows.json")
-    parser.add_argument("--n", type=int, default=100, metavar="N", help="prompts (default all 100)")
+    parser.add_argument("--every", type=int, default=1, metavar="K", help="only every K-th prompt (default all)")
     parser.add_argument("--only-draw", action="store_true", help="make the videos, do not read them")
     parser.add_argument("--publish", type=Path, metavar="FILE", help="also write the shares to this file")
     return parser
@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Make the round trips, print the shares and return them."""
     arguments = build_parser().parse_args(argv)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = films(arguments.out, arguments.n)
+    rows = films(arguments.out, arguments.every)
     if arguments.only_draw:
         return {"videos": len(list(rows))}
     result = shares(read_again(arguments.out, rows))
