@@ -45,6 +45,7 @@ QUALITIES = ("student", "teacher")
 """Students draw a stroke in a few evaluations of one network; their teachers, of the same names, in ten times that."""
 NETWORK_PATH = CHECKPOINTS / "sketch_features.safetensors"
 RECOGNISER_PATH = CHECKPOINTS / "stroke_recogniser.safetensors"
+VIDEO_READER_PATH = CHECKPOINTS / "video_reader.safetensors"
 REFERENCE_PATH = CHECKPOINTS / "reference_features.safetensors"
 
 Config = TypeVar("Config")

@@ -4,11 +4,13 @@
     python draw_scene.py --edit "make the bus smaller, another rabbit" --scene scenes/first --out scenes/second
     python draw_scene.py --morph cat bus --out scenes/morph
     python draw_scene.py "a cat on a table" --stages --out scenes/how
+    python draw_scene.py --read scenes/first/scene.mp4
 
 Says how it understood the prompt and names every word that it cannot draw. Writes scene.svg, scene.png, scene.mp4,
 scene.webm, scene.gif, scene.ndjson (the whole scene as one drawing, then each thing by itself) and scene.json, which
 --edit reads; with --stages also stages.png. --morph writes morph.mp4, .webm, .gif, morph.png with the drawings on the
-way, and mix.png and mix.svg, half of each. Needs the packages of requirements/words.txt.
+way, and mix.png and mix.svg, half of each. --read says in words what a video of a drawing shows, how sure that is and
+after how much of it; it writes nothing. Needs the packages of requirements/words.txt.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from words.layout import HEIGHT, LINE_WIDTH, WIDTH
 from words.morph import KEY_DRAWINGS, base_model, between, morph_frames, recognisable, square
 from words.names import GRAMMAR, find, lowered, needed, split_name
 from words.prompts import read_prompt
+from words.read_back import lines_of, read_video
 from words.scene import Scene, load_scene, make_scene, save_scene, scene_svg, write_scene_drawings
 from words.stages import stages_picture
 from words.video import frames_of, write_video
@@ -52,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--edit", metavar="WORDS", help="change the scene of --scene: smaller, bigger, left, right, up, "
                       "down, remove, another")  # fmt: skip
     what.add_argument("--morph", nargs=2, metavar=("FROM", "TO"), help="turn a drawing of one category into another's")
+    what.add_argument("--read", metavar="VIDEO", help="say what a video of a drawing shows, thing by thing: mp4, webm, "
+                      "gif ...")  # fmt: skip
     what.add_argument("--stages", action="store_true", help="also show how the scene is made, in stages.png")
     parser.add_argument("--scene", metavar="FOLDER", help="folder, or scene.json, of the scene to edit")
     parser.add_argument("--language", choices=("auto", *GRAMMAR), default="auto",
@@ -126,7 +131,7 @@ def category_named(name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> Scene | None:
-    """Draw as the command line says, write the results, and return the scene, None for a morph."""
+    """Draw as the command line says, write the results, and return the scene, None for a morph or a video."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.seed < 0 or arguments.seed >= 2**31:
@@ -135,10 +140,13 @@ def main(argv: list[str] | None = None) -> Scene | None:
     needed("snowballstemmer")
     if videos and videos != ["gif"]:
         needed("av")
+    if arguments.prompt is not None and (arguments.morph or arguments.read or arguments.edit is not None):
+        raise ValueError("a prompt draws a new scene: leave it away beside --edit, --morph or --read")
+    if arguments.read:
+        print("\n".join(lines_of(Path(arguments.read), read_video(Path(arguments.read)), arguments.language)))
+        return None
     if (arguments.edit is None) != (arguments.scene is None):
         raise ValueError("--edit changes the scene of --scene: give both, or neither")
-    if arguments.prompt is not None and (arguments.morph or arguments.edit is not None):
-        raise ValueError("a prompt draws a new scene: leave it away beside --edit or --morph")
     if arguments.morph:
         first, second = map(category_named, arguments.morph)
         files = ["morph.png", "mix.png", "mix.svg", "morph.ndjson", *(f"morph.{kind}" for kind in videos)]

@@ -84,10 +84,18 @@ def names(language: str) -> dict[tuple[str, ...], str]:
     for first in (True, False):  # a category's own name goes before another one's synonym
         for row in _rows():
             own = [name.strip() for name in row[column].split(",") if name.strip()]
-            main = {"en": [row["category"]], "tr": [TURKISH_NAMES[row["category"]]], "ru": own[:1]}[language]
-            for name in main if first else own:
+            for name in [main_names(language)[row["category"]]] if first else own:
                 found.setdefault(split_name(lowered(name, language)), row["category"])
     return found
+
+
+@functools.cache
+def main_names(language: str) -> dict[str, str]:
+    """Return what each category is called in a language."""
+    if language == "tr":
+        return TURKISH_NAMES
+    return {row["category"]: row["category"] if language == "en" else row["russian"].partition(",")[0].strip()
+            for row in _rows()}  # fmt: skip
 
 
 def split_name(name: str) -> tuple[str, ...]:
@@ -165,7 +173,7 @@ def _other_forms(word: str, language: str) -> list[str]:
 def _related(name: str, word: str) -> bool:
     """Tell whether a word can be a form of a name: as long, and alike but for the last letters."""
     kept = max(1, len(name) - 3)
-    return len(word) >= max(2, len(name) - 1) and plain(name)[:kept] == plain(word)[:kept]
+    return name == word or (len(word) >= max(2, len(name) - 1) and plain(name)[:kept] == plain(word)[:kept])
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from config import quoted
-from words.names import GRAMMAR, find, kinds, longest_name, lowered, names, split_name
+from words.names import GRAMMAR, TURKISH_ENDING, find, kinds, longest_name, lowered, names, split_name
 
 MOST_THINGS, MOST_WORDS, MOST_LETTERS = 12, 100, 2000
 CLAUSE_ENDS = ("and", "boundary")
@@ -394,5 +394,5 @@ def is_plural(word: str, language: str) -> bool:
     if language == "en":
         return word.endswith("s")
     if language == "tr":
-        return re.search("l[ae]r", word) is not None
+        return any(TURKISH_ENDING.fullmatch(word, each.start()) for each in re.finditer("(?<=..)l[ae]r", word))
     return word.endswith(("ы", "и"))
