@@ -134,12 +134,14 @@ def test_a_generator_against_a_point_lands_on_it() -> None:
 
 
 def test_neither_player_moves_the_other() -> None:
-    judge, real, fake, known = _Judge(), normal(8, 2, seed=1), normal(8, 2).requires_grad_(), torch.zeros(8, 1)
+    judge, real, fake, known = _Judge(), normal(8, 2, seed=1), normal(8, 2).requires_grad_(), normal(8, 1, seed=2)
+    known.requires_grad_()
     adversarial_loss(judge, real, fake, known, 0.0).backward()
     x, softplus = fake.detach().requires_grad_(), nn.functional.softplus
-    (for_generator,) = torch.autograd.grad(softplus(-judge(x, known)).mean(), x)
-    right = (softplus(-judge(real, known)) + softplus(judge(x.detach(), known))).mean()
-    for_judge = torch.autograd.grad(right, list(judge.parameters()))
+    better = judge(real, known.detach()) - judge(x, known.detach())
+    (for_generator,) = torch.autograd.grad(softplus(better).mean(), x, retain_graph=True)
+    for_judge = torch.autograd.grad(softplus(-better).mean(), list(judge.parameters()))
+    assert known.grad is None
     for found, wanted in zip([fake, *judge.parameters()], [for_generator, *for_judge], strict=True):
         assert found.grad is not None
         assert torch.allclose(found.grad, wanted, atol=1e-6)
