@@ -19,7 +19,7 @@ from families.energy import energy_score
 from families.gan import adversarial_loss
 from families.interface import Material
 from families.mixture import mixture_nats
-from families.pictures import PARTS, IndependentPixels, PictureBatch, binomial_nats, levels_of
+from families.pictures import PARTS, IndependentPixels, PictureBatch, binomial_nats, ink_nats, levels_of
 from families.points import to_drawing, to_sequence
 from families.sketch_rnn import CLOSEST, bivariate_nats
 from families.vae import negative_bound
@@ -75,6 +75,9 @@ def test_levels_of_a_pixel_have_probability_1_together() -> None:
     levels = torch.arange(PARTS + 1.0)
     for logit in (-6.0, 0.0, 1.5):
         assert math.isclose((-binomial_nats(levels, torch.tensor(logit))).exp().sum().item(), 1, rel_tol=1e-5)
+        chance = (-ink_nats(levels, torch.tensor(logit), torch.arange(1.0, PARTS + 1) / 136)).exp()
+        assert math.isclose(chance.sum().item(), 1, rel_tol=1e-5)
+        assert math.isclose(chance[0].item(), 1 / (1 + math.exp(logit)), rel_tol=1e-5)
 
 
 def test_independent_pixels_are_counts_and_no_network_is_needed() -> None:
