@@ -96,9 +96,13 @@ def wanted_values(text: str) -> dict[str, int]:
     return result
 
 
-def obeying(drawings: Sequence[Drawing], wanted: dict[str, int]) -> NDArray[np.bool_]:
-    """Return which drawings (N,) have all the wanted values."""
-    table = attributes_of(drawings)
+def having(table: NDArray[np.int64], wanted: dict[str, int]) -> NDArray[np.bool_]:
+    """Return which rows (N,) of a table (N, 7) have all the wanted values."""
     columns = [table[:, list(ATTRIBUTES).index(name)] == value for name, value in wanted.items()]
     result: NDArray[np.bool_] = np.all([np.ones(len(table), bool), *columns], axis=0)
     return result
+
+
+def obeying(drawings: Sequence[Drawing], wanted: dict[str, int]) -> NDArray[np.bool_]:
+    """Return which drawings (N,) have all the wanted values."""
+    return having(attributes_of(drawings), wanted)

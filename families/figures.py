@@ -39,14 +39,16 @@ def families_figure(rows: Mapping[str, Picture]) -> Figure:
 
 
 def curve_figure(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Return KID against held-out drawings over the processor seconds of training, a line for each title."""
-    figure, axis = plt.subplots(figsize=(7, 4.2))
+    """Return KID at temperature 1 over the processor seconds of training, a line for each title."""
+    figure, axis = plt.subplots(figsize=(9, 4.2))
     for number, (title, points) in enumerate(curves.items()):
         seconds, kids = ([point[key] for point in points] for key in ("processor_seconds", "kid"))
         axis.plot(seconds, [1000 * kid for kid in kids], "o-", color=COLORS[number % 20], label=title)
     axis.set(xlabel="processor seconds of training", ylabel="KID × 10³ against held-out drawings", yscale="log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:g}")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=7, ncols=2)
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.tight_layout()
     return figure
 

@@ -1,8 +1,7 @@
 """What all families of pictures share: 64 x 64 px, ink in 16 sixteenths of a pixel; and the floor, independent pixels.
 
 A pixel of `rendering.feature_rasters` is the mean of 4 x 4 black or white ones: its level, how many of the 16 hold ink,
-is a count, and a count has a likelihood: binomial where a network says how dark a pixel is. So an autoencoder's bound
-is in nats of the same pictures, as a pixel's own table is.
+is a count, and a count has a likelihood. An autoencoder's bound is in nats of the same pictures as a pixel's own table.
 """
 
 from __future__ import annotations
@@ -49,6 +48,16 @@ def binomial_nats(levels: Tensor, logits: Tensor) -> Tensor:
     """Return - log p of levels (..., 0 ... 16) where each sixteenth holds ink with probability sigmoid(logits)."""
     ways = math.lgamma(PARTS + 1) - torch.lgamma(levels + 1) - torch.lgamma(PARTS - levels + 1)
     return levels * F.softplus(-logits) + (PARTS - levels) * F.softplus(logits) - ways
+
+
+def ink_nats(levels: Tensor, logits: Tensor, shades: Tensor) -> Tensor:
+    """Return - log p of levels (..., 0 ... 16) where a pixel holds ink with probability sigmoid(logits).
+
+    How much ink is left to `shades` (16,), the probability of each level above 0. The sixteenths of a pixel are inked
+    together or not at all: taken for independent, each pixel counts 16 times over, and a bound falls below the floor.
+    """
+    shade = shades[(levels.long() - 1).clamp(min=0)].log()
+    return torch.where(levels > 0, F.softplus(-logits) - shade, F.softplus(logits))
 
 
 class PictureFamily(Family):
@@ -140,10 +149,8 @@ class IndependentPixels(PictureFamily):
 
     @torch.inference_mode()
     def generate(self, category: str, indices: Sequence[int], seed: int, temperature: float = 1.0) -> Any:
-        """Return pictures (B, 64, 64) uint8 of pixels drawn one by one."""
-        chance = self.chances()[self.number(category)].double()
-        chance = chance ** (1 / temperature)
-        below = (chance / chance.sum(0)).cumsum(0)
+        """Return pictures (B, 64, 64) uint8 of pixels drawn one by one; counts have no temperature."""
+        below = self.chances()[self.number(category)].double().cumsum(0)
         rngs = StrokeRandomness(seed, indices, 0, 1).generators
         uniform = torch.from_numpy(np.stack([rng.random((SIDE, SIDE)) for rng in rngs]))
         return to_pictures((uniform[:, None] > below).sum(1).clamp(max=PARTS).float())

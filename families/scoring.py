@@ -16,7 +16,7 @@ from metrics import kernel_distance
 from scoring.feature_network import LoadedNetwork, describe_inputs
 from scoring.reference import Described, describe_drawings
 
-TEMPERATURES = (0.7, 0.85, 1.0)
+TEMPERATURES = (0.3, 0.5, 0.7, 0.85, 1.0)
 """What is tried for every family, and the only thing: as many trials for each."""
 AT_ONCE = 64
 

@@ -239,7 +239,7 @@ def published_text(folder: Path) -> str:
         if path.is_file():
             found = json.loads(path.read_text(encoding="utf-8"))
             parts.append(f"**{found['category']}**, {found['n']} drawings of each family and seed, against "
-                         f"{found['reference']}:\n\n{table_of(found['rows'])}")  # fmt: skip
+                         f"{found['reference']}:\n\n{table_of(found['rows']).strip()}")  # fmt: skip
     return "\n\n".join(parts)
 
 

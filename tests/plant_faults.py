@@ -483,9 +483,9 @@ FAULTS = [
     *planted(
         "families/gan.py",
         f"{ORACLES}::neither_player_moves_the_other {ORACLES}::a_generator_against_a_point_lands_on_it",
-        ("the discriminator moves the generator", "judge(fake.detach(), known)", "judge(fake, known)"),
+        ("the discriminator moves the generator", "[side.detach().requires_grad_(True)", "[side.requires_grad_(True)"),
         ("the generator helps the discriminator", "name: parameter.detach() for", "name: parameter for"),
-        ("the generator wants to be found out", "F.softplus(-torch.func", "F.softplus(torch.func"),
+        ("the generator wants to be found out", "F.softplus(better)", "F.softplus(-better)"),
     ),
     *planted(
         "families/energy.py",

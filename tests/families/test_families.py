@@ -210,6 +210,6 @@ def test_the_comparison_writes_table_picture_and_curve(
     document.write_text("before <!-- families -->old<!-- /families --> after")
     monkeypatch.setattr(compare_families, "DOCUMENT", document)
     compare_families.publish(tmp_path)
-    assert f"\n{compare_families.table_of(written['rows'])}\n<!-- /families --> after" in document.read_text()
+    assert f"\n{compare_families.table_of(written['rows']).strip()}\n<!-- /families --> after" in document.read_text()
     with pytest.raises(ValueError, match="--only names 'flow'"):
         compare_families.main(["--only", "flow"])

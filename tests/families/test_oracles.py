@@ -19,7 +19,7 @@ from families.energy import energy_score
 from families.gan import adversarial_loss
 from families.interface import Material
 from families.mixture import mixture_nats
-from families.pictures import PARTS, IndependentPixels, PictureBatch, binomial_nats, levels_of
+from families.pictures import PARTS, IndependentPixels, PictureBatch, binomial_nats, ink_nats, levels_of
 from families.points import to_drawing, to_sequence
 from families.sketch_rnn import CLOSEST, bivariate_nats
 from families.vae import negative_bound
@@ -75,6 +75,9 @@ def test_levels_of_a_pixel_have_probability_1_together() -> None:
     levels = torch.arange(PARTS + 1.0)
     for logit in (-6.0, 0.0, 1.5):
         assert math.isclose((-binomial_nats(levels, torch.tensor(logit))).exp().sum().item(), 1, rel_tol=1e-5)
+        chance = (-ink_nats(levels, torch.tensor(logit), torch.arange(1.0, PARTS + 1) / 136)).exp()
+        assert math.isclose(chance.sum().item(), 1, rel_tol=1e-5)
+        assert math.isclose(chance[0].item(), 1 / (1 + math.exp(logit)), rel_tol=1e-5)
 
 
 def test_independent_pixels_are_counts_and_no_network_is_needed() -> None:
@@ -134,12 +137,14 @@ def test_a_generator_against_a_point_lands_on_it() -> None:
 
 
 def test_neither_player_moves_the_other() -> None:
-    judge, real, fake, known = _Judge(), normal(8, 2, seed=1), normal(8, 2).requires_grad_(), torch.zeros(8, 1)
+    judge, real, fake, known = _Judge(), normal(8, 2, seed=1), normal(8, 2).requires_grad_(), normal(8, 1, seed=2)
+    known.requires_grad_()
     adversarial_loss(judge, real, fake, known, 0.0).backward()
     x, softplus = fake.detach().requires_grad_(), nn.functional.softplus
-    (for_generator,) = torch.autograd.grad(softplus(-judge(x, known)).mean(), x)
-    right = (softplus(-judge(real, known)) + softplus(judge(x.detach(), known))).mean()
-    for_judge = torch.autograd.grad(right, list(judge.parameters()))
+    better = judge(real, known.detach()) - judge(x, known.detach())
+    (for_generator,) = torch.autograd.grad(softplus(better).mean(), x, retain_graph=True)
+    for_judge = torch.autograd.grad(softplus(-better).mean(), list(judge.parameters()))
+    assert known.grad is None
     for found, wanted in zip([fake, *judge.parameters()], [for_generator, *for_judge], strict=True):
         assert found.grad is not None
         assert torch.allclose(found.grad, wanted, atol=1e-6)
