@@ -50,6 +50,7 @@ from drawings.formats import Sketch
 from drawings.packed import PackedDrawings
 from drawings.prefixes import Prefix, as_given, read_prefixes
 from drawings.simplify import official_form
+from placement import encoded
 from plumbing.command_line import (  # fmt: skip
     add_config_arguments,
     add_device_argument,
@@ -65,7 +66,7 @@ from plumbing.files import locked_folder, write_atomically
 from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
 from plumbing.result_folder import SVG_FILES, files_of_earlier_run, refuse_losing_files, result_files
 from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
-from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
+from stroke_tokens import vectors_to_points
 
 Drawing = list[np.ndarray]
 Watcher = Callable[[int, np.ndarray], object]
@@ -116,7 +117,7 @@ def draw_batch(
     """
     model, device, longest = trained.model, trained.model.position.device, trained.model.config.max_strokes
     alpha_bar = cosine_alpha_bar(len(model.time_table))
-    tokens = encode_prefixes(trained, prefixes)
+    tokens = encoded(trained, prefixes)
     predictor = Predictor.begin(model, trained.category_id(category), tokens)
     weaker = None if config.guidance == 1.0 else Predictor.begin(*weaker_network(trained, category), tokens)
     predictors = [predictor, *([weaker] if weaker else [])]
@@ -258,17 +259,6 @@ def weaker_network(trained: TrainedModel, category: str) -> tuple[StrokeDiffusio
         raise ValueError(f"{guide.file or 'the guide'}: was trained on other stroke tokens than "
                          f"{trained.file or 'the model'}; take a guide that began from the same weights")  # fmt: skip
     return guide.model, guide.category_id(category)
-
-
-def encode_prefixes(trained: TrainedModel, prefixes: Sequence[Drawing]) -> Tensor:
-    """Return the tokens (B, k, D) of the strokes of equally long prefixes."""
-    model, count, length = trained.model, len(prefixes), len(prefixes[0])
-    if length == 0:
-        return model.position.new_zeros(count, 0, model.token_dim)
-    strokes = [np.asarray(stroke, dtype=np.float64) for prefix in prefixes for stroke in prefix]
-    offsets = np.concatenate([[0], np.cumsum([len(stroke) for stroke in strokes])])
-    vectors = points_to_vectors(resample_strokes(np.concatenate(strokes), offsets, model.config.num_points))
-    return trained.whitening.encode(vectors.to(model.position.device)).unflatten(0, (count, length))
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     ("config", "plumbing", "diffusion_process", "stroke_tokens", "drawings", "rendering"),
-    ("dataset_utils", "diffusion_model", "scoring"),
+    ("dataset_utils", "diffusion_model", "placement", "scoring"),
     ("sample_diffusion", "training_data", "train_diffusion", "metrics", "reports", "page"),
     ("families", "studies", "words", "run_all", "draw_with_me", "draw_scene"),
 )
@@ -22,7 +22,7 @@ MOST_AT_ROOT, MOST_LINES, MOST_LINES_OF_FUNCTION, MOST_INNER_IMPORTS = 14, 600, 
 SCRIPTS = ("dataset_utils", "draw_scene", "draw_with_me", "metrics", "run_all", "sample_diffusion", "train_diffusion",
            "reports/model_card", "reports/tables", "studies/ablations", "studies/all_categories", "studies/attributes",
            "studies/benchmark", "studies/compare_families", "studies/distill", "studies/given_strokes",
-           "studies/held_out_losses",
+           "studies/held_out_losses", "studies/placement",
            "studies/train_features", "studies/tune_sampling")  # fmt: skip
 MODULES = sorted(
     str(path.relative_to(ROOT)).removesuffix(".py")

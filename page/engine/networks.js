@@ -3,10 +3,14 @@
 import * as ort from "../ort/ort.wasm.bundle.min.js";
 
 ort.env.wasm.numThreads = 1; // more need headers that a plain web host does not send
-ort.env.wasm.wasmPaths = { wasm: new URL("../ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.logLevel = "error";
 
 const OPTIONS = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
+
+/** Take the WebAssembly of ONNX Runtime (Uint8Array), before the first session. */
+export function useRuntime(content) {
+  ort.env.wasm.wasmBinary = content.buffer;
+}
 
 /** Return an inference session of the file `content` (Uint8Array). */
 export function session(content) {

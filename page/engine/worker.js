@@ -1,75 +1,15 @@
 // Everything that computes, away from the page's own thread: loads the networks and draws stroke by stroke, the twin of
 // sample_diffusion.py.
 
-import { Model, probabilities, session } from "./networks.js";
+import { model, recogniser, site } from "./loading.js";
+import { probabilities } from "./networks.js";
 import { GivenNumbers, StrokeRandomness } from "./random.js";
 import { picture } from "./recogniser.js";
-import { SAMPLERS, guided, stepsOf, trailingTimesteps } from "./sampler.js";
+import { guided, quickSteps, stepsOf, trailingTimesteps } from "./sampler.js";
 import { officialPoints } from "./simplify.js";
-import { Tokens } from "./tokens.js";
 
-const site = fetch("../site.json").then((answer) => answer.json());
-const BASE = "base"; // the model that draws all categories without one of their own
-const models = new Map(); // category -> promise of {tokens, networks: [own, guide if any], guidance, sample, steps, alphaBar, chain}
-const sessions = new Map(); // file -> promise of its session
 const cancelled = new Set();
-
-/** Promise the content of a file, telling `progress` how many bytes have come. */
-async function content(file, progress) {
-  const answer = await fetch(`../${file}`);
-  if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
-  const parts = [];
-  for (const reader = answer.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    progress(value.length);
-  }
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
-}
-
-function sessionOf(file, progress) {
-  if (!sessions.has(file)) {
-    const promise = content(file, progress).then(session);
-    promise.catch(() => sessions.delete(file)); // another try later
-    sessions.set(file, promise);
-  }
-  return sessions.get(file);
-}
-
-async function model(category, progress = () => {}) {
-  if (!models.has(category)) {
-    const promise = loaded(category, progress);
-    promise.catch(() => models.delete(category));
-    models.set(category, promise);
-  }
-  return models.get(category);
-}
-
-async function loaded(category, progress) {
-  const { networks: { sizes, numbers, models: entries }, categories, total_bytes: bytes } = await site;
-  const name = category in entries ? category : BASE;
-  const entry = entries[name];
-  const files = new Set([entry.own, entry.guide].filter(Boolean).flatMap((network) => Object.values(network.files)));
-  const missing = [...files].filter((file) => !sessions.has(file));
-  const total = [...missing, numbers].reduce((sum, file) => sum + bytes[file], 0);
-  let sum = 0;
-  const told = (count) => progress({ loaded: (sum += count), total });
-  const made = async (network) => {
-    const names = Object.keys(network.files);
-    const each = await Promise.all(names.map((name) => sessionOf(network.files[name], told)));
-    const asked = network.category ?? categories.indexOf(category);
-    return new Model(Object.fromEntries(names.map((name, i) => [name, each[i]])), asked, sizes);
-  };
-  const networks = [await made(entry.own)];
-  if (entry.guide) networks.push(await made(entry.guide));
-  const table = JSON.parse(new TextDecoder().decode(await content(numbers, told)));
-  const tokens = new Tokens({ fit: table.fit, ...table.whitening[name] });
-  const { guidance, sampler, steps } = entry;
-  const ready = { tokens, networks, guidance, sample: SAMPLERS[sampler], steps, alphaBar: table.alpha_bar, chain: [] };
-  await warmUp(ready);
-  return ready;
-}
+const warm = new Map(); // category -> promise of its model, which has drawn a stroke
 
 /** Draw a stroke that nobody sees: the browser compiles for speed only what has run for a while. */
 async function warmUp(ready) {
