@@ -41,6 +41,7 @@ from torch.nn.utils import parametrize
 from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, NAMES_PATH, NETWORK_PATH
 from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with_guide
 from diffusion_process import cosine_alpha_bar
+from placement import probing_noise
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
 from scoring.feature_network import SIDE, Network, load_feature_network
@@ -220,6 +221,7 @@ def _write_networks(folder: Path) -> dict[str, Any]:
     numbers = {
         "alpha_bar": cosine_alpha_bar(len(model.time_table)).tolist(),
         "fit": polyline_fit(model.config.num_points).tolist(),
+        "probe": probing_noise(model.token_dim)[0].tolist(),
         "whitening": {
             name: {part: getattr(each.whitening, part).flatten().tolist() for part in ("mean", "basis", "scale")}
             for name, each in trained.items()

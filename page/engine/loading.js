@@ -83,5 +83,6 @@ async function loaded(category, progress) {
   );
   const tokens = new Tokens({ fit: found.fit, ...found.whitening[name] });
   const { guidance, sampler, steps } = entry;
-  return { tokens, networks, guidance, sample: SAMPLERS[sampler], steps, alphaBar: found.alpha_bar, probes: found.probes, chain: [] };
+  const { alpha_bar: alphaBar, probe } = found;
+  return { tokens, networks, guidance, sample: SAMPLERS[sampler], steps, alphaBar, probe, chain: [] };
 }

@@ -32,6 +32,24 @@ function repeated(tensor, axis, count) {
   return float(data, tensor.dims.map((size, i) => (i === axis ? count : size)));
 }
 
+/** Follow every row of a tensor's axis `axis` by all of them again. */
+function doubled(tensor, axis) {
+  const block = tensor.dims.slice(axis).reduce((a, b) => a * b, 1);
+  const data = new Float32Array(tensor.data.length * 2);
+  for (let at = 0; at < tensor.data.length; at += block) {
+    const rows = tensor.data.subarray(at, at + block);
+    data.set(rows, 2 * at);
+    data.set(rows, 2 * at + block);
+  }
+  return float(data, tensor.dims.map((size, i) => (i === axis ? 2 * size : size)));
+}
+
+/** Return a state with each tensor changed along the axis of drawings. */
+function byDrawing(state, change) {
+  const axes = { last: 0, modulation: 1, stop: 0, longer_history: 2, longer_denoiser: 2 };
+  return Object.fromEntries(Object.entries(axes).map(([name, axis]) => [name, change(state[name], axis)]));
+}
+
 /** A model at work: p(next stroke | category, strokes so far), a step at a time. */
 export class Model {
   /** `sessions` are {history, times, denoiser}, `sizes` {layers, denoiser_layers, width, dim}. */
@@ -64,14 +82,12 @@ export class Model {
 
   /** Return the state of one drawing as that of `count` drawings. */
   repeat(state, count) {
-    if (count === 1) return state;
-    return {
-      last: repeated(state.last, 0, count),
-      modulation: repeated(state.modulation, 1, count),
-      stop: repeated(state.stop, 0, count),
-      longer_history: repeated(state.longer_history, 2, count),
-      longer_denoiser: repeated(state.longer_denoiser, 2, count),
-    };
+    return count === 1 ? state : byDrawing(state, (tensor, axis) => repeated(tensor, axis, count));
+  }
+
+  /** Return the state of some drawings with each of them once more, behind the others. */
+  twice(state) {
+    return byDrawing(state, doubled);
   }
 
   /** Compute what all strokes share at the `times` that are to come. */
