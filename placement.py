@@ -14,7 +14,7 @@ twin of this file.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from torch import Tensor
 
 from diffusion_model import TrainedModel
 from diffusion_process import cosine_alpha_bar
+from drawings.fitting import Frame
+from drawings.prefixes import Prefix
 from drawings.simplify import LONGEST_SIDE
 from stroke_tokens import points_to_vectors, resample_strokes
 
@@ -119,3 +121,14 @@ def likeliest_square(trained: TrainedModel, category: str, drawing: Drawing, pap
     """Return the square in which the model takes an unfinished drawing for the likeliest; see the file's beginning."""
     squares = candidate_squares(drawing, paper)
     return squares[int(np.argmin(scores(trained, category, drawing, squares)))]
+
+
+def placed(trained: TrainedModel, category: str, prefix: Prefix) -> Prefix:
+    """Return an unfinished drawing of other coordinates in the likeliest square; one that lies in the square as it is."""
+    if prefix.frame is None or not prefix.drawing:
+        return prefix
+    own = [prefix.frame.own(stroke) for stroke in prefix.drawing]
+    square = likeliest_square(trained, category, own)
+    drawing = [np.rint(stroke).clip(0, LONGEST_SIDE).astype(np.uint8) for stroke in square.inside(own)]
+    frame = Frame((square.left, square.top), LONGEST_SIDE / square.side, (0.0, 0.0))
+    return replace(prefix, drawing=drawing, frame=frame)

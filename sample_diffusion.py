@@ -50,7 +50,7 @@ from drawings.formats import Sketch
 from drawings.packed import PackedDrawings
 from drawings.prefixes import Prefix, as_given, read_prefixes
 from drawings.simplify import official_form
-from placement import encoded
+from placement import encoded, placed
 from plumbing.command_line import (  # fmt: skip
     add_config_arguments,
     add_device_argument,
@@ -492,8 +492,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
     what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
                       "or cut to --n")  # fmt: skip
-    what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, and "
-                      "write them back in their own coordinates (default auto: where they are in others)")  # fmt: skip
+    what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, where "
+                      "the model finds them likeliest, and write them back in their own coordinates (default auto: where "
+                      "they are in others)")  # fmt: skip
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
     add_config_arguments(how, SampleConfig, only=("sampler",))
     how.add_argument("--steps", type=steps_by_stroke, metavar="N,N", default=argparse.SUPPRESS,
@@ -532,6 +533,8 @@ def main(argv: list[str] | None = None) -> Sampled:
             prefixes, told = read_prefixes(arguments.prefix, arguments.keep_strokes, asked, most, arguments.fit)
             for line in told:
                 tell(line)
+            if arguments.keep_strokes is None:  # else the whole drawing has told where its beginning lies
+                prefixes = [placed(trained, category, each) for each in prefixes]
         prefix, count = [each.drawing for each in prefixes] or None, len(prefixes) or config.n
         out = Path(arguments.out or f"samples/{category}")
         files = [arguments.prefix, trained.path, trained.guide and trained.guide.path]

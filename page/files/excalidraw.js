@@ -1,4 +1,4 @@
-/** Drawings of Excalidraw (https://excalidraw.com, file format version 2), and of tldraw, as strokes and back. */
+/** Drawings of Excalidraw (version 2 of its files), and of tldraw, as strokes and back. */
 
 import { FileFault } from "./faults.js";
 

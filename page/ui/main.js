@@ -189,7 +189,6 @@ function showSure() {
 
 function showGhost() {
   $("ghost").classList.toggle("shown", ghost.stroke !== null);
-  for (const id of ["take", "other"]) $(id).tabIndex = ghost.stroke ? 0 : -1;
   if (ghost.stroke) $("ghost-said").textContent = say("ghostShown");
   else $("ghost-said").textContent = "";
 }

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from chromium import HEAD, PATIENCE, by, draw, finished, opened, place_of, points, ready, served, setting
+from chromium import HEAD, PATIENCE, by, checked, draw, finished, opened, place_of, points, ready, served, setting
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -36,6 +36,7 @@ def page(shared: Page) -> Iterator[Page]:
     shared.evaluate("drawing.clear()")
     for name, value in (("temperature", 1), ("steps", 20), ("seed", 0)):
         setting(shared, name, value)
+    checked(shared, "ghosts", False)
     shared.locator("#category-cat").evaluate("input => input.click()")
     ready(shared)
     yield shared
