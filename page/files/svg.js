@@ -56,21 +56,25 @@ function isSheet(shape) {
 function parts(shape) {
   const d = shape.getAttribute("d");
   if (shape.localName !== "path" || !d) return [{}];
-  const pieces = d.match(/[Mm][^Mm]*/g) ?? [];
   let before = "";
-  return pieces.map((piece) => {
-    const start = before && piece[0] === "m" ? `${endOf(before)}${piece.replace(/^m\s*/, "m")}` : piece;
+  return (d.match(/[Mm][^Mm]*/g) ?? []).map((piece) => {
+    const own = before && piece[0] === "m" ? movedTo(endOf(before), piece) : piece;
     before += piece;
-    return { d: start };
+    return { d: own };
   });
 }
 
-/** Return a move to where the pen is after a path. */
+/** Return where the pen is after a path. */
 function endOf(d) {
   const path = document.createElementNS(NS, "path");
   path.setAttribute("d", d);
-  const { x, y } = path.getPointAtLength(path.getTotalLength());
-  return `M${x} ${y}`;
+  return path.getPointAtLength(path.getTotalLength());
+}
+
+/** Return a part of a path that begins with a relative move, with the absolute one. */
+function movedTo({ x, y }, piece) {
+  const [, dx, dy, rest] = piece.match(/^m\s*([-+]?[\d.]+(?:e[-+]?\d+)?)[\s,]*([-+]?[\d.]+(?:e[-+]?\d+)?)([^]*)$/i);
+  return `M${x + Number(dx)} ${y + Number(dy)}${/^[\s,]*[-+\d.]/.test(rest) ? "l" : ""}${rest}`;
 }
 
 function copyOf(desk, shape, attributes) {

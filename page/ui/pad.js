@@ -33,7 +33,10 @@ export class Pad {
       canvas.addEventListener(end, (event) => event.pointerId === this.#pointer && this.#lift());
     }
     canvas.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press draws
-    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("keydown", (event) => {
+      canvas.classList.remove("by-pointer");
+      this.#key(event);
+    });
     canvas.addEventListener("blur", () => {
       this.#cursor = null;
       if (this.#pointer === null) this.#lift();
@@ -49,6 +52,7 @@ export class Pad {
       this.#drop(); // the hand that rests there while the pen draws
     }
     canvas.focus({ preventScroll: true });
+    canvas.classList.add("by-pointer"); // which needs no ring around the paper
     if (this.#tell.chooses()) {
       this.#tell.choose(this.#paper.pointAt(event));
       return;

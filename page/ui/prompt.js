@@ -22,12 +22,17 @@ function stems(plain) {
   return forms.filter(Boolean);
 }
 
-/** Return {things: categories, one for each thing, unknown: words that name none} of a prompt in either language. */
+/**
+ * Return {things: categories, one for each thing, unknown: words that name none} of a prompt.
+ *
+ * It is read in the language of the page, or in the other where that leaves nothing unknown.
+ */
 export function readPrompt(text, categories) {
-  const names = new Map();
-  for (const category of categories) {
-    for (const name of [category, nameOf(category), otherNameOf(category)]) if (name) names.set(plainName(name), category);
-  }
+  const [own, other] = [nameOf, otherNameOf].map((name) => readIn(text, new Map(categories.map((each) => [plainName(name(each)), each]))));
+  return own.unknown.length && !other.unknown.length ? other : own;
+}
+
+function readIn(text, names) {
   const words = text.split(/[\s,;.!?+&]+/).filter(Boolean);
   const things = [], unknown = [];
   let count = 1;
