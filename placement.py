@@ -1,8 +1,8 @@
 """Where in the model's square an unfinished drawing lies that was begun anywhere and at any size.
 
 The models learned from drawings whose longest side fills the square of 255 px from its top left corner. Of a drawing's
-beginning nobody knows how large a part of the whole it is. So several squares are tried around it, and the one is taken
-in which the model denoises its strokes best:
+beginning nobody knows how large a part of the whole it is. So several squares are tried around it, first of different
+sizes, then of the best size in different places, and the one is taken in which the model denoises its strokes best:
 
     score(square) = Σ_k |v_hat - v|² / D  -  VOLUME · ln(255 / side)
 
@@ -56,32 +56,46 @@ class Square:
         return [(np.asarray(stroke, np.float64) - corner) * (LONGEST_SIDE / self.side) for stroke in drawing]
 
 
-def candidate_squares(drawing: Drawing, paper: float | None = None) -> list[Square]:
-    """Return squares that hold a drawing, the largest part of a square first.
+def sizes(drawing: Drawing, paper: float | None = None) -> list[Square]:
+    """Return squares around the middle of a drawing, which takes up the SHARES of them.
 
     On a sheet of `paper`, from 0 to this in both directions, none reaches beyond it, and the whole sheet is the first
     where the drawing is large enough for it.
     """
-    points = np.concatenate([np.asarray(stroke, np.float64) for stroke in drawing])
+    extent = max(float(np.ptp(_points(drawing), axis=0).max()), SMALLEST)
+    sheet = [Square(0.0, 0.0, paper)] if paper and extent >= SHARES[-1] * paper else []
+    return _different([*sheet, *(_around(drawing, extent / share, 0.5, 0.5, paper) for share in SHARES)])
+
+
+def places(drawing: Drawing, side: float, paper: float | None = None) -> list[Square]:
+    """Return squares of one size that hold a drawing, which lies in them left or right, high or low."""
+    return _different([_around(drawing, side, across, down, paper) for across in ANCHORS for down in ANCHORS])
+
+
+def _points(drawing: Drawing) -> NDArray[np.float64]:
+    return np.concatenate([np.asarray(stroke, np.float64) for stroke in drawing])
+
+
+def _around(drawing: Drawing, side: float, across: float, down: float, paper: float | None) -> Square:
+    points = _points(drawing)
     low, high = points.min(axis=0), points.max(axis=0)
-    extent = max(float((high - low).max()), SMALLEST)
-    found = [Square(0.0, 0.0, paper)] if paper and extent >= SHARES[-1] * paper else []
-    for share in SHARES:
-        side = min(extent / share, paper or np.inf)
-        for across in ANCHORS:
-            for down in ANCHORS:
-                corner = low - (across, down) * (side - (high - low))
-                if paper:
-                    corner = corner.clip(0, paper - side)
-                square = Square(float(corner[0]), float(corner[1]), side)
-                if not any(_same(square, other) for other in found):
-                    found.append(square)
+    side = min(side, paper or np.inf)
+    corner = low - (across, down) * (side - (high - low))
+    left, top = (corner if paper is None else corner.clip(0, paper - side)).tolist()
+    return Square(left, top, side)
+
+
+def _different(squares: Sequence[Square]) -> list[Square]:
+    found: list[Square] = []
+    for square in squares:
+        if not any(_same(square, other) for other in found):
+            found.append(square)
     return found
 
 
 def _same(one: Square, other: Square) -> bool:
     ends = [(each.left, each.top, each.left + each.side, each.top + each.side) for each in (one, other)]
-    return float(np.abs(np.subtract(*ends)).max()) <= SAME
+    return all(abs(a - b) <= SAME for a, b in zip(*ends, strict=True))
 
 
 def probing_noise(dim: int) -> Tensor:
@@ -119,12 +133,16 @@ def encoded(trained: TrainedModel, prefixes: Sequence[Drawing]) -> Tensor:
 
 def likeliest_square(trained: TrainedModel, category: str, drawing: Drawing, paper: float | None = None) -> Square:
     """Return the square in which the model takes an unfinished drawing for the likeliest; see the file's beginning."""
-    squares = candidate_squares(drawing, paper)
-    return squares[int(np.argmin(scores(trained, category, drawing, squares)))]
+
+    def best(squares: Sequence[Square]) -> Square:
+        return squares[int(np.argmin(scores(trained, category, drawing, squares)))]
+
+    square = best(sizes(drawing, paper))
+    return square if square.side == paper else best(places(drawing, square.side, paper))
 
 
 def placed(trained: TrainedModel, category: str, prefix: Prefix) -> Prefix:
-    """Return an unfinished drawing of other coordinates in the likeliest square; one that lies in the square as it is."""
+    """Return an unfinished drawing of other coordinates in the likeliest square, and any other as it is."""
     if prefix.frame is None or not prefix.drawing:
         return prefix
     own = [prefix.frame.own(stroke) for stroke in prefix.drawing]

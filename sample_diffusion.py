@@ -493,8 +493,8 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
                       "or cut to --n")  # fmt: skip
     what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, where "
-                      "the model finds them likeliest, and write them back in their own coordinates (default auto: where "
-                      "they are in others)")  # fmt: skip
+                      "the model finds them likeliest, and write them back in their own coordinates (default auto: "
+                      "where they are in others)")  # fmt: skip
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
     add_config_arguments(how, SampleConfig, only=("sampler",))
     how.add_argument("--steps", type=steps_by_stroke, metavar="N,N", default=argparse.SUPPRESS,

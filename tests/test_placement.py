@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffusion_model import TrainedModel, load_with_guide
-from placement import SHARES, Square, candidate_squares, likeliest_square, scores
+from placement import Square, likeliest_square, places, scores, sizes
 from sample_diffusion import main, shipped_checkpoint
 
 HEAD = [np.array([[20, 70], [40, 8], [75, 50], [180, 50], [215, 8], [235, 70]], float),
@@ -28,8 +28,10 @@ def moved(scale: float, left: float, top: float) -> list[np.ndarray]:
 @pytest.mark.parametrize("way", [(1.0, 0.0, 0.0), (0.3, 5.0, 9.0), (0.4, 150.0, 160.0), (0.02, 250.0, 3.0)])
 def test_squares_hold_the_drawing_and_lie_on_the_sheet(way: tuple[float, float, float]) -> None:
     points = np.concatenate(moved(*way))
-    squares = candidate_squares(moved(*way), 255.0)
-    assert len(squares) >= len(SHARES) - 1
+    drawing = moved(*way)
+    squares = sizes(drawing, 255.0)
+    assert len(squares) >= 2
+    squares += places(drawing, squares[-1].side, 255.0)
     for square in squares:
         assert min(square.left, square.top) >= 0
         assert max(square.left, square.top) + square.side <= 255 + 1e-9
@@ -57,7 +59,8 @@ def test_what_is_small_is_enlarged_and_what_is_large_is_not(cat: TrainedModel) -
 def test_a_drawing_of_other_coordinates_is_continued_where_it_was_begun(tmp_path: Path) -> None:
     far = [stroke.T.tolist() for stroke in moved(20.0, 9000.0, -4000.0)]
     (tmp_path / "far.ndjson").write_text(json.dumps({"word": "cat", "drawing": far}))
-    main(["--category", "cat", "--prefix", str(tmp_path / "far.ndjson"), "--out", str(tmp_path / "out"), "--steps", "4"])
+    out = ["--out", str(tmp_path / "out"), "--steps", "4"]
+    main(["--category", "cat", "--prefix", str(tmp_path / "far.ndjson"), *out])
     drawing = json.loads((tmp_path / "out" / "drawings.ndjson").read_text())["drawing"]
     assert drawing[:2] == far
     new = np.concatenate([np.array(stroke).T for stroke in drawing[2:]])

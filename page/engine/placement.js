@@ -43,24 +43,28 @@ export function holds({ left, top, side }, strokes) {
   return low[0] >= left - loose && low[1] >= top - loose && high[0] <= left + side + loose && high[1] <= top + side + loose;
 }
 
-/** Return squares on the sheet that hold strokes, the sheet itself first where they are large enough for it. */
-export function candidateSquares(strokes) {
+/** Return squares on the sheet around the middle of strokes, the sheet itself first where they are large enough for it. */
+export function sizes(strokes) {
   const { low, high } = boundsOf(strokes);
   const extent = Math.max(high[0] - low[0], high[1] - low[1], SMALLEST);
-  const found = extent >= SHARES.at(-1) * BOX ? [SHEET] : [];
-  for (const share of SHARES) {
-    const side = Math.min(extent / share, BOX);
-    const edge = (axis, anchor) =>
-      Math.min(Math.max(low[axis] - anchor * (side - (high[axis] - low[axis])), 0), BOX - side);
-    for (const across of ANCHORS) {
-      for (const down of ANCHORS) {
-        const square = { left: edge(0, across), top: edge(1, down), side };
-        if (!found.some((other) => isSame(square, other))) found.push(square);
-      }
-    }
-  }
-  return found;
+  const sheet = extent >= SHARES.at(-1) * BOX ? [SHEET] : [];
+  return different([...sheet, ...SHARES.map((share) => around(low, high, extent / share, 0.5, 0.5))]);
 }
+
+/** Return squares of one size on the sheet that hold strokes, which lie in them left or right, high or low. */
+export function places(strokes, side) {
+  const { low, high } = boundsOf(strokes);
+  return different(ANCHORS.flatMap((across) => ANCHORS.map((down) => around(low, high, side, across, down))));
+}
+
+function around(low, high, wanted, across, down) {
+  const side = Math.min(wanted, BOX);
+  const edge = (axis, anchor) => Math.min(Math.max(low[axis] - anchor * (side - (high[axis] - low[axis])), 0), BOX - side);
+  return { left: edge(0, across), top: edge(1, down), side };
+}
+
+const different = (squares) =>
+  squares.reduce((found, square) => (found.some((other) => isSame(square, other)) ? found : [...found, square]), []);
 
 /** Promise how badly `network` takes `strokes` in each of some squares; `probe` is the noise (D) that is tried. */
 export async function scores({ tokens, networks: [network], alphaBar, probe }, strokes, squares) {
@@ -87,8 +91,11 @@ export async function scores({ tokens, networks: [network], alphaBar, probe }, s
 
 /** Promise the square in which the model takes strokes [[[x, y], ...], ...] for the likeliest. */
 export async function likeliestSquare(model, strokes) {
-  const squares = candidateSquares(strokes);
-  if (squares.length === 1) return squares[0];
-  const found = await scores(model, strokes, squares);
-  return squares[found.indexOf(Math.min(...found))];
+  const best = async (squares) => {
+    if (squares.length === 1) return squares[0];
+    const found = await scores(model, strokes, squares);
+    return squares[found.indexOf(Math.min(...found))];
+  };
+  const square = await best(sizes(strokes));
+  return square.side === BOX ? square : best(places(strokes, square.side));
 }

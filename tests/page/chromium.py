@@ -78,7 +78,7 @@ def setting(page: Page, name: str, value: object) -> None:
 
 def checked(page: Page, name: str, value: bool) -> None:
     """Check or uncheck one of the page's boxes."""
-    program = "(input, value) => { input.checked = value; input.dispatchEvent(new Event('change', { bubbles: true })); }"
+    program = "(box, value) => { box.checked = value; box.dispatchEvent(new Event('change', { bubbles: true })); }"
     page.locator(f"#{name}").evaluate(program, value)
 
 

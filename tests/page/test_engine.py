@@ -16,7 +16,7 @@ from dataset_utils import load_category
 from diffusion_model import load_with_guide
 from diffusion_process import cosine_alpha_bar, sampler_steps
 from drawings.simplify import simplify_stroke
-from placement import candidate_squares, scores
+from placement import likeliest_square, places, scores, sizes
 from rendering import feature_rasters
 from sample_diffusion import StrokeRandomness, generate_drawings, shipped_checkpoint
 from scoring.feature_network import describe_inputs, load_feature_network
@@ -110,22 +110,27 @@ def test_what_was_begun_anywhere_is_placed_as_by_python(
     engine: Page, real: list[list[np.ndarray]], way: tuple[float, tuple[float, float]]
 ) -> None:
     trained, (scale, offset) = load_with_guide(CHECKPOINTS / "cat.safetensors"), way
-    beginnings = [[stroke * scale + offset for stroke in drawing[:k]] for k, drawing in zip((1, 2, 3), real, strict=False)]
+    beginnings = [[stroke * scale + offset for stroke in real[k][:k]] for k in (1, 2, 3)]
     program = """async (beginnings) => {
         const { model } = await import('./engine/loading.js');
-        const { candidateSquares, scores } = await import('./engine/placement.js');
+        const { likeliestSquare, places, scores, sizes } = await import('./engine/placement.js');
         const cat = await model("cat");
         const results = [];
         for (const strokes of beginnings) {
-            const squares = candidateSquares(strokes);
-            results.push([squares.map(({ left, top, side }) => [left, top, side]), await scores(cat, strokes, squares)]);
+            const squares = [...sizes(strokes), ...places(strokes, sizes(strokes).at(-1).side)];
+            const best = await likeliestSquare(cat, strokes);
+            const numbers = [...squares, best].map(({ left, top, side }) => [left, top, side]);
+            results.push([numbers, await scores(cat, strokes, squares)]);
         }
         return results;
     }"""
     found = engine.evaluate(program, [[stroke.tolist() for stroke in strokes] for strokes in beginnings])
     for (squares, given), strokes in zip(found, beginnings, strict=True):
-        expected = candidate_squares(strokes, 255.0)
-        np.testing.assert_allclose(squares, [(each.left, each.top, each.side) for each in expected], atol=1e-9)
+        expected = sizes(strokes, 255.0)
+        expected += places(strokes, expected[-1].side, 255.0)
+        best = likeliest_square(trained, "cat", strokes, 255.0)
+        numbers = [(each.left, each.top, each.side) for each in (*expected, best)]
+        np.testing.assert_allclose(squares, numbers, atol=1e-9)
         np.testing.assert_allclose(given, scores(trained, "cat", strokes, expected), atol=2e-3)
 
 
@@ -135,7 +140,7 @@ def test_tidied_little_a_stroke_stays_near_itself_and_drawn_anew_it_does_not(
     program = """async ([points, tidy]) => {
         const [first, second] = points.map((points) => ({ points, by: "you", official: true }));
         let found;
-        const request = { category: "cat", strokes: [first], limit: 1, seed: 3, place: false, ...(tidy && { tidied: second }) };
+        const request = { category: "cat", strokes: [first], limit: 1, seed: 3, ...(tidy && { tidied: second }) };
         await engine.draw(request, (event) => event.type === "stroke" && (found = event.stroke.points)).done;
         return found;
     }"""

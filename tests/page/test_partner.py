@@ -11,12 +11,11 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from browser_fixtures import missing
-from chromium import HEAD, PATIENCE, by, checked, draw, finished, opened, place_of, points, ready, setting
+from chromium import HEAD, by, checked, draw, finished, opened, place_of, points, ready, setting
 from playwright.sync_api import Browser, Page, expect
 
 pytest_plugins = ("browser_fixtures",)
@@ -80,7 +79,7 @@ def test_another_key_shows_another_and_a_tap_takes_it(page: Page) -> None:
     draw(page, HEAD[:1])
     first = proposed(page)
     page.keyboard.press("n")
-    page.wait_for_function("(first) => drawing.ghost.stroke && drawing.ghost.stroke.points[0][0] !== first", arg=first[0][0])
+    page.wait_for_function("(old) => ![undefined, old].includes(drawing.ghost.stroke?.points[0][0])", arg=first[0][0])
     ghost = proposed(page)
     assert np.abs(np.array(ghost) - first).max() > 1
     tap(page, tuple(ghost[len(ghost) // 2]))  # type: ignore[arg-type]
@@ -283,7 +282,8 @@ def test_a_pasted_board_is_drawn(page: Page) -> None:
     board = {"type": "excalidraw/clipboard", "elements": [
         {"type": "freedraw", "x": 10, "y": 10, "width": 90, "height": 40, "angle": 0, "points": [[0, 0], [90, 40]]},
         {"type": "ellipse", "x": 0, "y": 100, "width": 50, "height": 50, "angle": 0},
-        {"type": "text", "x": 0, "y": 0, "text": "hello"}, {"type": "line", "isDeleted": True, "points": [[0, 0]]}]}  # fmt: skip
+        {"type": "text", "x": 0, "y": 0, "text": "hello"},
+        {"type": "line", "isDeleted": True, "points": [[0, 0]]}]}  # fmt: skip
     program = """(text) => {
         const data = new DataTransfer();
         data.setData("text/plain", text);
@@ -300,7 +300,7 @@ def test_a_pasted_board_is_drawn(page: Page) -> None:
 def test_a_link_holds_the_drawing(page: Page, browser: Browser, page_url: str) -> None:
     checked(page, "ghosts", False)
     draw(page, HEAD)
-    page.evaluate("() => { navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }; }")
+    page.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
     page.click("#link")
     page.wait_for_function("window.copied")
     link = page.evaluate("window.copied")
