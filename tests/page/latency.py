@@ -1,9 +1,9 @@
 """Measure how long the page takes to its first stroke: `PYTHONPATH=. python tests/page/latency.py`, in Chromium.
 
 Two strokes of a cat are given, the next is asked for with 20 seeds, as the model was tuned: from the press of the
-button to the stroke, the networks loaded. Then 10 cats are begun with the mouse, anywhere, with three strokes each: from the
-pen's lifting to the ghost, by stroke. Written as JSON to stdout, times in ms; "least" is what a machine takes that does
-nothing else. Bytes are those that are fetched before the first stroke can be drawn.
+button to the stroke, the networks loaded. Then 10 cats are begun with the mouse, anywhere, with three strokes each:
+from the pen's lifting to the ghost, by stroke. Written as JSON to stdout, times in ms; "least" is what comes nearest to
+a machine that does nothing else. The bytes are those that are fetched before the first stroke can be drawn.
 """
 
 from __future__ import annotations
