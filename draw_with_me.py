@@ -33,9 +33,10 @@ LASTING = re.compile(r"\.[0-9a-f]{12}\.\w+$")  # a name that carries a hash: wha
 TYPES = {
     ".css": "text/css; charset=utf-8", ".html": "text/html; charset=utf-8", ".js": "text/javascript",
     ".wasm": "application/wasm", ".json": "application/json", ".svg": "image/svg+xml",
-    ".webmanifest": "application/manifest+json", ".onnx": "application/octet-stream",
+    ".webmanifest": "application/manifest+json", ".gz": "application/octet-stream",
 }  # fmt: skip
-"""Machines differ in what they say of an ending, and a browser refuses a module that is called plain text."""
+"""Machines differ in what they say of an ending, and a browser refuses a module that is called plain text; what is
+packed is unpacked by the page, so that it is not said to be encoded."""
 HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -65,7 +65,8 @@ from plumbing.files import locked_folder, write_atomically
 from plumbing.processes import ALONE, Group, autocast_for, best_device, joined_processes
 from plumbing.result_folder import SVG_FILES, files_of_earlier_run, refuse_losing_files, result_files
 from rendering import denoising_animation, drawing_svg, drawings_animation, grid_image, save_image, svg_sheet
-from stroke_tokens import points_to_vectors, resample_strokes, vectors_to_points
+from scoring.placement import encoded, placed
+from stroke_tokens import vectors_to_points
 
 Drawing = list[np.ndarray]
 Watcher = Callable[[int, np.ndarray], object]
@@ -117,7 +118,7 @@ def draw_batch(
     """
     model, device, longest = trained.model, trained.model.position.device, trained.model.config.max_strokes
     alpha_bar = cosine_alpha_bar(len(model.time_table))
-    tokens = encode_prefixes(trained, prefixes)
+    tokens = encoded(trained, prefixes)
     predictor = Predictor.begin(model, trained.category_id(category), tokens)
     weaker = None if config.guidance == 1.0 else Predictor.begin(*weaker_network(trained, category), tokens)
     predictors = [predictor, *([weaker] if weaker else [])]
@@ -259,17 +260,6 @@ def weaker_network(trained: TrainedModel, category: str) -> tuple[StrokeDiffusio
         raise ValueError(f"{guide.file or 'the guide'}: was trained on other stroke tokens than "
                          f"{trained.file or 'the model'}; take a guide that began from the same weights")  # fmt: skip
     return guide.model, guide.category_id(category)
-
-
-def encode_prefixes(trained: TrainedModel, prefixes: Sequence[Drawing]) -> Tensor:
-    """Return the tokens (B, k, D) of the strokes of equally long prefixes."""
-    model, count, length = trained.model, len(prefixes), len(prefixes[0])
-    if length == 0:
-        return model.position.new_zeros(count, 0, model.token_dim)
-    strokes = [np.asarray(stroke, dtype=np.float64) for prefix in prefixes for stroke in prefix]
-    offsets = np.concatenate([[0], np.cumsum([len(stroke) for stroke in strokes])])
-    vectors = points_to_vectors(resample_strokes(np.concatenate(strokes), offsets, model.config.num_points))
-    return trained.whitening.encode(vectors.to(model.position.device)).unflatten(0, (count, length))
 
 
 @torch.inference_mode()
@@ -503,8 +493,9 @@ def build_parser() -> argparse.ArgumentParser:
                       "rate of false alarms, such as 0.05")  # fmt: skip
     what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
                       "or cut to --n")  # fmt: skip
-    what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, and "
-                      "write them back in their own coordinates (default auto: where they are in others)")  # fmt: skip
+    what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, where "
+                      "the model finds them likeliest, and write them back in their own coordinates (default auto: "
+                      "where they are in others)")  # fmt: skip
     what.add_argument("--keep-strokes", type=int, metavar="K", help="continue from the first K strokes of each prefix")
     add_config_arguments(how, SampleConfig, only=("sampler",))
     how.add_argument("--steps", type=steps_by_stroke, metavar="N,N", default=argparse.SUPPRESS,
@@ -547,6 +538,8 @@ def main(argv: list[str] | None = None) -> Sampled:
             prefixes, told = read_prefixes(arguments.prefix, arguments.keep_strokes, asked, most, arguments.fit)
             for line in told:
                 tell(line)
+            if arguments.keep_strokes is None:  # else the whole drawing has told where its beginning lies
+                prefixes = [placed(trained, category, each) for each in prefixes]
         prefix, count = [each.drawing for each in prefixes] or None, len(prefixes) or config.n
         out = Path(arguments.out or f"samples/{category}")
         files = [arguments.prefix, trained.path, trained.guide and trained.guide.path]

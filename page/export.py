@@ -8,8 +8,9 @@ JavaScript (engine/sampler.js and engine/worker.js, to be read beside diffusion_
     denoiser   x_t, modulations, caches ->  v_hat
     recogniser pictures                 ->  the probability of every name
 
-A step computes exactly what `diffusion_model` computes, from the same float32 weights: they are stored in the bfloat16
-of the checkpoints and widened when the file is loaded.
+A step computes exactly what `diffusion_model` computes, from the same float32 weights: they are stored in the two bytes
+of the checkpoints and widened when the file is loaded. Networks and runtime are packed with gzip, which the page undoes
+itself: so they are small on hosts that pack nothing, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -44,6 +46,7 @@ from plumbing.files import write_atomically
 from plumbing.tensor_files import in_eight_bits
 from sample_diffusion import shipped_checkpoint
 from scoring.feature_network import SIDE, Network, load_feature_network
+from scoring.placement import probing_noise
 from stroke_tokens import polyline_fit
 
 SOURCES = Path(__file__).resolve().parent
@@ -53,9 +56,9 @@ SHIPPED = (*CATEGORIES, "car", "base")
 RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 RUNTIME_FILES = {"ort.wasm.bundle.min.js": "ort.wasm.bundle.min.mjs",
-                 "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm"}  # fmt: skip
+                 "ort-wasm-simd-threaded.wasm.gz": "ort-wasm-simd-threaded.wasm"}  # fmt: skip
 """Names on the page, and in the package: many web hosts do not know .mjs, and browsers refuse what they say of it."""
-NETWORKS_FORM = 5
+NETWORKS_FORM = 6
 """Counted up whenever this file, or the code that it exports, writes other networks from the same weights."""
 SMALLEST_STORED = 16_384
 """Numbers of a weight from which on it is stored in two bytes each: smaller ones the exporter would widen itself, into
@@ -180,15 +183,20 @@ def _fetch_runtime(folder: Path) -> None:
             for file, packed_as in RUNTIME_FILES.items():
                 content = archive.extractfile(f"package/dist/{packed_as}")
                 assert content is not None
-                (folder / file).write_bytes(content.read())
+                (folder / file).write_bytes(_packed(content.read()) if file.endswith(".gz") else content.read())
+
+
+def _packed(content: bytes) -> bytes:
+    """Return `content` as a gzip file, the same one every time."""
+    return gzip.compress(content, compresslevel=9, mtime=0)
 
 
 def _write_networks(folder: Path) -> dict[str, Any]:
     """Write networks and numbers into models/ of `folder` and return what site.json tells of them."""
 
-    def written(name: str, ending: str, content: bytes) -> str:
-        file = f"models/{name}.{hashlib.sha256(content).hexdigest()[:12]}.{ending}"
-        (folder / file).write_bytes(content)
+    def written(name: str, content: bytes) -> str:
+        file = f"models/{name}.{hashlib.sha256(content).hexdigest()[:12]}.gz"
+        (folder / file).write_bytes(_packed(content))
         return file
 
     trained = {name: load_with_guide(shipped_checkpoint(name)) for name in SHIPPED}
@@ -196,7 +204,7 @@ def _write_networks(folder: Path) -> dict[str, Any]:
     loaded = {each.path: each for each in used if each.path is not None}
     exported = export_models([each.model for each in loaded.values()])
     files: dict[Path | None, dict[str, str]] = {
-        path: {kind: written(f"{path.stem}.{kind}", "onnx", content) for kind, content in graphs.items()}
+        path: {kind: written(f"{path.stem}.{kind}", content) for kind, content in graphs.items()}
         for path, graphs in zip(loaded, exported, strict=True)
     }
     models = {}
@@ -216,6 +224,7 @@ def _write_networks(folder: Path) -> dict[str, Any]:
     numbers = {
         "alpha_bar": cosine_alpha_bar(len(model.time_table)).tolist(),
         "fit": polyline_fit(model.config.num_points).tolist(),
+        "probe": probing_noise(model.token_dim)[0].tolist(),
         "whitening": {
             name: {part: getattr(each.whitening, part).flatten().tolist() for part in ("mean", "basis", "scale")}
             for name, each in trained.items()
@@ -226,8 +235,8 @@ def _write_networks(folder: Path) -> dict[str, Any]:
         "sizes": {"layers": model.config.num_layers, "denoiser_layers": model.config.denoiser_layers,
                   "width": model.config.width, "dim": model.token_dim},
         "models": models,
-        "numbers": written("numbers", "json", json.dumps(numbers).encode()),
-        "recogniser": written("recogniser", "onnx", export_recogniser(recogniser.network)),
+        "numbers": written("numbers", json.dumps(numbers).encode()),
+        "recogniser": written("recogniser", export_recogniser(recogniser.network)),
         "names": recogniser.classes,
     }  # fmt: skip
     return {
@@ -252,15 +261,15 @@ class Step(nn.Module):
             for name, weight in list(module.named_parameters(recurse=False)):
                 if weight.numel() < SMALLEST_STORED:
                     continue
+                small: Tensor = weight
+                widened: nn.Module | None = None
                 if weight.dim() == 2 and torch.equal(torch.mul(*(pair := in_eight_bits(weight))), weight):
-                    stored: nn.Module = Scaled(pair[1])
-                    setattr(module, name, nn.Parameter(pair[0], requires_grad=False))
-                elif torch.equal(weight.bfloat16().float(), weight):
-                    stored = Widened()
-                    setattr(module, name, nn.Parameter(weight.bfloat16(), requires_grad=False))
-                else:
-                    continue
-                parametrize.register_parametrization(module, name, stored, unsafe=True)
+                    small, widened = pair[0], Scaled(pair[1])
+                elif kept := [half for half in (weight.bfloat16(), weight.half()) if torch.equal(half.float(), weight)]:
+                    small, widened = kept[0], Widened()
+                if widened is not None:
+                    setattr(module, name, nn.Parameter(small, requires_grad=False))
+                    parametrize.register_parametrization(module, name, widened, unsafe=True)
 
     def forward(self, *inputs: Tensor) -> Any:
         """Return what the function makes of the network and the inputs."""

@@ -44,24 +44,25 @@ export class Engine {
   }
 
   /** Read the strokes in advance, so that the model's first one comes sooner. */
-  prepare({ category, strokes }) {
-    return this.#ask("prepare", { category, strokes }).done.catch(() => {});
+  prepare({ category, strokes, place }) {
+    return this.#ask("prepare", { category, strokes, place }).done.catch(() => {});
   }
 
   /**
    * Draw on from `strokes`; `tell` gets {type: "noise" | "stroke" | "end", ending, ...}. Returns {done, cancel}.
    *
-   * `steps` are denoising steps, one number or a list by stroke; without them they are as the model was tuned.
-   * Each of the `endings` takes the seeds from `seed` on, or the random numbers `randomness[ending][stroke]`
-   * {uniform, normal} themselves, to compare with another program.
+   * `steps` are denoising steps, one number or a list by stroke, or "quick"; without them they are as the model was
+   * tuned. Each of the `endings` takes the seeds from `seed` on, or the random numbers `randomness[ending][stroke]`
+   * {uniform, normal} themselves, to compare with another program. `more` are {place, around, unlessFinished, tidied}, as
+   * worker.js explains them.
    */
-  draw({ category, strokes, endings = 1, limit = Infinity, temperature = 1, steps, seed = 0, watch = false, randomness }, tell) {
+  draw({ category, strokes, endings = 1, limit = Infinity, temperature = 1, steps, seed = 0, watch = false, randomness, ...more }, tell) {
     let live = true;
-    const body = { category, strokes, endings, limit, temperature, steps, seed, watch, randomness };
+    const body = { category, strokes, endings, limit, temperature, steps, seed, watch, randomness, ...more };
     const { id, done } = this.#ask("draw", body, (event) => live && tell(event));
     const cancel = () => {
       live = false;
-      this.#worker.postMessage({ task: "cancel", body: { job: id } });
+      if (this.#waiting.has(id)) this.#worker.postMessage({ task: "cancel", body: { job: id } });
     };
     return { done, cancel };
   }

@@ -3,10 +3,14 @@
 import * as ort from "../ort/ort.wasm.bundle.min.js";
 
 ort.env.wasm.numThreads = 1; // more need headers that a plain web host does not send
-ort.env.wasm.wasmPaths = { wasm: new URL("../ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.logLevel = "error";
 
 const OPTIONS = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
+
+/** Take the WebAssembly of ONNX Runtime (Uint8Array), before the first session. */
+export function useRuntime(content) {
+  ort.env.wasm.wasmBinary = content.buffer;
+}
 
 /** Return an inference session of the file `content` (Uint8Array). */
 export function session(content) {
@@ -26,6 +30,24 @@ function repeated(tensor, axis, count) {
     for (let j = 0; j < count; j++) data.set(row, (i * count + j) * inner);
   }
   return float(data, tensor.dims.map((size, i) => (i === axis ? count : size)));
+}
+
+/** Follow every row of a tensor's axis `axis` by all of them again. */
+function doubled(tensor, axis) {
+  const block = tensor.dims.slice(axis).reduce((a, b) => a * b, 1);
+  const data = new Float32Array(tensor.data.length * 2);
+  for (let at = 0; at < tensor.data.length; at += block) {
+    const rows = tensor.data.subarray(at, at + block);
+    data.set(rows, 2 * at);
+    data.set(rows, 2 * at + block);
+  }
+  return float(data, tensor.dims.map((size, i) => (i === axis ? 2 * size : size)));
+}
+
+/** Return a state with each tensor changed along the axis of drawings. */
+function byDrawing(state, change) {
+  const axes = { last: 0, modulation: 1, stop: 0, longer_history: 2, longer_denoiser: 2 };
+  return Object.fromEntries(Object.entries(axes).map(([name, axis]) => [name, change(state[name], axis)]));
 }
 
 /** A model at work: p(next stroke | category, strokes so far), a step at a time. */
@@ -60,14 +82,12 @@ export class Model {
 
   /** Return the state of one drawing as that of `count` drawings. */
   repeat(state, count) {
-    if (count === 1) return state;
-    return {
-      last: repeated(state.last, 0, count),
-      modulation: repeated(state.modulation, 1, count),
-      stop: repeated(state.stop, 0, count),
-      longer_history: repeated(state.longer_history, 2, count),
-      longer_denoiser: repeated(state.longer_denoiser, 2, count),
-    };
+    return count === 1 ? state : byDrawing(state, (tensor, axis) => repeated(tensor, axis, count));
+  }
+
+  /** Return the state of some drawings with each of them once more, behind the others. */
+  twice(state) {
+    return byDrawing(state, doubled);
   }
 
   /** Compute what all strokes share at the `times` that are to come. */

@@ -6,6 +6,11 @@ export function stepsOf(stroke, steps) {
   return steps[Math.min(stroke, steps.length - 1)];
 }
 
+const QUICK = [20, 10, 6]; // of the first stroke, the second, and all others: what few steps cost is mostly the first's
+
+/** Return fewer denoising steps by stroke than `steps`, for strokes that are only proposed. */
+export const quickSteps = (steps) => QUICK.map((most, k) => Math.min(most, stepsOf(k, steps)));
+
 /** Return `steps` falling times that begin at T - 1: the trailing spacing of Lin et al. 2024, table 2. */
 export function trailingTimesteps(steps, total) {
   return Array.from({ length: steps }, (_, i) => roundedToEven(total - (i * total) / steps) - 1);
@@ -27,13 +32,14 @@ export function guided(v, weaker, guidance) {
  * Denoise `noise` to a stroke in `steps` steps of DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2).
  *
  * `velocity(x, t)` promises v_hat; `alphaBar` is the schedule (T). After every step `watch(x, step)` is awaited: what
- * it returns as false ends the sampling, and then the result is null.
+ * it returns as false ends the sampling, and then the result is null. `from` leaves out as many steps: `noise` is then a
+ * stroke that is noised as far as they would have got.
  */
-export async function dpmSolver(velocity, noise, alphaBar, steps, watch) {
+export async function dpmSolver(velocity, noise, alphaBar, steps, watch, from = 0) {
   const times = trailingTimesteps(steps, alphaBar.length);
   const logSnr = times.map((t) => (alphaBar[t] > 0 ? 0.5 * Math.log(alphaBar[t] / (1 - alphaBar[t])) : -Infinity));
   let x = Float32Array.from(noise), previous = null;
-  for (let i = 0; i < steps; i++) {
+  for (let i = from; i < steps; i++) {
     const now = alphaBar[times[i]];
     const v = await velocity(x, times[i]);
     const [signal, noisy] = [Math.sqrt(now), Math.sqrt(1 - now)];
@@ -55,10 +61,10 @@ export async function dpmSolver(velocity, noise, alphaBar, steps, watch) {
 }
 
 /** Denoise as ``dpmSolver`` does, by DDIM without noise (Song et al. 2021, arXiv:2010.02502, eq. 12). */
-export async function ddim(velocity, noise, alphaBar, steps, watch) {
+export async function ddim(velocity, noise, alphaBar, steps, watch, from = 0) {
   const times = trailingTimesteps(steps, alphaBar.length);
   let x = Float32Array.from(noise);
-  for (let i = 0; i < steps; i++) {
+  for (let i = from; i < steps; i++) {
     const [now, after] = [alphaBar[times[i]], i === steps - 1 ? 1 : alphaBar[times[i + 1]]];
     const [signal, noisy] = [Math.sqrt(now), Math.sqrt(1 - now)];
     const [keep, move] = [Math.sqrt(after), Math.sqrt(1 - after)];
@@ -67,6 +73,15 @@ export async function ddim(velocity, noise, alphaBar, steps, watch) {
     if ((await watch(x, i)) === false) return null;
   }
   return x;
+}
+
+const TIDY = 0.3; // of all times; so far a stroke is noised that is only to be tidied
+
+/** Return how many of the steps to leave out, and the time that a stroke is noised to, when it is tidied. */
+export function tidying(steps, total) {
+  const times = trailingTimesteps(steps, total);
+  const from = Math.min(times.findIndex((t) => t < TIDY * total) >>> 0, steps - 1);
+  return { from, time: times[from] };
 }
 
 /** The samplers by the names that Python gives them. */

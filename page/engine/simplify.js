@@ -1,8 +1,9 @@
 // The form of the dataset: a stroke resampled at one pixel, then Ramer-Douglas-Peucker with epsilon 2; the twin of
-// stroke_simplification.py. The distance is taken to the infinite line through the chord, as in the official files.
+// drawings/simplify.py. The distance is taken to the infinite line through the chord, as in the official files.
 
 const EPSILON = 2;
 const MOST_SAMPLES = 10000;
+const LARGEST = 255;
 
 /** Return a stroke [[x, y], ...] at every pixel along it, and its last point. */
 function everyPixel(points) {
@@ -59,4 +60,13 @@ export function officialPoints(stroke) {
   if (stroke.official) return stroke.points;
   const whole = (value) => Math.min(Math.max(Math.round(value), 0), 255);
   return thinned(everyPixel(stroke.points)).map(([x, y]) => [whole(x), whole(y)]);
+}
+
+/** Return the points of each stroke, simplified as if the drawing filled the square; official ones as they are. */
+export function simplifiedPoints(strokes) {
+  const [xs, ys] = [0, 1].map((axis) => strokes.flatMap(({ points }) => points.map((point) => point[axis])));
+  const extent = Math.max(...[xs, ys].map((values) => Math.max(...values) - Math.min(...values)));
+  const scale = extent > 0 ? LARGEST / extent : 1;
+  const scaled = (points, by) => points.map(([x, y]) => [x * by, y * by]);
+  return strokes.map(({ points, official }) => (official ? points : scaled(thinned(everyPixel(scaled(points, scale))), 1 / scale)));
 }

@@ -1,81 +1,30 @@
-// Everything that computes, away from the page's own thread: loads the networks and draws stroke by stroke, the twin of
+// Everything that computes, away from the page's own thread: reads strokes and draws them one by one, the twin of
 // sample_diffusion.py.
 
-import { Model, probabilities, session } from "./networks.js";
+import { model, recogniser, site } from "./loading.js";
+import { probabilities } from "./networks.js";
+import { holds, inside, isSame, likeliestSquare, outside, SHEET } from "./placement.js";
 import { GivenNumbers, StrokeRandomness } from "./random.js";
 import { picture } from "./recogniser.js";
-import { SAMPLERS, guided, stepsOf, trailingTimesteps } from "./sampler.js";
-import { officialPoints } from "./simplify.js";
-import { Tokens } from "./tokens.js";
+import { guided, quickSteps, stepsOf, tidying, trailingTimesteps } from "./sampler.js";
+import { officialPoints, simplifiedPoints } from "./simplify.js";
 
-const site = fetch("../site.json").then((answer) => answer.json());
-const BASE = "base"; // the model that draws all categories without one of their own
-const models = new Map(); // category -> promise of {tokens, networks: [own, guide if any], guidance, sample, steps, alphaBar, chain}
-const sessions = new Map(); // file -> promise of its session
+const PLACED_ANEW = 3; // strokes up to which a drawing is placed anew after each
 const cancelled = new Set();
 
-/** Promise the content of a file, telling `progress` how many bytes have come. */
-async function content(file, progress) {
-  const answer = await fetch(`../${file}`);
-  if (!answer.ok) throw new Error(`${file}: ${answer.status}`);
-  const parts = [];
-  for (const reader = answer.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    progress(value.length);
-  }
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
-}
-
-function sessionOf(file, progress) {
-  if (!sessions.has(file)) {
-    const promise = content(file, progress).then(session);
-    promise.catch(() => sessions.delete(file)); // another try later
-    sessions.set(file, promise);
-  }
-  return sessions.get(file);
-}
-
-async function model(category, progress = () => {}) {
-  if (!models.has(category)) {
-    const promise = loaded(category, progress);
-    promise.catch(() => models.delete(category));
-    models.set(category, promise);
-  }
-  return models.get(category);
-}
-
-async function loaded(category, progress) {
-  const { networks: { sizes, numbers, models: entries }, categories, total_bytes: bytes } = await site;
-  const name = category in entries ? category : BASE;
-  const entry = entries[name];
-  const files = new Set([entry.own, entry.guide].filter(Boolean).flatMap((network) => Object.values(network.files)));
-  const missing = [...files].filter((file) => !sessions.has(file));
-  const total = [...missing, numbers].reduce((sum, file) => sum + bytes[file], 0);
-  let sum = 0;
-  const told = (count) => progress({ loaded: (sum += count), total });
-  const made = async (network) => {
-    const names = Object.keys(network.files);
-    const each = await Promise.all(names.map((name) => sessionOf(network.files[name], told)));
-    const asked = network.category ?? categories.indexOf(category);
-    return new Model(Object.fromEntries(names.map((name, i) => [name, each[i]])), asked, sizes);
-  };
-  const networks = [await made(entry.own)];
-  if (entry.guide) networks.push(await made(entry.guide));
-  const table = JSON.parse(new TextDecoder().decode(await content(numbers, told)));
-  const tokens = new Tokens({ fit: table.fit, ...table.whitening[name] });
-  const { guidance, sampler, steps } = entry;
-  const ready = { tokens, networks, guidance, sample: SAMPLERS[sampler], steps, alphaBar: table.alpha_bar, chain: [] };
-  await warmUp(ready);
-  return ready;
+/** Promise the model of a category, once it has drawn a stroke. */
+async function ready(category, tell) {
+  const found = await model(category, tell);
+  found.warm ??= warmUp(found);
+  await found.warm;
+  return found;
 }
 
 /** Draw a stroke that nobody sees: the browser compiles for speed only what has run for a while. */
-async function warmUp(ready) {
-  const { tokens, networks, sample, steps, alphaBar } = ready;
+async function warmUp(found) {
+  const { tokens, networks, sample, steps, alphaBar } = found;
   const times = trailingTimesteps(steps[0], alphaBar.length);
-  const states = await statesAfter(ready, []);
+  const states = await statesAfter(found, []);
   for (const [i, network] of networks.entries()) {
     await network.prepareTimes(times);
     await network.append(states[i], new Float32Array(tokens.dim));
@@ -95,13 +44,39 @@ const breathe = () =>
 const equal = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
 
 /**
- * Promise the networks' states after the strokes so far, one drawing.
+ * Promise the square of the sheet that the model draws in, given the strokes that are there.
+ *
+ * What it has drawn in before stays, as long as it holds all. Of the person's strokes the first few decide.
+ */
+async function squareOf(found, strokes) {
+  const points = strokes.map((stroke) => stroke.points);
+  if (!strokes.length) return SHEET;
+  const drawn = strokes.findLast((stroke) => stroke.square)?.square;
+  if (drawn && holds(drawn, points)) return drawn;
+  const key = JSON.stringify(points);
+  const { placed } = found;
+  if (placed?.key === key) return placed.square;
+  const goesOn = placed && strokes.length > PLACED_ANEW && key.startsWith(placed.key.slice(0, -1));
+  const square = goesOn && holds(placed.square, points) ? placed.square : await likeliestSquare(found, simplifiedPoints(strokes));
+  found.placed = { key, square };
+  return square;
+}
+
+/** Return the tokens of strokes in a square of the sheet. */
+function tokensOf({ tokens }, strokes, square) {
+  return strokes.map((stroke) => {
+    if (stroke.token && isSame(stroke.square ?? SHEET, square)) return stroke.token;
+    const here = square === SHEET || isSame(square, SHEET) ? stroke : { points: inside(square, stroke.points) };
+    return tokens.encode(officialPoints(here));
+  });
+}
+
+/**
+ * Promise the networks' states after the strokes so far, given as tokens, one drawing.
  *
  * The states after each stroke are kept as a chain, so that what is drawn on, undone or asked again is not read anew.
  */
-async function statesAfter(loadedModel, strokes) {
-  const { tokens, networks, chain } = loadedModel;
-  const wanted = strokes.map((stroke) => stroke.token ?? tokens.encode(officialPoints(stroke)));
+async function statesAfter({ networks, chain }, wanted) {
   let known = 1;
   while (known < chain.length && known <= wanted.length && equal(chain[known].token, wanted[known - 1])) known++;
   chain.length = Math.min(known, chain.length);
@@ -117,24 +92,35 @@ async function statesAfter(loadedModel, strokes) {
   return chain[wanted.length].states;
 }
 
-/** Draw on: stroke after stroke of all endings at once, each from random numbers of its own. */
-async function draw({ job, category, strokes, endings, limit, temperature, steps: asked, seed, watch, randomness }, tell) {
+/**
+ * Draw on from `strokes`: stroke after stroke of all endings at once, each from random numbers of its own.
+ *
+ * The square is chosen with a view to `around`, all that is on the sheet, where `place` says so. `steps` may be "quick".
+ * With `unlessFinished` nothing is drawn where the model finds it likelier that the drawing is finished. A stroke `tidied`
+ * is what the first one is made from, instead of noise.
+ */
+async function draw(job, tell) {
+  const { category, strokes, around = strokes, endings, limit, temperature, seed, watch, randomness, tidied } = job;
   const { max_strokes: longest } = await site;
-  const loadedModel = await model(category);
-  const { tokens, networks, guidance, sample, alphaBar } = loadedModel;
-  const steps = asked ? [asked].flat() : loadedModel.steps;
+  const found = await ready(category);
+  const { tokens, networks, guidance, sample, alphaBar } = found;
+  const steps = job.steps === "quick" ? quickSteps(found.steps) : job.steps ? [job.steps].flat() : found.steps;
   const finish = (ending, reason) => tell({ type: "end", ending, reason });
   let alive = Array.from({ length: endings }, (_, i) => i);
   if (strokes.length >= longest) return alive.forEach((ending) => finish(ending, "longest"));
+  if (cancelled.has(job.job)) return;
 
   const times = steps.flatMap((number) => trailingTimesteps(number, alphaBar.length));
   for (const network of networks) await network.prepareTimes(times);
-  const begun = await statesAfter(loadedModel, strokes);
+  const square = job.place ? await squareOf(found, around) : SHEET;
+  const begun = await statesAfter(found, tokensOf(found, strokes, square));
   let states = networks.map((network, i) => network.repeat(begun[i], endings));
   const velocity = async (x, t) => {
     const v = await networks[0].velocity(x, t, states[0]);
     return networks.length === 1 ? v : guided(v, await networks[1].velocity(x, t, states[1]), guidance);
   };
+  const row = (x, i) => x.slice(i * tokens.dim, (i + 1) * tokens.dim);
+  const onSheet = (token) => outside(square, tokens.decode(token));
 
   for (let k = strokes.length; alive.length; k++) {
     const drawn = k - strokes.length;
@@ -147,30 +133,33 @@ async function draw({ job, category, strokes, endings, limit, temperature, steps
       const ends = 1 / (1 + Math.exp(-states[0].stop.data[ending]));
       let reason;
       if (mayEnd && uniforms[ending] < ends) reason = "finished";
+      else if (job.unlessFinished && k > 0 && drawn === 0 && ends > 0.5) reason = "finished";
       else if (k === longest) reason = "longest";
       else if (drawn === limit) reason = "limit";
       else continue;
       alive = alive.filter((other) => other !== ending);
       finish(ending, reason);
     }
-    if (!alive.length || cancelled.has(job)) return;
+    if (!alive.length || cancelled.has(job.job)) return;
 
     const noise = new Float32Array(endings * tokens.dim);
     random.forEach((each, i) => {
       noise.set(each.normal(tokens.dim).map((number) => number * temperature), i * tokens.dim);
     });
-    const row = (x, i) => x.slice(i * tokens.dim, (i + 1) * tokens.dim);
-    const x0 = await sample(velocity, noise, alphaBar, stepsOf(k, steps), async (x, step) => {
+    const count = stepsOf(k, steps);
+    const { from, time } = tidied ? tidying(count, alphaBar.length) : { from: 0 };
+    if (tidied) noiseAround(noise, tokensOf(found, [tidied], square)[0], alphaBar[time]);
+    const x0 = await sample(velocity, noise, alphaBar, count, async (x, step) => {
       if (watch) {
-        for (const i of alive) tell({ type: "noise", ending: i, stroke: k, step, points: tokens.decode(row(x, i)) });
+        for (const i of alive) tell({ type: "noise", ending: i, stroke: k, step, points: onSheet(row(x, i)) });
       }
       await breathe();
-      return !cancelled.has(job);
-    });
+      return !cancelled.has(job.job);
+    }, from);
     if (x0 === null) return;
     for (const ending of alive) {
       const token = row(x0, ending);
-      tell({ type: "stroke", ending, stroke: { points: tokens.decode(token), by: "model", token } });
+      tell({ type: "stroke", ending, stroke: { points: onSheet(token), by: "model", token, square } });
     }
     const longer = [];
     for (const [i, network] of networks.entries()) longer.push(await network.append(states[i], x0));
@@ -178,9 +167,14 @@ async function draw({ job, category, strokes, endings, limit, temperature, steps
   }
 }
 
+/** Put a token, noised so far that `kept` of its variance remains, into every row of `noise`. */
+function noiseAround(noise, token, kept) {
+  noise.forEach((value, i) => (noise[i] = Math.sqrt(kept) * token[i % token.length] + Math.sqrt(1 - kept) * value));
+}
+
 async function recognise({ strokes, category }) {
-  const { recogniser, names } = (await site).networks;
-  const given = await probabilities(await sessionOf(recogniser, () => {}), picture(strokes.map(({ points }) => points)));
+  const { names } = (await site).networks;
+  const given = await probabilities(await recogniser(), picture(strokes.map(({ points }) => points)));
   const order = [...given.keys()].sort((a, b) => given[b] - given[a]).slice(0, 3);
   return {
     top: order.map((index) => ({ name: names[index], probability: given[index] })),
@@ -190,10 +184,12 @@ async function recognise({ strokes, category }) {
 
 const TASKS = {
   site: () => site,
-  load: ({ category }, tell) => model(category, tell).then(() => true),
-  prepare: async ({ category, strokes }) => {
+  load: ({ category }, tell) => ready(category, tell).then(() => true),
+  prepare: async ({ category, strokes, place }) => {
     const { max_strokes: longest } = await site;
-    if (strokes.length < longest) await statesAfter(await model(category), strokes);
+    if (strokes.length >= longest) return;
+    const found = await ready(category);
+    await statesAfter(found, tokensOf(found, strokes, place ? await squareOf(found, strokes) : SHEET));
   },
   draw,
   recognise,
@@ -213,6 +209,7 @@ onmessage = ({ data: { id, task, body } }) => {
     } catch (error) {
       postMessage({ id, error: error.message });
     }
+    cancelled.delete(id);
   };
   // loading and recognising may come between the steps of a drawing, two drawings may not
   if (task === "draw" || task === "prepare") busy = busy.then(work);

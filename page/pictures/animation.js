@@ -19,16 +19,18 @@ const nextFrame = () =>
 export class Player {
   #paper;
   #finished;
+  #place;
   #queue = []; // {noise: points} or {stroke}
   #current = null; // the stroke under the pen
   #ended = false;
   #halted = false;
   #wake = () => {};
 
-  /** `finished(stroke)` is called when a stroke has been drawn to its end. */
-  constructor(paper, finished) {
+  /** `finished(stroke)` is called when a stroke has been drawn to its end; `place` says where on the paper points are. */
+  constructor(paper, finished, place = (points) => points) {
     this.#paper = paper;
     this.#finished = finished;
+    this.#place = place;
     /** Promised when all has been shown and nothing more comes. */
     this.done = this.#play();
   }
@@ -100,7 +102,7 @@ export class Player {
   }
 
   #show(points, tone) {
-    if (points) this.#paper.over.set("model", { points, tone });
+    if (points) this.#paper.over.set("model", { points: this.#place(points), tone });
     else this.#paper.over.delete("model");
     this.#paper.refresh();
   }

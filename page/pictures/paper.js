@@ -3,11 +3,13 @@
 import { BOX, MARGIN, paint } from "./strokes.js";
 
 const SPAN = BOX + 2 * MARGIN;
-const TONES = { you: "--ink", fresh: "--accent", model: "--second", noise: "--noise", cursor: "--cursor" };
+const TONES = { you: "--ink", fresh: "--accent", model: "--second", noise: "--noise", cursor: "--cursor",
+  ghost: "--ghost", chosen: "--halo" };
+const HALO = 10; // units, of a line that is `wide`
 
 /** One sheet. Its strokes are said to `repaint` as a whole or to `ink` one by one; `over` is shown above them. */
 export class Paper {
-  /** What moves above the strokes: {points, tone} or {cursor: [x, y], down}, by name. */
+  /** What moves above the strokes: {points, tone, wide?} or {cursor: [x, y], down}, by name. */
   over = new Map();
   #canvas;
   #context;
@@ -78,12 +80,12 @@ export class Paper {
     this.#context.drawImage(this.#picture, 0, 0);
     for (const each of this.over.values()) {
       if (each.cursor) this.#cursor(each);
-      else this.#line(this.#context, each.points, each.tone);
+      else this.#line(this.#context, each.points, each.tone, each.wide ? HALO : undefined);
     }
   }
 
-  #line(context, points, tone) {
-    paint(context, this.#canvas.width / SPAN, points, this.#colours[tone]);
+  #line(context, points, tone, width) {
+    paint(context, this.#canvas.width / SPAN, points, this.#colours[tone], width);
   }
 
   #cursor({ cursor: [x, y], down }) {

@@ -39,10 +39,10 @@ export function beginning(points, along, share) {
 export const drawingTime = (length) => Math.max(SHORTEST_MS, (length / PEN_SPEED) * 1000);
 
 /** Paint a stroke with a 2D context on which the box and its margin take `scale` pixels a unit. */
-export function paint(context, scale, points, colour) {
+export function paint(context, scale, points, colour, width = PEN) {
   context.setTransform(scale, 0, 0, scale, MARGIN * scale, MARGIN * scale);
   context.lineCap = context.lineJoin = "round";
-  context.lineWidth = PEN;
+  context.lineWidth = width;
   context.strokeStyle = colour;
   trace(context, points);
   context.stroke();
@@ -61,6 +61,18 @@ function trace(context, points) {
 
 /** Tell whether all points of a stroke are the same. */
 export const isDot = (points) => points.every(([x, y]) => x === points[0][0] && y === points[0][1]);
+
+/** Return how far a point is from a stroke. */
+export function distanceTo(points, [x, y]) {
+  let least = Math.hypot(points[0][0] - x, points[0][1] - y);
+  for (let i = 1; i < points.length; i++) {
+    const [[ax, ay], [bx, by]] = [points[i - 1], points[i]];
+    const square = (bx - ax) ** 2 + (by - ay) ** 2;
+    const along = square > 0 ? Math.min(Math.max(((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / square, 0), 1) : 0;
+    least = Math.min(least, Math.hypot(ax + along * (bx - ax) - x, ay + along * (by - ay) - y));
+  }
+  return least;
+}
 
 /** Return the smallest rectangle [left, top, right, bottom] around points. */
 export function bounds(points) {

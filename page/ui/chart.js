@@ -16,8 +16,8 @@ const element = (name, attributes) => {
 /** Return the strokes that the chart shows: the last ones of a drawing. */
 export const charted = (strokes) => strokes.slice(-LAST);
 
-/** Show what the recogniser has said of `strokes` and of the drawings that they were on the way. */
-export function showOpinion(strokes, category, recognition) {
+/** Show what the recogniser has said of `strokes` and of the drawings that they were on the way; a guess chooses its category. */
+export function showOpinion(strokes, category, recognition, choose) {
   const $ = (id) => document.getElementById(id);
   $("sure-empty").hidden = strokes.length > 0;
   $("sure-known").hidden = !strokes.length;
@@ -31,7 +31,7 @@ export function showOpinion(strokes, category, recognition) {
   $("sure-caption").textContent = say("sureCaption", { name: nameOf(category) });
   if (!guesses) return;
   $("sure-value").textContent = percent(guesses.own);
-  listGuesses($("guesses"), guesses.top, category);
+  listGuesses($("guesses"), guesses.top, category, choose);
 }
 
 /** Draw into `chart` one bar for each of `bars` {tone, probability or undefined}; the last belongs to stroke `count`. */
@@ -67,10 +67,14 @@ function drawChart(chart, bars, count, category) {
 }
 
 /** List in `list` the three likeliest names [{name, probability}] of the drawing as it stands. */
-function listGuesses(list, top, category) {
+function listGuesses(list, top, category, choose) {
   const rows = top.map(({ name, probability }) => {
-    const row = document.createElement("li");
-    row.classList.toggle("own", name === category);
+    const row = document.createElement("button");
+    row.type = "button";
+    row.title = say("guess", { name: nameOf(name) });
+    row.addEventListener("click", () => choose(name));
+    const item = document.createElement("li");
+    item.classList.toggle("own", name === category);
     const parts = ["name", "track", "share"].map((kind) => {
       const part = document.createElement("span");
       part.className = kind;
@@ -82,7 +86,8 @@ function listGuesses(list, top, category) {
     parts[1].append(fill);
     parts[2].textContent = percent(probability);
     row.append(...parts);
-    return row;
+    item.append(row);
+    return item;
   });
   list.replaceChildren(...rows);
 }

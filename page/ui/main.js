@@ -1,10 +1,12 @@
 /**
- * The page: connects paper, pen, models, recogniser, files and words.
+ * The page: connects sheet, pen, ghost, the model's turns, files and words.
  *
  * For tests, `window.drawing` has
- *   strokes           the strokes on the paper now, {points, by, token?}
+ *   strokes           the strokes on the paper now, {points, by, token?, square?}
  *   state             "loading" until the chosen category's model is there, "drawing" while the model draws, else "ready"
  *   latency           ms from asking the model to its first stroke, of the last turn; null before
+ *   ghost             {stroke, latency}: the stroke that is proposed, or null, and ms from the pen's lifting to the last one
+ *   chosen            the place of the stroke that is chosen to be changed, -1 for none
  *   category          the chosen one
  *   guesses           what the recogniser says of the drawing as it stands, {top, own}, or undefined
  *   endings           how many strokes each ending on show has, empty where none are
@@ -13,25 +15,22 @@
  */
 
 import { Engine } from "../engine/engine.js";
-import { Drawing } from "../engine/history.js";
 import { Models } from "../engine/models.js";
-import { Recognition } from "../engine/recognition.js";
-import { Turn } from "../engine/turn.js";
-import { Player } from "../pictures/animation.js";
-import { Paper } from "../pictures/paper.js";
-import { charted, showOpinion } from "./chart.js";
-import { Endings } from "./endings.js";
-import { FileFault, MOST_POINTS, MOST_STROKES, readDrawing, save, toGif, toNdjson, toPng, toSvg } from "./files.js";
+import { Choice } from "./choice.js";
+import { showOpinion } from "./chart.js";
+import { Exchange } from "./exchange.js";
+import { Ghost } from "./ghost.js";
 import { keepDrawing, keptDrawing } from "./kept.js";
 import { keepOffline } from "./offline.js";
 import { Pad } from "./pad.js";
 import { beginTheme, preferredLanguage, rememberLanguage, switchTheme } from "./preferences.js";
-import { Search } from "./search.js";
+import { Selection } from "./selection.js";
 import { Settings } from "./settings.js";
+import { Sheet } from "./sheet.js";
 import { Status } from "./status.js";
-import { applyWords, currentLanguage, decimal, nameOf, say, setLanguage } from "./words.js";
+import { Turns } from "./turns.js";
+import { applyWords, currentLanguage, decimal, nameOf, percent, say, setLanguage } from "./words.js";
 
-const NUM_ENDINGS = 4;
 const AUTO_MS = 450; // of rest, after which the model goes on by itself
 
 const $ = (id) => document.getElementById(id);
@@ -41,393 +40,318 @@ $("unstarted").remove(); // for it has
 setLanguage(preferredLanguage());
 applyWords();
 
-const drawing = new Drawing();
-const fresh = new Set(); // the strokes of the model's last turn
 const status = new Status($("status"), $("progress"));
 const settings = new Settings();
-let engine, site, search, begun;
+let engine, site, begun;
 const opening = new Promise((resolve) => (begun = resolve)); // of the engine
-let category = "cat";
-let turn = null; // the model's, while it has one
-let finished = []; // strokes that one press on "Finish it" or an ending put at the end of the drawing
-let latency = null;
-let given = {}; // what a drawing that was opened says of itself
 let restored = false; // whether the drawing of the last visit is on the paper
+let changing = false; // whether the pen chooses strokes to change, instead of drawing
+let byHand = -1; // the stroke that the next one drawn takes the place of
 let autoTimer;
 
-const toneOf = (stroke) => (stroke.by === "you" ? "you" : fresh.has(stroke) ? "fresh" : "model");
-const paper = new Paper($("pad"), () => drawing.strokes.map((stroke) => [stroke, toneOf(stroke)]));
-const recognition = new Recognition(async (strokes, name) => (await opening).recognise(strokes, name), () => showSure());
+const sheet = new Sheet($("pad"), async (strokes, name) => (await opening).recognise(strokes, name), showSheet, showSure);
 const models = new Models(async (...wanted) => (await opening).load(...wanted), (wanted, { loaded, total }) => {
-  if (wanted !== category) return;
+  if (wanted !== choice.category) return;
   const megabytes = (bytes) => decimal(bytes / 1e6, 1);
-  const texts = () => ({ name: nameOf(wanted), loaded: megabytes(loaded), total: megabytes(total) });
+  const texts = () => ({ name: nameOf(wanted), loaded: megabytes(loaded), total: megabytes(total), percent: percent(loaded / total) });
   status.progress(loaded / total, loaded < total ? "loading" : "preparing", texts);
 });
-const endings = new Endings($("endings"), {
-  choose: adopt,
-  unfinished: (number) => status.tell("endingUnfinished", () => ({ number })),
-  close: () => {
-    leave();
-    $("another").focus();
+const choice = new Choice(choose, drawScene);
+const ghost = new Ghost(sheet.paper, showGhost);
+const selection = new Selection(sheet.paper, () => sheet.strokes, showSelection);
+const turns = new Turns(sheet, settings, status, $("endings"), {
+  async model(category = choice.category) {
+    await opening;
+    return { engine, category, ready: models.load(category), isReady: models.has(category), most: site.max_strokes };
   },
+  show: showTurn,
+  offered() {
+    if ([document.body, $("another"), $("finish")].includes(document.activeElement)) turns.endings.focus();
+  },
+  adopted: () => $("pad").focus({ preventScroll: true }),
+  closed: () => $("another").focus(),
 });
-new Pad($("pad"), paper, {
+const exchange = new Exchange(sheet, status, (found) => {
+  leave();
+  sheet.lay(found);
+  if (site?.categories.includes(found.word)) choose(found.word);
+});
+new Pad($("pad"), sheet.paper, {
   begin() {
-    leave();
-    settle();
+    const proposed = ghost.stroke && !changing && byHand < 0;
+    if (proposed) ghost.yield();
+    leave({ keepGhost: proposed });
+    sheet.settle();
     $("hint").hidden = true;
   },
-  drop: () => showPaper(),
-  stroke(points) {
-    put({ points, by: "you" });
-    if (engine && drawing.strokes.length < site.max_strokes) {
-      engine.prepare({ category, strokes: drawing.strokes.slice() });
-    }
-    clearTimeout(autoTimer);
-    if (settings.auto) autoTimer = setTimeout(finish, AUTO_MS);
-  },
-  finish: () => turn || finish(),
-  leave,
+  drop: () => showSheet(),
+  chooses: () => changing,
+  choose: (point) => selection.tap(point),
+  step: (by) => selection.step(by),
+  stroke: drawn,
+  finish: () => turns.on || turns.finish(),
+  leave: () => leave(),
+  take: takeGhost,
+  another: () => ghost.stroke && (ghost.another(), true),
   pen: (down) => status.tell(down ? "penDown" : "penUp", count),
 });
 
-// ------------------------------------------------------------------ the paper
+// ------------------------------------------------------------------ the sheet
 
-const count = () => ({ count: drawing.strokes.length });
+const count = () => ({ count: sheet.strokes.length });
 
-/** Put a stroke on the paper, ask what it is now, and show all that follows from it. */
-function put(stroke) {
-  drawing.add(stroke);
-  paper.ink(stroke, toneOf(stroke));
-  recognition.want(drawing.strokes, category);
-  showPaper();
-}
-
-/** Let the model's last strokes dry: they are no longer new. */
-function settle() {
-  if (!fresh.size) return;
-  fresh.clear();
-  paper.repaint();
-}
-
-/** Stop the model, if it draws, and put the endings away. */
-function leave() {
+/** Put on the sheet what the person has drawn, and propose what comes next. */
+function drawn(points) {
+  const tapped = ghost.tapped(points);
+  if (tapped) {
+    accept(tapped);
+    return;
+  }
+  const stroke = { points, by: "you" };
+  if (byHand >= 0) {
+    sheet.replace(byHand, 1, [stroke]);
+    status.tell("redrawn");
+    byHand = -1;
+    return;
+  }
+  sheet.put(stroke);
   clearTimeout(autoTimer);
-  stop();
-  endings.hide();
+  if (settings.auto) autoTimer = setTimeout(() => turns.finish(), AUTO_MS);
+  else propose();
+}
+
+/** Ask for the next stroke, or at least read in advance what it would follow. */
+function propose() {
+  const strokes = sheet.strokes.slice();
+  const { category } = choice;
+  if (!models.has(category) || !strokes.length || strokes.length >= site.max_strokes) return;
+  const { seed, temperature } = settings;
+  if (settings.ghost) ghost.ask(engine, { category, strokes, seed, temperature });
+  else engine.prepare({ category, strokes, place: true });
+}
+
+/** Put the proposed stroke on the sheet; return whether there was one. */
+function takeGhost() {
+  const stroke = ghost.take();
+  if (stroke) accept(stroke);
+  return stroke !== null;
+}
+
+function accept(stroke) {
+  sheet.settle();
+  sheet.put(stroke, true);
+  status.tell("ghostTaken", count);
+  propose();
+}
+
+/** Stop what the model does, and put away what it has proposed. */
+function leave({ keepGhost = false } = {}) {
+  clearTimeout(autoTimer);
+  if (!keepGhost) ghost.hide();
+  turns.leave();
 }
 
 function back(step, key) {
   leave();
-  if (!step()) return;
-  paper.repaint();
+  selection.choose(null);
+  if (!sheet.back(step)) return;
   status.tell(key, count);
-  recognition.want(drawing.strokes, category);
-  showPaper();
 }
 
 function clear() {
   leave();
-  if (!drawing.strokes.length) return;
-  drawing.clear();
-  fresh.clear();
-  recognition.forget();
-  paper.repaint();
+  selection.choose(null);
+  if (!sheet.strokes.length) return;
+  sheet.clear();
   status.tell("cleared");
-  showPaper();
 }
 
-/** Show everything that depends on which strokes are on the paper. */
-function showPaper() {
-  const empty = !drawing.strokes.length;
-  if (empty) given = {};
-  keepDrawing(drawing.strokes, { category, given });
+/** Show everything that depends on which strokes are on the sheet. */
+function showSheet() {
+  const empty = !sheet.strokes.length;
+  keepDrawing(sheet.strokes, { category: choice.category, given: sheet.given });
   $("hint").hidden = !empty;
-  able("undo", drawing.canUndo);
-  able("redo", drawing.canRedo);
-  for (const id of ["clear", "save-svg", "save-png", "save-gif", "save-ndjson"]) able(id, !empty);
+  able("undo", sheet.drawing.canUndo);
+  able("redo", sheet.drawing.canRedo);
+  for (const id of ["clear", "change", ...Exchange.ids]) able(id, !empty);
+  if (empty && changing) change(false);
+  if (selection.any && selection.at < 0) selection.choose(null);
   showSure();
 }
 
 // not "disabled", which would throw the keyboard's focus out of the button that was just pressed
 const able = (id, can) => $(id).setAttribute("aria-disabled", String(!can));
 
-const showSure = () => showOpinion(drawing.strokes, category, recognition);
+function showSure() {
+  showOpinion(sheet.strokes, choice.category, sheet.recognition, choose);
+  choice.propose(sheet.guesses);
+}
+
+function showGhost() {
+  $("ghost").classList.toggle("shown", ghost.stroke !== null);
+  if (ghost.stroke) $("ghost-said").textContent = say("ghostShown");
+  else $("ghost-said").textContent = "";
+}
+
+// ------------------------------------------------------------------ changing strokes
+
+/** Choose strokes from now on, or draw again. */
+function change(on) {
+  leave();
+  changing = on && sheet.strokes.length > 0;
+  byHand = -1;
+  $("change").setAttribute("aria-pressed", String(changing));
+  document.body.classList.toggle("changing", changing);
+  $("going").hidden = changing;
+  $("altering").hidden = !changing;
+  selection.choose(changing ? sheet.strokes.at(-1) : null);
+  if (changing) status.tell("choosing");
+}
+
+function showSelection() {
+  for (const id of ["again", "tidy", "by-hand", "erase", "rest"]) able(id, selection.at >= 0);
+}
+
+/** Do something to the chosen stroke. */
+const chosen = (act) => () => {
+  const { at } = selection;
+  if (at >= 0) act(at);
+  else status.tell("choosing");
+};
+
+const altering = {
+  again: chosen(async (at) => selection.choose(await turns.redraw(at, false))),
+  tidy: chosen(async (at) => selection.choose(await turns.redraw(at, true))),
+  "by-hand": chosen((at) => {
+    change(false);
+    byHand = at;
+    sheet.paper.over.set("chosen", { points: sheet.strokes[at].points, tone: "chosen", wide: true });
+    status.tell("drawByHand");
+    $("pad").focus({ preventScroll: true });
+  }),
+  erase: chosen((at) => {
+    leave();
+    sheet.replace(at, 1, []);
+    status.tell("erased", count);
+    selection.choose(sheet.strokes[Math.min(at, sheet.strokes.length - 1)] ?? null);
+  }),
+  rest: chosen((at) => {
+    change(false);
+    sheet.replace(at + 1, sheet.strokes.length, []);
+    turns.finish();
+  }),
+};
 
 // ------------------------------------------------------------------ the model
 
 /** Fetch the chosen model ahead of its first turn. */
 async function loadAhead() {
-  const wanted = category;
+  const wanted = choice.category;
   status.endProgress();
   if (models.has(wanted)) return;
   status.tell("preparing", () => ({ name: nameOf(wanted) }));
   try {
     await models.load(wanted);
-    if (wanted === category) status.endProgress(restored ? "restored" : drawing.strokes.length ? "readyWithDrawing" : "ready");
+    if (wanted !== choice.category) return;
+    status.endProgress(restored ? "restored" : sheet.strokes.length ? "readyWithDrawing" : "ready");
+    if (!restored && !turns.on) propose();
     restored = false;
   } catch ({ message }) {
-    if (wanted !== category) return;
+    if (wanted !== choice.category) return;
     status.endProgress();
     status.tell("loadFailed", () => ({ name: nameOf(wanted), message }));
   }
 }
 
-/** Let the model draw on from `strokes`; return why each ending ended, or null if it was stopped or failed. */
-async function play(players, key, request, tell) {
-  const mine = (turn = new Turn(players));
-  showTurn();
-  status.tell(models.has(category) ? key : "starting"); // which progress may replace
-  const ready = models.load(category).then(() => turn === mine && status.tell(key));
-  const { temperature, steps, seed, watch } = settings;
-  try {
-    return await mine.run(engine, ready, { category, temperature, steps, seed, watch, ...request }, (event) => {
-      latency = mine.latency ?? latency;
-      tell?.(event);
-    });
-  } catch ({ message }) {
-    if (turn === mine) {
-      endings.hide();
-      status.tell("failed", () => ({ message }));
-    }
-    return null;
-  } finally {
-    if (turn === mine) turn = null;
-    showTurn();
-  }
-}
-
-/** Draw on the paper itself; `limit` strokes at most. */
-async function drawOn(key, limit) {
-  await opening;
-  leave();
-  if (isFull()) return;
-  settle();
-  const before = drawing.strokes.length;
-  const mine = [];
-  finished = limit === Infinity ? mine : [];
-  const player = new Player(paper, (stroke) => {
-    mine.push(stroke);
-    fresh.add(stroke);
-    put(stroke);
-  });
-  const reasons = await play([player], key, { strokes: drawing.strokes.slice(), endings: 1, limit });
-  if (!reasons) return;
-  if (drawing.strokes.length === before) status.tell("nothing");
-  else if (reasons[0] === "longest") status.tell("longest", () => ({ most: site.max_strokes }));
-  else if (reasons[0] === "limit") status.tell("added");
-  else status.tell("finished", count);
-}
-
-const finish = () => drawOn("drawing", Infinity);
-
-/** Show several endings of what was there before the model finished it. */
-async function drawEndings() {
-  await opening;
-  const again = endings.open;
-  leave();
-  const strokes = drawing.strokes.slice(0, drawing.strokes.length - surplus());
-  if (isFull(strokes)) return;
-  if (again) settings.seed += NUM_ENDINGS; // those of this seed have been seen
-  const players = endings.show(strokes.map((stroke) => [stroke, stroke.by === "you" ? "you" : "model"]), NUM_ENDINGS);
-  const request = { strokes, endings: NUM_ENDINGS, limit: Infinity };
-  const reasons = await play(players, "drawingEndings", request, (event) => endings.hear(event));
-  if (!reasons) return;
-  status.tell("chooseEnding");
-  if ([document.body, $("another"), $("finish")].includes(document.activeElement)) endings.focus();
-}
-
-/** Return how many strokes at the end of the drawing an ending would replace. */
-function surplus() {
-  const last = drawing.strokes.slice(-finished.length);
-  return finished.length && last.every((stroke, i) => stroke === finished[i]) ? finished.length : 0;
-}
-
-function adopt(strokes, number) {
-  leave();
-  for (let i = surplus(); i > 0; i--) drawing.undo();
-  fresh.clear();
-  finished = strokes;
-  for (const stroke of strokes) fresh.add(stroke);
-  paper.repaint();
-  for (const stroke of strokes) put(stroke);
-  showPaper();
-  status.tell("adopted", () => ({ number }));
-  $("pad").focus({ preventScroll: true });
-}
-
-function isFull(strokes = drawing.strokes) {
-  const full = strokes.length >= site.max_strokes;
-  if (full) status.tell("full", () => ({ most: site.max_strokes }));
-  return full;
-}
-
-function stop() {
-  if (!turn) return;
-  const stopped = turn;
-  turn = null;
-  stopped.stop();
-  endings.settle();
-  status.tell("stopped");
-  showTurn();
-}
-
 /** Show "Stop" in the place of "Finish it" while the model draws. */
-function showTurn() {
-  const [shown, hidden] = turn ? [$("stop"), $("finish")] : [$("finish"), $("stop")];
+function showTurn(on) {
+  const [shown, hidden] = on ? [$("stop"), $("finish")] : [$("finish"), $("stop")];
   const focused = document.activeElement === hidden;
   shown.hidden = false;
   hidden.hidden = true;
   if (focused) shown.focus();
-  document.body.classList.toggle("drawing", turn !== null);
-}
-
-// ------------------------------------------------------------------ category, words, files
-
-function offerCategories() {
-  const own = Object.keys(site.networks.models).filter((name) => site.categories.includes(name));
-  const choices = own.map((name) => {
-    const label = document.createElement("label");
-    const input = document.createElement("input");
-    Object.assign(input, { type: "radio", name: "category", id: `category-${name}`, value: name, checked: name === category });
-    input.addEventListener("change", () => choose(name));
-    const text = document.createElement("span");
-    text.dataset.category = name;
-    label.append(input, text);
-    return label;
-  });
-  $("categories").replaceChildren(...choices);
-  search = new Search($("find"), $("found"), site.categories, choose);
-}
-
-/** Show the chosen category: its button is down, or else it stands in the search field. */
-function showChoice() {
-  const buttons = [...$("categories").querySelectorAll("input")];
-  for (const button of buttons) button.checked = button.value === category;
-  search?.show(buttons.some((button) => button.checked) ? "" : category);
+  if (on) ghost.hide();
+  document.body.classList.toggle("drawing", on);
 }
 
 function choose(name) {
-  if (name === category) return;
+  if (name === choice.category) return;
   leave();
-  category = name;
-  recognition.forget();
-  drawing.strokes.forEach((stroke, i, all) => {
-    if (i >= all.length - charted(all).length && recognition.knows(stroke)) recognition.want(all.slice(0, i + 1), name);
-  });
+  choice.category = name;
+  sheet.ask(name);
   speak();
   loadAhead();
 }
 
+function drawScene(things) {
+  change(false);
+  turns.scene(things);
+}
+
+// ------------------------------------------------------------------ words, and what is pressed
+
 /** Show all texts in the language in use. */
 function speak() {
   applyWords();
-  const name = nameOf(category);
+  const name = nameOf(choice.category);
   $("lead").textContent = say("lead", { name });
   $("hint").textContent = say("hint", { name });
   $("language").textContent = say("language");
   $("language").lang = currentLanguage() === "tr" ? "en" : "tr";
   settings.show();
-  showChoice();
+  choice.show();
   status.show();
-  endings.applyWords();
-  showPaper();
+  turns.endings.applyWords();
+  showSheet();
 }
 
-async function saveAs(ending, make) {
-  if (!drawing.strokes.length) {
-    status.tell("nothingToSave");
-    return;
-  }
-  const file = `${category}.${ending}`;
-  try {
-    status.tell("saving", () => ({ file }));
-    save(await make(drawing.strokes.slice(), category, given), file);
-    status.tell("saved", () => ({ file }));
-  } catch ({ message }) {
-    status.tell("failed", () => ({ message }));
-  }
-}
-
-/** Put a drawing {strokes, given} on the paper, in the place of what is there. */
-function lay(found) {
-  drawing.clear();
-  for (const stroke of found.strokes) drawing.add(stroke);
-  given = found.given ?? {};
-  fresh.clear();
-  recognition.forget();
-  paper.repaint();
-}
-
-async function open(file) {
-  const name = file.name.length > 40 ? `${file.name.slice(0, 38)}…` : file.name;
-  try {
-    const found = await readDrawing(file);
-    const { strokes, word, cut, fitted } = found;
-    leave();
-    lay(found);
-    if (site?.categories.includes(word)) choose(word);
-    recognition.want(drawing.strokes, category);
-    showPaper();
-    const limits = () => ({ strokes: decimal(MOST_STROKES, 0), points: decimal(MOST_POINTS, 0) });
-    status.tell(cut ? "openedCut" : fitted ? "openedFitted" : "opened", () => ({ file: name, count: strokes.length, ...limits() }));
-  } catch (error) {
-    if (error instanceof FileFault) status.tell(error.key, () => ({ file: name, ...error.values }));
-    else status.tell("failed", () => ({ message: error.message }));
-  }
-}
-
-// ------------------------------------------------------------------ what is pressed
+const pressed = {
+  finish: () => turns.finish(),
+  stop: ({ detail: clicks }) => clicks > 1 || turns.stop(), // a double click on "Finish it" ends here
+  one: () => turns.one(),
+  another: () => turns.another(),
+  take: takeGhost,
+  other: () => ghost.another(),
+  change: () => (changing ? change(false) : change(true)),
+  undo: () => back("undo", "undone"),
+  redo: () => back("redo", "redone"),
+  clear,
+  language() {
+    setLanguage(currentLanguage() === "tr" ? "en" : "tr");
+    rememberLanguage(currentLanguage());
+    speak();
+  },
+  theme() {
+    switchTheme();
+    repaintAll();
+  },
+  ...altering,
+};
 
 function listen() {
-  const pressed = {
-    finish,
-    stop: ({ detail: clicks }) => clicks > 1 || stop(), // a double click on "Finish it" ends here
-    one: () => drawOn("oneMore", 1),
-    another: drawEndings,
-    undo: () => back(() => drawing.undo(), "undone"),
-    redo: () => back(() => drawing.redo(), "redone"),
-    clear,
-    language() {
-      setLanguage(currentLanguage() === "tr" ? "en" : "tr");
-      rememberLanguage(currentLanguage());
-      speak();
-    },
-    theme() {
-      switchTheme();
-      repaintAll();
-    },
-    "save-svg": () => saveAs("svg", toSvg),
-    "save-png": () => saveAs("png", toPng),
-    "save-gif": () => saveAs("gif", toGif),
-    "save-ndjson": () => saveAs("ndjson", toNdjson),
-  };
   for (const [id, action] of Object.entries(pressed)) $(id).addEventListener("click", action);
-
-  $("open").addEventListener("change", ({ target }) => {
-    if (target.files.length) open(target.files[0]);
-    target.value = ""; // so that the same file may be opened again
-  });
-  addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
-  });
+  $("ghosts").addEventListener("change", () => (settings.ghost ? propose() : ghost.hide()));
+  exchange.listen();
   addEventListener("keydown", (event) => {
-    if (event.key === "Escape") leave();
+    if (event.key === "Escape") {
+      leave();
+      if (changing) change(false);
+    }
+    if (event.target.matches("[type=number], [type=text]") || event.altKey) return;
     const key = event.key.toLowerCase();
-    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.target.matches("[type=number], [type=text]")) return;
-    if (key === "z") pressed[event.shiftKey ? "redo" : "undo"]();
-    else if (key === "y") pressed.redo();
+    if (event.ctrlKey || event.metaKey) {
+      if (key === "z") pressed[event.shiftKey ? "redo" : "undo"]();
+      else if (key === "y") pressed.redo();
+      else return;
+    } else if (changing && (key === "delete" || key === "backspace")) altering.erase();
     else return;
     event.preventDefault();
   });
 }
 
 function repaintAll() {
-  paper.repaint();
-  endings.repaint();
+  sheet.paper.repaint();
+  turns.endings.repaint();
 }
 
 async function begin() {
@@ -436,12 +360,13 @@ async function begin() {
   const kept = keptDrawing();
   if (kept) {
     restored = true;
-    category = String(kept.category);
-    lay(kept);
+    choice.category = sheet.category = String(kept.category);
+    sheet.lay(kept);
   }
   speak();
   listen();
   status.tell("starting");
+  await exchange.openLink();
   await keepOffline();
   try {
     const made = new Engine();
@@ -452,34 +377,39 @@ async function begin() {
     status.tell("failed", () => ({ message }));
     return;
   }
-  if (!site.categories.includes(category)) category = site.categories[0];
-  offerCategories();
-  if (restored) recognition.want(drawing.strokes, category);
+  choice.offer(site);
+  sheet.ask(choice.category);
   speak();
   loadAhead();
 }
 
 window.drawing = {
   get strokes() {
-    return drawing.strokes;
+    return sheet.strokes;
   },
   get state() {
-    return !models.has(category) ? "loading" : turn ? "drawing" : "ready";
+    return !models.has(choice.category) ? "loading" : turns.on ? "drawing" : "ready";
   },
   get latency() {
-    return latency;
+    return turns.latency;
+  },
+  get ghost() {
+    return { stroke: ghost.stroke, latency: ghost.latency };
+  },
+  get chosen() {
+    return selection.at;
   },
   get category() {
-    return category;
+    return choice.category;
   },
   get guesses() {
-    return drawing.strokes.length ? recognition.of(drawing.strokes.at(-1), category) : undefined;
+    return sheet.guesses;
   },
   get endings() {
-    return endings.sizes;
+    return turns.endings.sizes;
   },
   clear,
-  placeOf: (x, y) => paper.placeOf([x, y]),
+  placeOf: (x, y) => sheet.paper.placeOf([x, y]),
 };
 
 begin();

@@ -18,7 +18,11 @@ export class Pad {
   #penSeen = -Infinity; // when a pen was last near, ms
   #cursor = null; // the keyboard's pen, once it has been moved
 
-  /** `tell` has begin(), stroke(points), drop(), finish(), leave() and pen(down), all called after the fact. */
+  /**
+   * `tell` has begin(), stroke(points), drop(), finish(), leave() and pen(down), all called after the fact; chooses(): does
+   * the pen choose strokes instead of drawing, by choose(point) and step(by); take() and another() of the proposed stroke,
+   * which return whether there is one.
+   */
   constructor(canvas, paper, tell) {
     this.#paper = paper;
     this.#tell = tell;
@@ -29,7 +33,10 @@ export class Pad {
       canvas.addEventListener(end, (event) => event.pointerId === this.#pointer && this.#lift());
     }
     canvas.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press draws
-    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("keydown", (event) => {
+      canvas.classList.remove("by-pointer");
+      this.#key(event);
+    });
     canvas.addEventListener("blur", () => {
       this.#cursor = null;
       if (this.#pointer === null) this.#lift();
@@ -45,6 +52,11 @@ export class Pad {
       this.#drop(); // the hand that rests there while the pen draws
     }
     canvas.focus({ preventScroll: true });
+    canvas.classList.add("by-pointer"); // which needs no ring around the paper
+    if (this.#tell.chooses()) {
+      this.#tell.choose(this.#paper.pointAt(event));
+      return;
+    }
     this.#cursor = null;
     this.#lift(); // what the keyboard has begun
     this.#pointer = event.pointerId;
@@ -98,7 +110,13 @@ export class Pad {
 
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in ARROWS) this.#walk(ARROWS[event.key], event.shiftKey ? SMALL_STEP : STEP);
+    if (event.key === "Tab") {
+      if (!event.shiftKey && !this.#points && this.#tell.take()) event.preventDefault();
+      return;
+    }
+    if (event.key in ARROWS && this.#tell.chooses()) this.#tell.step(ARROWS[event.key][0] + ARROWS[event.key][1]);
+    else if (event.key.toLowerCase() === "n" && !this.#points) this.#tell.another();
+    else if (event.key in ARROWS) this.#walk(ARROWS[event.key], event.shiftKey ? SMALL_STEP : STEP);
     else if (event.key.toLowerCase() === "d" || (event.key === " " && this.#cursor)) !event.repeat && this.#toggle();
     else if (event.key === "Enter" || event.key === " ") !event.repeat && this.#finish();
     else if (event.key === "Escape") this.#leave();
@@ -116,7 +134,7 @@ export class Pad {
   }
 
   #toggle() {
-    if (this.#pointer !== null) return;
+    if (this.#pointer !== null || this.#tell.chooses()) return;
     if (this.#points) {
       this.#lift();
       this.#tell.pen(false);

@@ -1,26 +1,29 @@
 /** The field that finds a category by its name in either language: a combobox with a list. */
 
+import { readPrompt } from "./prompt.js";
 import { currentLanguage, nameOf, otherNameOf, plainName, say } from "./words.js";
 
-/** Offers all categories; what is chosen stands in the field, unless it has a button of its own. */
+/** Offers all categories, and a scene of several things; what is chosen stands in the field, unless it has a button of its own. */
 export class Search {
   #input;
   #list;
   #categories;
   #choose;
+  #scene;
+  #things = []; // of the scene on offer
   #shown = ""; // the category whose name stands in the field, if any
   #active = -1; // of the options
 
-  /** `input` and `list` are the elements, `choose(category)` is told what is chosen. */
-  constructor(input, list, categories, choose) {
-    [this.#input, this.#list, this.#categories, this.#choose] = [input, list, categories, choose];
+  /** `input` and `list` are the elements, `choose(category)` and `scene(things)` are told what is chosen. */
+  constructor(input, list, categories, choose, scene) {
+    [this.#input, this.#list, this.#categories, this.#choose, this.#scene] = [input, list, categories, choose, scene];
     input.addEventListener("focus", () => input.select());
     input.addEventListener("click", () => this.#open(""));
     input.addEventListener("input", () => this.#open(input.value));
     input.addEventListener("blur", () => this.#close());
     input.addEventListener("keydown", (event) => this.#key(event));
     list.addEventListener("pointerdown", (event) => event.preventDefault()); // the focus stays in the field
-    list.addEventListener("click", ({ target }) => this.#take(target.closest("[data-category]")));
+    list.addEventListener("click", ({ target }) => this.#take(target.closest("[role=option]")));
   }
 
   /** Show the chosen category, "" for none, in the language in use. */
@@ -42,15 +45,25 @@ export class Search {
       option.append(other);
       return option;
     });
+    const { things, unknown } = found.length ? { things: [], unknown: [] } : readPrompt(typed, this.#categories);
+    this.#things = things;
     if (!options.length) {
-      const none = document.createElement("li");
-      Object.assign(none, { role: "option", ariaDisabled: "true", textContent: say("findNone") });
-      options.push(none);
+      const only = document.createElement("li");
+      const names = [...new Set(things)].map((name) => `${things.filter((other) => other === name).length} × ${nameOf(name)}`);
+      const text = things.length ? say("findScene", { names: names.join(", ") }) : say("findNone");
+      Object.assign(only, { id: "found-0", role: "option", textContent: text });
+      if (!things.length) only.ariaDisabled = "true";
+      if (things.length && unknown.length) {
+        const left = document.createElement("small");
+        left.textContent = say("findLeft", { words: unknown.join(", ") });
+        only.append(left);
+      }
+      options.push(only);
     }
     this.#list.replaceChildren(...options);
     this.#list.hidden = false;
     this.#input.ariaExpanded = "true";
-    this.#activate(typed && found.length ? 0 : found.indexOf(this.#shown));
+    this.#activate(typed && (found.length || things.length) ? 0 : found.indexOf(this.#shown));
   }
 
   /** Return the categories that have a name like this, those that begin with it first. */
@@ -102,9 +115,10 @@ export class Search {
   }
 
   #take(option) {
-    const category = option?.dataset.category;
-    if (!category) return;
+    const [category, things] = [option?.dataset.category, this.#things];
+    if (!category && !things.length) return;
     this.#close();
-    this.#choose(category);
+    if (category) this.#choose(category);
+    else this.#scene(things);
   }
 }

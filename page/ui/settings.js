@@ -7,7 +7,7 @@ const ROLLED = 1_000_000; // seeds that a roll chooses from: few digits are easy
 
 const $ = (id) => document.getElementById(id);
 
-/** Reads and shows temperature, steps, seed and the two checkboxes. */
+/** Reads and shows temperature, steps, seed and the checkboxes. */
 export class Settings {
   #stepsChosen = false;
 
@@ -38,6 +38,11 @@ export class Settings {
   /** Whether the model goes on as soon as the pen is lifted. */
   get auto() {
     return $("auto").checked;
+  }
+
+  /** Whether the next stroke is proposed after each of the person's. */
+  get ghost() {
+    return $("ghosts").checked;
   }
 
   /** Follow what the reader changes. */

@@ -76,6 +76,12 @@ def setting(page: Page, name: str, value: object) -> None:
     page.locator(f"#{name}").evaluate(program, str(value))
 
 
+def checked(page: Page, name: str, value: bool) -> None:
+    """Check or uncheck one of the page's boxes."""
+    program = "(box, value) => { box.checked = value; box.dispatchEvent(new Event('change', { bubbles: true })); }"
+    page.locator(f"#{name}").evaluate(program, value)
+
+
 def place_of(page: Page, point: tuple[float, float]) -> tuple[float, float]:
     """Where on the screen a point of the box is."""
     page.locator("#pad").scroll_into_view_if_needed()

@@ -19,6 +19,7 @@ from drawings.simplify import simplify_stroke
 from rendering import feature_rasters
 from sample_diffusion import StrokeRandomness, generate_drawings, shipped_checkpoint
 from scoring.feature_network import describe_inputs, load_feature_network
+from scoring.placement import likeliest_square, places, scores, sizes
 from stroke_tokens import points_to_vectors, resample_strokes
 
 DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
@@ -104,6 +105,56 @@ def test_its_samplers_are_those_of_python(engine: Page, name: str, steps: int) -
     torch.testing.assert_close(torch.tensor([drawn]), list(walk)[-1][0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("way", [(0.5, (0.0, 0.0)), (0.5, (80.0, 50.0)), (1.0, (0.0, 0.0)), (0.2, (150.0, 20.0))])
+def test_what_was_begun_anywhere_is_placed_as_by_python(
+    engine: Page, real: list[list[np.ndarray]], way: tuple[float, tuple[float, float]]
+) -> None:
+    trained, (scale, offset) = load_with_guide(CHECKPOINTS / "cat.safetensors"), way
+    beginnings = [[stroke * scale + offset for stroke in real[k][:k]] for k in (1, 2, 3)]
+    program = """async (beginnings) => {
+        const { model } = await import('./engine/loading.js');
+        const { likeliestSquare, places, scores, sizes } = await import('./engine/placement.js');
+        const cat = await model("cat");
+        const results = [];
+        for (const strokes of beginnings) {
+            const squares = [...sizes(strokes), ...places(strokes, sizes(strokes).at(-1).side)];
+            const best = await likeliestSquare(cat, strokes);
+            const numbers = [...squares, best].map(({ left, top, side }) => [left, top, side]);
+            results.push([numbers, await scores(cat, strokes, squares)]);
+        }
+        return results;
+    }"""
+    found = engine.evaluate(program, [[stroke.tolist() for stroke in strokes] for strokes in beginnings])
+    for (squares, given), strokes in zip(found, beginnings, strict=True):
+        expected = sizes(strokes, 255.0)
+        expected += places(strokes, expected[-1].side, 255.0)
+        best = likeliest_square(trained, "cat", strokes, 255.0)
+        numbers = [(each.left, each.top, each.side) for each in (*expected, best)]
+        np.testing.assert_allclose(squares, numbers, atol=1e-9)
+        np.testing.assert_allclose(given, scores(trained, "cat", strokes, expected), atol=2e-3)
+
+
+def test_tidied_little_a_stroke_stays_near_itself_and_drawn_anew_it_does_not(
+    engine: Page, real: list[list[np.ndarray]]
+) -> None:
+    program = """async ([points, tidy]) => {
+        const [first, second] = points.map((points) => ({ points, by: "you", official: true }));
+        let found;
+        const request = { category: "cat", strokes: [first], limit: 1, seed: 3, ...(tidy && { tidied: second }) };
+        await engine.draw(request, (event) => event.type === "stroke" && (found = event.stroke.points)).done;
+        return found;
+    }"""
+    far = []
+    for drawing in [each for each in real if len(each) > 2][:6]:
+        second = resample_strokes(drawing[1].astype(float), np.array([0, len(drawing[1])]), 32)[0]
+        pair = [stroke.tolist() for stroke in drawing[:2]]
+        made = [np.array(engine.evaluate(program, [pair, tidy])) for tidy in (True, False)]
+        far.append([np.linalg.norm(points - second, axis=1).mean() for points in made])
+    tidied, anew = np.median(far, axis=0)
+    assert 0.1 < tidied < 15
+    assert anew > 2 * tidied
+
+
 def test_strokes_are_simplified_as_by_python(engine: Page) -> None:
     rng = np.random.default_rng(0)
     strokes = [np.cumsum(rng.normal(0, 6, (size, 2)), axis=0) + 128 for size in (1, 2, 3, 10, 80, 300)]
@@ -120,10 +171,7 @@ def test_tokens_are_those_of_python(engine: Page, real: list[list[np.ndarray]]) 
     strokes = [stroke for drawing in real for stroke in drawing]
     strokes += [np.array([[3, 200]]), np.array([[3, 200]] * 2), np.array([[0, 0], [9, 9], [9, 9], [255, 0]])]
     program = """async (all) => {
-        const { Tokens } = await import('./engine/tokens.js');
-        const site = await (await fetch('./site.json')).json();
-        const table = await (await fetch(site.networks.numbers)).json();
-        const tokens = new Tokens({ fit: table.fit, ...table.whitening.cat });
+        const { tokens } = await (await import('./engine/loading.js')).model("cat");
         return all.map((points) => { const token = tokens.encode(points); return [[...token], tokens.decode(token)]; });
     }"""
     encoded, decoded = zip(*engine.evaluate(program, [stroke.tolist() for stroke in strokes]), strict=True)

@@ -1,11 +1,10 @@
-/** Drawings as files: SVG, PNG, GIF and the ndjson of Quick, Draw!, and back from ndjson. */
+/** Drawings from files and from what was copied: ndjson of Quick, Draw!, SVG, Excalidraw, tldraw; and as ndjson. */
 
 import { officialPoints } from "../engine/engine.js";
-import { film } from "../pictures/film.js";
-import { bounds, BOX, isDot, MARGIN, paint, PEN } from "../pictures/strokes.js";
-
-const PNG_SIDE = 512, GIF_SIDE = 300;
-const COLOURS = { you: [26, 28, 33], model: [232, 77, 41] }; // as in the pictures of the project, on white
+import { bounds, BOX } from "../pictures/strokes.js";
+import { isBoard, parseBoard } from "./excalidraw.js";
+import { FileFault } from "./faults.js";
+import { parseSvg } from "./svg.js";
 
 /** What a drawing that is read may have; longer ones are cut. */
 export const MOST_STROKES = 2000, MOST_POINTS = 20000;
@@ -13,42 +12,6 @@ const FARTHEST = 1e9; // of a coordinate, in pixels of any screen
 const SMALL = 63; // longest side in pixels of a drawing that is fitted: a quarter of the box, and no real one is so small
 const LONGEST_LINE = 32 << 20; // characters
 const CHUNK = 1 << 18;
-
-const colourOf = ({ by }) => `rgb(${COLOURS[by].join(",")})`;
-
-/** Return a drawing as an SVG file. */
-export function toSvg(strokes) {
-  const side = BOX + 2 * MARGIN;
-  const number = (value) => String(Math.round(value * 10) / 10);
-  const paths = strokes.map((stroke) => {
-    const [first, ...others] = stroke.points.map(([x, y]) => `${number(x)} ${number(y)}`);
-    const path = isDot(stroke.points) ? `M${first}h.01` : `M${first}L${others.join(" ")}`;
-    return `<path stroke="${colourOf(stroke)}" d="${path}"/>\n`;
-  });
-  const text =
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${-MARGIN} ${-MARGIN} ${side} ${side}" ` +
-    `width="${PNG_SIDE}" height="${PNG_SIDE}">\n` +
-    `<rect x="${-MARGIN}" y="${-MARGIN}" width="${side}" height="${side}" fill="#fff"/>\n` +
-    `<g fill="none" stroke-width="${PEN}" stroke-linecap="round" stroke-linejoin="round">\n${paths.join("")}</g>\n</svg>\n`;
-  return new Blob([text], { type: "image/svg+xml" });
-}
-
-/** Promise a drawing as a PNG file, on white. */
-export function toPng(strokes) {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = PNG_SIDE;
-  const context = canvas.getContext("2d");
-  const scale = PNG_SIDE / (BOX + 2 * MARGIN);
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, PNG_SIDE, PNG_SIDE);
-  for (const stroke of strokes) paint(context, scale, stroke.points, colourOf(stroke));
-  return new Promise((resolve, reject) => {
-    canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("PNG"))), "image/png");
-  });
-}
-
-/** Promise a drawing as an animated GIF file. */
-export const toGif = (strokes) => film(strokes, GIF_SIDE, COLOURS);
 
 /** What a drawing says of itself where nothing else is known: the values that the scripts of this project write. */
 const PLAIN = { countrycode: "ZZ", timestamp: "1970-01-01 00:00:00.00000 UTC", recognized: false };
@@ -75,19 +38,39 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** A file that is no drawing; `key` and `values` name the text that says why. */
-export class FileFault extends Error {
-  constructor(key, values = {}) {
-    super(key);
-    this.key = key;
-    this.values = values;
+/** Promise the drawing of a file or of a text in a Blob, of ndjson that of its first line; as `drawingOf`. Throws FileFault. */
+export async function readDrawing(file) {
+  const line = await firstLine(file);
+  if (line.startsWith("<")) return placed(parseSvg(await whole(file)));
+  const record = parsed(line) ?? (line.startsWith("{") ? parsed(await whole(file)) : undefined);
+  if (record === undefined) throw new FileFault("fileNotJson");
+  return isBoard(record) ? placed(parseBoard(record)) : drawingOf(record);
+}
+
+async function whole(file) {
+  if (file.size > LONGEST_LINE) throw new FileFault("fileLong");
+  return file.text();
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
-/** Promise the drawing on the first line of a file, as `parseDrawing` returns it. Throws FileFault. */
-export async function readDrawing(file) {
-  return parseDrawing(await firstLine(file));
+/** Return strokes of any coordinates as a drawing that fits the square. */
+function placed(all) {
+  const sound = all.filter((points) => points.every((point) => point.length >= 2 && point.slice(0, 2).every(inRange)));
+  if (!sound.length) throw new FileFault("fileNoPoints");
+  const { kept, cut } = withinLimits(sound.map((points) => points.map(([x, y]) => [x, y])));
+  const fit = fitted(kept);
+  const strokes = fit.map((points) => ({ points, by: "you" }));
+  return { strokes, word: "", given: {}, cut, fitted: fit !== kept };
 }
+
+const inRange = (value) => Number.isFinite(value) && Math.abs(value) <= FARTHEST;
 
 async function firstLine(file) {
   const decoder = new TextDecoder(); // which also drops a byte order mark
@@ -109,16 +92,10 @@ async function firstLine(file) {
 }
 
 /**
- * Return the drawing of a line of ndjson, {strokes, word, given, cut, fitted}: whether it was cut, whether it was not in
- * the box and so is scaled to fill it, and what else it says of itself, `given`. Throws FileFault.
+ * Return the drawing of a record of ndjson, {strokes, word, given, cut, fitted}: whether it was cut, whether it was not
+ * in the box and so is scaled to fill it, and what else it says of itself, `given`. Throws FileFault.
  */
-export function parseDrawing(line) {
-  let record;
-  try {
-    record = JSON.parse(line);
-  } catch {
-    throw new FileFault("fileNotJson");
-  }
+function drawingOf(record) {
   const given = record?.drawing;
   if (!Array.isArray(given)) throw new FileFault("fileNoDrawing");
   const rows = given[0]?.length;
@@ -126,14 +103,14 @@ export function parseDrawing(line) {
   const all = given.filter(([xs]) => xs.length).map(([xs, ys]) => xs.map((x, i) => [x, ys[i]]));
   if (!all.length) throw new FileFault("fileNoPoints");
   const { kept, cut } = withinLimits(all);
-  const placed = fitted(kept);
-  const official = (points) => rows === 2 && placed === kept && points.every((point) => point.every(Number.isInteger));
+  const fit = fitted(kept);
+  const official = (points) => rows === 2 && fit === kept && points.every((point) => point.every(Number.isInteger));
   return {
-    strokes: placed.map((points) => ({ points, by: "you", official: official(points) })),
+    strokes: fit.map((points) => ({ points, by: "you", official: official(points) })),
     word: typeof record.word === "string" ? record.word : "",
     given: Object.fromEntries(["key_id", ...Object.keys(PLAIN)].filter((key) => key in record).map((key) => [key, record[key]])),
     cut,
-    fitted: placed !== kept,
+    fitted: fit !== kept,
   };
 }
 
@@ -142,9 +119,8 @@ function check(stroke, number, rows) {
   if (!form || !stroke.every((row) => Array.isArray(row) && row.length === stroke[0].length)) {
     throw new FileFault("fileStroke", { stroke: number });
   }
-  const inside = (value) => Number.isFinite(value) && Math.abs(value) <= FARTHEST;
   const [xs, ys, times = []] = stroke;
-  const sound = xs.every(inside) && ys.every(inside) && times.every(Number.isFinite);
+  const sound = xs.every(inRange) && ys.every(inRange) && times.every(Number.isFinite);
   if (!sound) throw new FileFault("fileNumber", { stroke: number });
 }
 

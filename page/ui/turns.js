@@ -1,0 +1,196 @@
+/** The model's turns: it draws on, shows several endings, or draws one stroke anew, until it is stopped. */
+
+import { outside } from "../engine/placement.js";
+import { Turn } from "../engine/turn.js";
+import { Player } from "../pictures/animation.js";
+import { Endings } from "./endings.js";
+
+const NUM_ENDINGS = 4;
+const BOX = 255, GAP = 12; // units; of the sheet, and between the things of a scene
+
+/** What the model is asked to do to `sheet`. */
+export class Turns {
+  /** Ms from asking the model to its first stroke, of the last turn; null before. */
+  latency = null;
+  #turn = null;
+  #finished = []; // strokes that one press on "Finish it" or an ending put at the end of the drawing
+  #sheet;
+  #settings;
+  #status;
+  #tell;
+
+  /**
+   * `tell` has model(category): promises {engine, category, ready, isReady, most}, `ready` being the promise of its networks;
+   * show(isDrawing), offered(), closed() and adopted(), which are called after the fact.
+   */
+  constructor(sheet, settings, status, container, tell) {
+    [this.#sheet, this.#settings, this.#status, this.#tell] = [sheet, settings, status, tell];
+    this.endings = new Endings(container, {
+      choose: (strokes, number) => this.#adopt(strokes, number),
+      unfinished: (number) => status.tell("endingUnfinished", () => ({ number })),
+      close: () => {
+        this.leave();
+        tell.closed();
+      },
+    });
+  }
+
+  /** Whether the model is drawing. */
+  get on() {
+    return this.#turn !== null;
+  }
+
+  /** Stop the model, if it draws, and put the endings away. */
+  leave() {
+    this.stop();
+    this.endings.hide();
+  }
+
+  /** Stop the model, if it draws. */
+  stop() {
+    if (!this.#turn) return;
+    const stopped = this.#turn;
+    this.#turn = null;
+    stopped.stop();
+    this.endings.settle();
+    this.#status.tell("stopped");
+    this.#tell.show(false);
+  }
+
+  /** Draw on the sheet itself, until the drawing is finished. */
+  finish() {
+    return this.#drawOn("drawing", Infinity);
+  }
+
+  /** Draw one stroke. */
+  one() {
+    return this.#drawOn("oneMore", 1);
+  }
+
+  async #drawOn(key, limit) {
+    const { most } = await this.#tell.model();
+    this.leave();
+    const sheet = this.#sheet;
+    if (this.#isFull(sheet.strokes, most)) return;
+    sheet.settle();
+    const before = sheet.strokes.length;
+    const mine = [];
+    this.#finished = limit === Infinity ? mine : [];
+    const player = new Player(sheet.paper, (stroke) => {
+      mine.push(stroke);
+      sheet.put(stroke, true);
+    });
+    const reasons = await this.#play([player], key, { strokes: sheet.strokes.slice(), limit });
+    if (!reasons) return;
+    if (sheet.strokes.length === before) this.#status.tell("nothing");
+    else if (reasons[0] === "longest") this.#status.tell("longest", () => ({ most }));
+    else if (reasons[0] === "limit") this.#status.tell("added");
+    else this.#status.tell("finished", () => ({ count: sheet.strokes.length }));
+  }
+
+  /** Show several endings of what was there before the model finished it. */
+  async another() {
+    const { most } = await this.#tell.model();
+    const again = this.endings.open;
+    this.leave();
+    const strokes = this.#sheet.strokes.slice(0, this.#sheet.strokes.length - this.#surplus());
+    if (this.#isFull(strokes, most)) return;
+    if (again) this.#settings.seed += NUM_ENDINGS; // those of this seed have been seen
+    const shown = strokes.map((stroke) => [stroke, stroke.by === "you" ? "you" : "model"]);
+    const players = this.endings.show(shown, NUM_ENDINGS);
+    const request = { strokes, endings: NUM_ENDINGS, limit: Infinity };
+    const reasons = await this.#play(players, "drawingEndings", request, (event) => this.endings.hear(event));
+    if (!reasons) return;
+    this.#status.tell("chooseEnding");
+    this.#tell.offered();
+  }
+
+  /**
+   * Draw the `at`-th stroke anew, after those before it; `tidy` keeps close to the one that is there.
+   *
+   * Promises the new stroke, or null if there is none.
+   */
+  async redraw(at, tidy) {
+    const { most } = await this.#tell.model();
+    this.leave();
+    const all = this.#sheet.strokes.slice();
+    if (at >= most) return this.#isFull(all, most) && null;
+    const old = all[at];
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const strokes = all.slice(0, at);
+    const player = new Player(this.#sheet.paper, (stroke) => this.#sheet.replace(at, 1, [stroke]));
+    const request = { strokes, around: all.slice(0, most), limit: 1, seed, ...(tidy ? { tidied: old } : {}) };
+    const reasons = await this.#play([player], "oneMore", request);
+    if (!reasons) return null;
+    this.#status.tell(tidy ? "tidied" : "redrawn");
+    return this.#sheet.strokes[at] ?? null;
+  }
+
+  /** Draw things, one category each, side by side in the place of what is on the sheet. */
+  async scene(things) {
+    await this.#tell.model();
+    this.leave();
+    const sheet = this.#sheet;
+    sheet.clear();
+    const columns = Math.ceil(Math.sqrt(things.length));
+    const rows = Math.ceil(things.length / columns);
+    const side = (BOX - GAP * (columns - 1)) / columns;
+    for (const [i, category] of things.entries()) {
+      const top = (BOX - rows * side - (rows - 1) * GAP) / 2 + Math.floor(i / columns) * (side + GAP);
+      const square = { left: (i % columns) * (side + GAP), top, side };
+      const here = (stroke) => ({ ...stroke, points: outside(square, stroke.points), square });
+      const player = new Player(sheet.paper, (stroke) => sheet.put(here(stroke), true), (points) => outside(square, points));
+      const request = { category, strokes: [], limit: Infinity, seed: this.#settings.seed + i, place: false };
+      if (!(await this.#play([player], "drawing", request))) return;
+    }
+    this.#status.tell("finished", () => ({ count: sheet.strokes.length }));
+  }
+
+  /** Let the model draw on; return why each ending ended, or null if it was stopped or failed. */
+  async #play(players, key, request, tell) {
+    const mine = (this.#turn = new Turn(players));
+    this.#tell.show(true);
+    const { engine, category, ready, isReady } = await this.#tell.model(request.category);
+    this.#status.tell(isReady ? key : "starting"); // which progress may replace
+    const told = ready.then(() => this.#turn === mine && this.#status.tell(key));
+    const { temperature, steps, seed, watch } = this.#settings;
+    const whole = { category, temperature, steps, seed, watch, place: true, ...request };
+    try {
+      return await mine.run(engine, told, whole, (event) => {
+        this.latency = mine.latency ?? this.latency;
+        tell?.(event);
+      });
+    } catch ({ message }) {
+      if (this.#turn === mine) {
+        this.endings.hide();
+        this.#status.tell("failed", () => ({ message }));
+      }
+      return null;
+    } finally {
+      if (this.#turn === mine) this.#turn = null;
+      this.#tell.show(this.#turn !== null);
+    }
+  }
+
+  /** Return how many strokes at the end of the drawing an ending would replace. */
+  #surplus() {
+    const { strokes } = this.#sheet;
+    const last = strokes.slice(-this.#finished.length);
+    return this.#finished.length && last.every((stroke, i) => stroke === this.#finished[i]) ? this.#finished.length : 0;
+  }
+
+  #adopt(strokes, number) {
+    this.leave();
+    const surplus = this.#surplus();
+    this.#finished = strokes;
+    this.#sheet.replace(this.#sheet.strokes.length - surplus, surplus, strokes);
+    this.#status.tell("adopted", () => ({ number }));
+    this.#tell.adopted();
+  }
+
+  #isFull(strokes, most) {
+    const full = strokes.length >= most;
+    if (full) this.#status.tell("full", () => ({ most }));
+    return full;
+  }
+}
