@@ -235,8 +235,6 @@ FAULTS = [
         ("the tuned steps are not used", "steps=config.steps or trained.steps)", "steps=config.steps or 20)"),
         ("the tuned sampler is not used", 'trained.sampler if config.sampler == "auto"',
          '"dpm-solver++" if config.sampler == "auto"'),
-        ("given strokes are not whitened", "trained.whitening.encode(vectors.to(model.position.device))",
-         "(vectors.to(model.position.device))"),
         ("an end is half as likely", "random.uniform >= ends", "random.uniform >= 0.5 * ends"),
     ),
     *planted(
@@ -247,6 +245,19 @@ FAULTS = [
         ("the tuned guidance is not used", "guidance=trained.guidance)", "guidance=1.0)"),
         ("the sampler of the settings is ignored", "own, seed=config.seed, sampler=config.sampler, steps",
          "own, seed=config.seed, steps"),
+    ),
+    *planted(
+        "placement.py",
+        "science_sampling",
+        ("given strokes are not whitened", "trained.whitening.encode(vectors.to(model.position.device))",
+         "(vectors.to(model.position.device))"),
+    ),
+    *planted(
+        "placement.py",
+        "placement",
+        ("small drawings lie near the mean and win", "- VOLUME *", "- 0 *"),
+        ("the least likely square is taken", "np.argmin", "np.argmax"),
+        ("squares reach beyond the sheet", "corner if paper is None else", "corner if True else"),
     ),
     *planted(
         DISTILLATION,

@@ -376,6 +376,7 @@ READ_AND_WRITTEN = (
     "studies.all_categories --checkpoint W --data-dir S --json D --out S/new.png",
     "studies.benchmark --only drawing --data-dir S --out D",
     "studies.given_strokes --category cat --checkpoint W --out W",
+    "studies.placement --category cat --checkpoint W --out W",
     "studies.attributes --category cat --data-dir S --avatars --out D",
     "studies.train_features --data-dir S --out D",
     "train_diffusion --data-dir embedded --init W --out S",
