@@ -34,8 +34,8 @@ class PictureVAE(PictureFamily):
 
     def prepare(self, material: Material) -> None:
         """Count how dark pixels are that hold ink."""
-        levels = [torch.from_numpy(levels_of(list(side))).flatten() for side in material.train]
-        counts = torch.stack([own.bincount(minlength=PARTS + 1)[1:] + 1.0 for own in levels]).sum(0)
+        levels = torch.cat([torch.from_numpy(levels_of(list(side))).flatten() for side in material.train])
+        counts = levels.bincount(minlength=PARTS + 1)[1:] + 1.0
         self.shades.copy_(counts / counts.sum())
 
     def decode(self, z: Tensor, category: Tensor) -> Tensor:
