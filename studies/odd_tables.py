@@ -172,11 +172,14 @@ def _cleaned_table(pays: Found) -> str:
 
 def all_tables(found: Found, pays: Found) -> dict[str, str]:
     """Return every table of the document, by the name of its place in it."""
-    return {
+    tables = {
         "A": _tests_table(found, "A"), "B": _tests_table(found, "B"), "categories": _by_category(found),
         "C": _unrecognised_table(found), "D": _hidden_table(found), "E": _damage_table(found),
-        "confusion": _confusion(found), "filtered": _filtered_table(pays), "cleaned": _cleaned_table(pays),
+        "confusion": _confusion(found), "filtered": _filtered_table(pays),
     }  # fmt: skip
+    if any(key.startswith("cleaned ") for key in pays):
+        tables["cleaned"] = _cleaned_table(pays)
+    return tables
 
 
 def roc(found: Found) -> Figure:
