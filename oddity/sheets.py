@@ -115,5 +115,6 @@ def roc_picture(panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]])
         axis.set_aspect("equal")
     figure.supxlabel("true drawings called odd", fontsize=9)
     figure.supylabel("odd drawings found", fontsize=9)
-    grid.flat[-1].legend(frameon=False, fontsize=7, loc="lower right")
+    handles, names = grid.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=9)
     return figure

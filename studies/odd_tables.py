@@ -134,7 +134,8 @@ def _confusion(found: Found) -> str:
         foreign = [(100 * share * (1 - tpr), 100 * (1 - share) * tnr) for share in (0.5, 0.1)]
         rows.append([category, *(f"{100 * odd / (odd + true):.1f} %" for odd, true in foreign),
                      f"{100 * (1 - tnr):.1f} %"])  # fmt: skip
-    return markdown_table(["foreign among what is kept", "of 50 % foreign", "of 10 % foreign", "true ones lost"], rows)
+    head = ["foreign left in a file", "50 % without the check", "10 % without the check", "true ones lost"]
+    return markdown_table(head, rows)
 
 
 def _filtered_table(pays: Found) -> str:
@@ -171,11 +172,14 @@ def _cleaned_table(pays: Found) -> str:
 
 def all_tables(found: Found, pays: Found) -> dict[str, str]:
     """Return every table of the document, by the name of its place in it."""
-    return {
+    tables = {
         "A": _tests_table(found, "A"), "B": _tests_table(found, "B"), "categories": _by_category(found),
         "C": _unrecognised_table(found), "D": _hidden_table(found), "E": _damage_table(found),
-        "confusion": _confusion(found), "filtered": _filtered_table(pays), "cleaned": _cleaned_table(pays),
+        "confusion": _confusion(found), "filtered": _filtered_table(pays),
     }  # fmt: skip
+    if any(key.startswith("cleaned ") for key in pays):
+        tables["cleaned"] = _cleaned_table(pays)
+    return tables
 
 
 def roc(found: Found) -> Figure:
@@ -185,7 +189,7 @@ def roc(found: Found) -> Figure:
         scores = found[f"{category} 0"]["scores"]
         for test in ("A", "B"):
             panels[f"{category}, {test}"] = {
-                SCORES[name].title.partition(",")[0]: (scores[test][name], scores["true"][name])
+                name: (scores[test][name], scores["true"][name])
                 for name in SHOWN if name in scores["true"]
             }  # fmt: skip
     return roc_picture(panels)
