@@ -116,22 +116,25 @@ def _decoded(av: Any, container: Any, path: Path, notes: list[str]) -> Iterator[
 
 @dataclass
 class _Scene:
-    """Pictures from one cut to the next: the first and the latest, and when each px was paper for the last time."""
+    """Pictures from one cut to the next: the first and the latest, and in how many each px was not as in the first."""
 
     first: NDArray[np.int16]
     last: NDArray[np.int16]
     times: list[float]
-    paper_until: NDArray[np.int32]
+    count: NDArray[np.int32]
 
     def add(self, time: float, picture: NDArray[np.int16], changed: Mask) -> None:
         """Take the next picture in."""
-        self.paper_until[~changed] = len(self.times)
+        self.count += changed
         self.times.append(time)
         self.last = picture
 
     def appeared(self) -> NDArray[np.int32]:
-        """Return the number of the picture in which each px changed for good, -1 where it did not."""
-        return np.where(self.paper_until < len(self.times) - 1, self.paper_until + 1, -1).astype(np.int32)
+        """Return the number of the picture in which each px changed for good, -1 where it did not.
+
+        Counted back from the end: where compression flickers, that is nearer the truth than the last change.
+        """
+        return np.where(_differs(self.last, self.first), len(self.times) - self.count, -1).astype(np.int32)
 
 
 def _differs(a: NDArray[np.int16], b: NDArray[np.int16]) -> Mask:
@@ -297,5 +300,8 @@ def read_ink(path: Path) -> Ink:
     if not (appeared >= 0).any():
         raise ValueError(f"{path}: no line is drawn in it")
     appeared, factor = coarser(appeared)
+    # single px that flickered late are as old as the line that they are of
+    around = ndimage.rank_filter(np.where(appeared < 0, np.iinfo(np.int32).max, appeared), 2, size=5)
+    appeared = np.where(appeared < 0, -1, np.minimum(appeared, around)).astype(np.int32)
     segments, strokes, when = _segments(thinned(appeared >= 0), appeared)
     return Ink(segments * factor, strokes, np.array(scene.times)[when], scene.times[-1], moves, tuple(notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 import draw_scene
+from config import VIDEO_READER_PATH
 from rendering import feature_raster, replay
 from words import ink as ink_of_videos
 from words.clips import clip, segments_of
 from words.ink import read_ink, thinned
 from words.prompts import read_prompt
-from words.read_back import sentence
+from words.read_back import sentence, shipped_network
 from words.things import divided
 from words.video import write_video
 from words.video_network import VideoNetwork, VideoNetworkConfig
@@ -215,3 +217,33 @@ def test_what_was_read_is_said_as_a_prompt_that_means_it() -> None:
     assert sentence(["rabbit", "bus", "rabbit"], "en") == "two rabbits and a bus"
     assert sentence(["rabbit", "bus", "rabbit"], "tr") == "iki tavşan ve bir otobüs"
     assert sentence(["rabbit", "bus", "rabbit"], "ru") == "2 × кролик и автобус"
+
+
+# ------------------------------------------------------------------ what is published
+
+
+def test_the_page_shows_the_figures_of_the_shipped_reader_and_of_the_round_trip() -> None:
+    root = Path(draw_scene.__file__).parent
+    page = (root / "docs" / "VIDEO.md").read_text(encoding="utf-8")
+    loaded = shipped_network()
+    assert VIDEO_READER_PATH.stat().st_size < 3e6
+    held_out = loaded.conditions["held_out"]
+    for name, label in (("video", "**video reader**"), ("last frame only", "control: same form, last frame only"),
+                        ("recogniser, last frame", "picture recogniser, last frame")):  # fmt: skip
+        assert f"| {label} | " + " | ".join(f"{100 * row[name]:.1f}" for row in held_out.values()) in page
+    assert all(row["video"] > row["last frame only"] for row in held_out.values())
+    trip = json.loads((root / "results" / "round_trip.json").read_text(encoding="utf-8"))
+    for language, name in (("en", "English"), ("tr", "Turkish"), ("ru", "Russian")):
+        cells = (f"{100 * row['come back']:.0f} ({100 * row['things that come back']:.0f}; "
+                 f"{100 * row['as many things']:.0f})" for row in trip[language].values())  # fmt: skip
+        assert f"| {name} | " + " | ".join(cells) in page
+
+
+def test_a_video_is_read_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "circle.mp4"
+    write_video(path, iter(pictures(placed(CIRCLE, 60, 20, 1.5), (200, 320), 4, 20)))
+    draw_scene.main(["--read", str(path), "--language", "tr"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"{path}: 2.")
+    assert said[1] == "tr: bir daire"
+    assert "emin" in said[2]
