@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from placement import SHARES
 
 import sample_diffusion
 from config import ATTRIBUTION, RunFailed
 from dataset_utils import read_ndjson, write_ndjson
 from diffusion_model import TrainedModel, save_weights
 from drawings.embedded import embedded_drawings
-from placement import SHARES
 from sample_diffusion import generate_drawings, official_form, weaker_network
 
 
