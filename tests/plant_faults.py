@@ -247,13 +247,13 @@ FAULTS = [
          "own, seed=config.seed, steps"),
     ),
     *planted(
-        "placement.py",
+        "scoring/placement.py",
         "science_sampling",
         ("given strokes are not whitened", "trained.whitening.encode(vectors.to(model.position.device))",
          "(vectors.to(model.position.device))"),
     ),
     *planted(
-        "placement.py",
+        "scoring/placement.py",
         "placement",
         ("small drawings lie near the mean and win", "- VOLUME *", "- 0 *"),
         ("the least likely square is taken", "np.argmin", "np.argmax"),

@@ -177,6 +177,7 @@ def a_car(tmp_path: Path, tiny_model: TrainedModel, monkeypatch: pytest.MonkeyPa
         (folder / f"{name}.safetensors").touch()
     monkeypatch.setattr(config, "CHECKPOINTS", folder)
     monkeypatch.setattr(config, "BASE_PATH", folder / "base.safetensors")
+    monkeypatch.setattr(config, "STUDENTS", folder / "students")
     monkeypatch.delenv("QUICKDRAW_DIR", raising=False)
     return folder
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from placement import SHARES
+from scoring.placement import SHARES
 
 import sample_diffusion
 from config import ATTRIBUTION, RunFailed
