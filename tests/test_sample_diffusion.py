@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scoring.placement import SHARES
 
 import sample_diffusion
 from config import ATTRIBUTION, RunFailed
@@ -20,6 +19,7 @@ from dataset_utils import read_ndjson, write_ndjson
 from diffusion_model import TrainedModel, save_weights
 from drawings.embedded import embedded_drawings
 from sample_diffusion import generate_drawings, official_form, weaker_network
+from scoring.placement import SHARES
 
 
 def points(drawings: list[list[np.ndarray]]) -> np.ndarray:
