@@ -52,14 +52,18 @@ def test_drawings_of_a_shipped_model_have_the_strokes_and_scores_they_had(
 
 
 @pytest.mark.skipif(not REAL_DIR, reason="QUICKDRAW_DIR names no folder of real drawings")
-@pytest.mark.parametrize("category", ["bus", "rabbit"])
+@pytest.mark.parametrize("category", ["cat", "bus", "rabbit"])
 def test_a_shipped_model_has_the_losses_on_held_out_drawings_that_its_file_states(
     category: str, tmp_path: Path
 ) -> None:
-    """To within the rounding of its weights; so it is read, tokenized, noised and split as it was trained."""
+    """To within the rounding of its weights; so it is read, tokenized, noised and split as it was trained.
+
+    Buses and rabbits were measured before their matrices were stored in eight bits.
+    """
+    rounding = 2e-3 if category == "cat" else 1e-2
     trained = load_with_guide(CHECKPOINTS / f"{category}.safetensors")
     config = TrainConfig(category=category, precision="float32")
     data = load_training_data(config, trained.model.config, DataChoice(REAL_DIR, "local"), trained.categories)
     assert len(data.held_out) == trained.conditions["held_out_drawings"]
     found = Run(config, data, trained, tmp_path, torch.device("cpu")).validate()
-    assert found == {name: pytest.approx(trained.conditions[name], rel=2e-3) for name in found}
+    assert found == {name: pytest.approx(trained.conditions[name], rel=rounding) for name in found}

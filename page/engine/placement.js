@@ -2,7 +2,7 @@
 
 const BOX = 255;
 const SHARES = [1, 0.85, 0.7, 0.55, 0.42], ANCHORS = [0, 0.5, 1];
-const VOLUME = 0.4, PROBED_TIME = 299, SAME = 2, SMALLEST = 8;
+const VOLUME = 0.4, PROBED_TIME = 249, SAME = 2, SMALLEST = 8;
 const LOOSE = 0.04; // of a square's side, by which a drawing may reach beyond it
 
 /** The whole sheet: strokes are where the model would draw them. */

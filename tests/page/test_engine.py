@@ -109,7 +109,7 @@ def test_its_samplers_are_those_of_python(engine: Page, name: str, steps: int) -
 def test_what_was_begun_anywhere_is_placed_as_by_python(
     engine: Page, real: list[list[np.ndarray]], way: tuple[float, tuple[float, float]]
 ) -> None:
-    trained, (scale, offset) = load_with_guide(CHECKPOINTS / "cat.safetensors"), way
+    trained, (scale, offset) = load_with_guide(shipped_checkpoint("cat")), way
     beginnings = [[stroke * scale + offset for stroke in real[k][:k]] for k in (1, 2, 3)]
     program = """async (beginnings) => {
         const { model } = await import('./engine/loading.js');
