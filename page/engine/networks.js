@@ -12,9 +12,18 @@ export function useRuntime(content) {
   ort.env.wasm.wasmBinary = content.buffer;
 }
 
-/** Return an inference session of the file `content` (Uint8Array). */
-export function session(content) {
-  return ort.InferenceSession.create(content, OPTIONS);
+// The runtime keeps what it is at work on in one stack, which two that work in turns would write over.
+let last = Promise.resolve();
+const inTurn = (work) => {
+  const done = last.then(work);
+  last = done.catch(() => {});
+  return done;
+};
+
+/** Promise an inference session of the file `content` (Uint8Array): what can `run`, after all that others have asked. */
+export async function session(content) {
+  const made = await inTurn(() => ort.InferenceSession.create(content, OPTIONS));
+  return { run: (inputs) => inTurn(() => made.run(inputs)) };
 }
 
 const float = (data, dims) => new ort.Tensor("float32", data, dims);
