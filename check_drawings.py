@@ -24,11 +24,12 @@ import numpy as np
 
 from config import resolve_category
 from drawings.fitting import Loaded, load_sketches, write_sketches
-from oddity.check import Checker, Verdict, rate
+from drawings.look import save_figure
+from oddity.check import Checker, Verdict
 from oddity.looks import Look
 from oddity.scores import DEFAULT, SCORES
-from oddity.sheets import before_after_sheet, drawings_sheet, histogram, save_figure
-from plumbing.command_line import check_file, check_folder, run_script, script_parser
+from oddity.sheets import before_after_sheet, drawings_sheet, histogram
+from plumbing.command_line import check_file, check_folder, rate, run_script, script_parser
 from plumbing.files import locked_folder, refuse_overwriting, refuse_replacing, write_atomically
 
 VERDICTS = "verdicts.csv"

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 CATEGORIES = ("cat", "bus", "rabbit")
+OWN_MODELS = (*CATEGORIES, "car")
+"""Categories whose models are shipped beside the base, which draws all others."""
 NAMES_PATH = Path(__file__).resolve().parent / "drawings" / "turkish_names.json"
 TURKISH_NAMES: dict[str, str] = json.loads(NAMES_PATH.read_text(encoding="utf-8"))
 """What each of the 345 categories of the dataset is called in Turkish, in the order of their English names."""

@@ -44,7 +44,7 @@ from config import (
     config_from_dict,
 )
 from plumbing.files import sha256_of
-from plumbing.tensor_files import EIGHT_BIT, TYPES, Header, eight_bit_tensors, read_header, write_tensors
+from plumbing.tensor_files import TYPES, Header, eight_bit_tensors, read_header, write_tensors
 from stroke_tokens import Whitening
 
 
@@ -458,7 +458,7 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> TrainedModel
         if header.shapes.get(name) != wanted.get(name):
             found = header.shapes.get(name)
             raise ValueError(f"{path}: {name} has shape {found}, its settings say {wanted.get(name)}")
-        if header.types[name] not in (*TYPES.values(), EIGHT_BIT):
+        if header.types[name] not in TYPES.values():
             raise ValueError(f"{path}: {name} is {header.types[name]}, must be {' or '.join(TYPES.values())}")
     tensors = header.tensors()
     own = {name: tensors[f"model.{name}"].to(torch.float32, copy=True) for name in model.state_dict()}

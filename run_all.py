@@ -33,11 +33,13 @@ from config import (
     CATEGORIES,
     CHECKPOINTS,
     NETWORK_PATH,
+    OWN_MODELS,
     PRESETS,
     QUALITIES,
     REFERENCE_PATH,
     SampleConfig,
     resolve_category,
+    shipped_checkpoint,
 )
 from dataset_utils import DATA_FOLDER, CategoryData, available_categories, data_files, learned_from, load_category
 from diffusion_model import TrainedModel
@@ -81,7 +83,7 @@ class Profile:
 PROFILES = {
     "smoke": Profile(64, "embedded", "local", False, False, "smoke", guide="smoke-guide",
                      tuning=("--strengths", "1.5", "--n", "64")),
-    "quick": Profile(250, None, "auto", False, True, "quick", (*CATEGORIES, "car")),
+    "quick": Profile(250, None, "auto", False, True, "quick", OWN_MODELS),
     "full": Profile(2000, None, "official", True, False, "full", guide="full-guide", tuning=("--n", "2000")),
 }  # fmt: skip
 
@@ -142,7 +144,7 @@ def task_of(category: str, network: LoadedNetwork, profile: Profile, arguments: 
     A shipped model needs no drawings, and embedded ones are nothing to compare it with, since it learned from people.
     Raises FileNotFoundError or ValueError as ``load_category`` does, and for damaged weights.
     """
-    path = sample_diffusion.shipped_checkpoint(category, arguments.quality)
+    path = shipped_checkpoint(category, arguments.quality)
     data_dir = arguments.data_dir or profile.data_dir
     named, known = data_dir or os.environ.get("QUICKDRAW_DIR"), available_categories(data_dir)
     shipped, data = None, None
@@ -218,7 +220,7 @@ def reference_for(task: Task, training: Sequence[Drawing] = ()) -> Reference | N
 def run_category(task: Task, out: Path, arguments: argparse.Namespace, progress: Progress) -> CategoryResult:
     """Do everything for one category in the folder `out` and return what the report shows."""
     category, network, profile = task.category, task.network, PROFILES[arguments.profile]
-    trained, weights = task.shipped, sample_diffusion.shipped_checkpoint(category, arguments.quality)
+    trained, weights = task.shipped, shipped_checkpoint(category, arguments.quality)
     if trained is None:
         progress.begin()
         weights = train(category, profile, out / "training", arguments)

@@ -38,9 +38,9 @@ from config import (
     RunFailed,
     SampleConfig,
     resolve_category,
+    shipped_checkpoint,
     steps_of,
 )
-from config import shipped_checkpoint as shipped_checkpoint  # for those who import it from here
 from dataset_utils import write_ndjson
 from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, load_with_guide
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
@@ -49,13 +49,13 @@ from drawings.formats import Sketch
 from drawings.packed import PackedDrawings
 from drawings.prefixes import Prefix, as_given, read_prefixes
 from drawings.simplify import official_form
-from oddity.check import Checker, rate
 from plumbing.command_line import (  # fmt: skip
     add_config_arguments,
     add_device_argument,
     check_folder,
     config_from_arguments,
     is_first_process,
+    rate,
     run_script,
     script_parser,
     steps_by_stroke,
@@ -389,6 +389,8 @@ def as_tuned(config: SampleConfig, trained: TrainedModel) -> SampleConfig:
 
 def reject_odd(sampled: Sampled, category: str, false_alarms: float) -> None:
     """Leave out what is odd for the category at a rate of false alarms, raising RunFailed where that is all."""
+    from oddity.check import Checker  # seconds that only this flag is worth
+
     kept = Checker(category, false_alarms=false_alarms).kept(sampled.drawings)
     rejected, sampled.drawings = len(sampled.drawings) - len(kept), kept
     sampled.conditions |= {"n": len(kept), "reject_odd": false_alarms, "rejected": rejected}

@@ -9,6 +9,7 @@ noise is coloured like strokes: where a stroke stands (the first components) com
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,12 @@ def resample_strokes(points: np.ndarray, offsets: np.ndarray, num_points: int) -
         own = np.asarray(points[block[0] : block[-1]], dtype=np.float64).T
         _resample_block(own[0], own[1], block - block[0], resampled[start : start + BLOCK_STROKES])
     return resampled
+
+
+def resample_each(strokes: Sequence[np.ndarray], num_points: int) -> np.ndarray:
+    """Return a list of strokes, at least one, resampled as ``resample_strokes`` does, float32 (S, num_points, 2)."""
+    points = np.concatenate([np.asarray(stroke, np.float64) for stroke in strokes])
+    return resample_strokes(points, np.cumsum([0, *map(len, strokes)]), num_points)
 
 
 @functools.cache

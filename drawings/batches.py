@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drawings.packed import PackedDrawings, ranges, running_sums
+from drawings.packed import PackedDrawings, ranges, running_sums, spread_rows
 from stroke_tokens import points_to_vectors, resample_strokes
 
 ROUND_DRAWINGS = 16_384
@@ -212,7 +212,7 @@ def training_batches(
 
 def evenly_spread(data: StrokeSet, count: int) -> list[Batch]:
     """Return `count` drawings, or all where there are fewer, spread evenly over `data`, as batches of like length."""
-    chosen = np.unique(np.linspace(0, len(data) - 1, min(len(data), count)).round()).astype(np.int64)
+    chosen = spread_rows(len(data), count)
     chosen = chosen[np.argsort(data.num_strokes(chosen), kind="stable")]
     return [data.batch(part) for part in np.array_split(chosen, max(1, len(chosen) // 64)) if len(part)]
 

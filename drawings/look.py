@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from plumbing.files import write_atomically
 
 INK, ACCENT, HISTORY, RULE, CAPTION = "#1a1c21", "#e84d29", "#a8adb5", "#e6e8eb", "#616670"
 WHITE, DARK, PALE = "#ffffff", "#16181d", "#f2f3f5"
@@ -24,6 +30,13 @@ def order_colors(count: int, is_dark: bool = False) -> list[str]:
     """
     start = 0.3 if is_dark else 0.0
     return [to_hex(matplotlib.colormaps["viridis"](start + 0.75 * i / max(1, count - 1))) for i in range(count)]
+
+
+def save_figure(path: Path, figure: Figure, **options: Any) -> None:
+    """Write a figure as PNG, whole or not at all; `options` are those of ``Figure.savefig``."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", **options)
+    write_atomically(path, content.getvalue())
 
 
 @dataclass(frozen=True)

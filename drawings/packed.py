@@ -108,6 +108,11 @@ def running_sums(lengths: npt.ArrayLike) -> Offsets:
     return np.concatenate(([0], np.cumsum(np.asarray(lengths, dtype=np.int64))))
 
 
+def spread_rows(count: int, most: int) -> Offsets:
+    """Return the numbers of at most so many of `count` things, spread evenly from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(np.int64))
+
+
 def ranges(offsets: Offsets, chosen: Offsets) -> Offsets:
     """Return offsets[i] .. offsets[i + 1] - 1 of all chosen i in one array."""
     lengths = offsets[chosen + 1] - offsets[chosen]

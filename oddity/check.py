@@ -6,7 +6,6 @@ drawings at hand and calibrated on the other half, which they have not seen.
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from scipy.special import softmax
 
 from config import RunFailed
 from dataset_utils import CategoryData, load_category
+from drawings.packed import spread_rows
 from oddity.calibration import Calibration, calibrated, load_calibration
 from oddity.looks import Judges, Look
 from oddity.scores import DEFAULT, SCORES, Measure
@@ -83,16 +83,16 @@ class Checker:
         measure = SCORES[score].fit(Look(known, self.judges))
         return measure, calibrated(score, name, measure(Look(calibrating, self.judges)), source)
 
-    def scores(self, drawings: Sequence[Drawing]) -> Array:
-        """Return the scores (N,), raising RunFailed where one is not finite."""
-        found = self.measure(Look(drawings, self.judges))
+    def scores(self, look: Look) -> Array:
+        """Return the scores (N,) of drawings, raising RunFailed where one is not finite."""
+        found = self.measure(look)
         if not np.isfinite(found).all():
             raise RunFailed(f"drawing {int(np.flatnonzero(~np.isfinite(found))[0])}: its score is not finite")
         return found
 
     def odd(self, drawings: Sequence[Drawing]) -> NDArray[np.bool_]:
         """Return which drawings (N,) are odd."""
-        result: NDArray[np.bool_] = self.scores(drawings) >= self.threshold
+        result: NDArray[np.bool_] = self.scores(Look(drawings, self.judges)) >= self.threshold
         return result
 
     def kept(self, drawings: list[DrawingT]) -> list[DrawingT]:
@@ -104,20 +104,21 @@ class Checker:
 
     def check(self, drawings: Sequence[Drawing]) -> list[Verdict]:
         """Return the verdict on each drawing; the models look at those that are not fine, for reasons."""
-        scores = self.scores(drawings)
+        look = Look(drawings, self.judges)
+        scores = self.scores(look)
         ranks = self.calibration.rank(scores)
         border = self.calibration.threshold(min(0.5, BORDER * self.false_alarms))
         words = np.where(scores >= self.threshold, "odd", np.where(scores >= border, "borderline", "fine"))
         rows = np.flatnonzero(words != "fine")
-        reasons = dict(zip(rows.tolist(), self.reasons([drawings[row] for row in rows.tolist()]), strict=True))
+        reasons = dict(zip(rows.tolist(), self.reasons(look.select(rows.tolist())), strict=True))
         return [Verdict(float(score), float(rank), str(word), *reasons.get(row, ("", None)))
                 for row, (score, rank, word) in enumerate(zip(scores, ranks, words, strict=True))]  # fmt: skip
 
-    def reasons(self, drawings: Sequence[Drawing]) -> list[tuple[str, int | None]]:
+    def reasons(self, look: Look) -> list[tuple[str, int | None]]:
         """Return what speaks against each drawing, in words, and the number of its odd stroke, from 0."""
-        if not drawings:
+        if not len(look):
             return []
-        look, category = Look(drawings, self.judges), self.judges.category
+        category = self.judges.category
         chances = (softmax(look.pictures.logits, 1) + softmax(look.strokes.logits, 1)) / 2
         classes = self.judges.pictures.classes
         excess = look.own.denoising - look.untold.denoising
@@ -143,23 +144,11 @@ def halves(data: CategoryData, knows_training: bool) -> tuple[list[Drawing], lis
 
     Models have learned all training drawings by heart, so that theirs are calibrated on the validation side.
     """
-    rows = np.unique(np.linspace(0, len(data.train) - 1, min(MOST_TRAINING, len(data.train))).round().astype(int))
-    training: list[Drawing] = list(data.train.select(rows))
+    training: list[Drawing] = list(data.train.select(spread_rows(len(data.train), MOST_TRAINING)))
     if knows_training:
         held_out: list[Drawing] = list(data.validation)
         return training, held_out, f"{len(held_out):,} held-out drawings"
     return training[::2], training[1::2], f"half of {len(training):,} training drawings, the other half fits the score"
-
-
-def rate(text: str) -> float:
-    """Return a rate of false alarms that a flag says, raising ArgumentTypeError outside 0.001 ... 0.3."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.001 <= value <= 0.3:
-        raise ArgumentTypeError(f"is {text!r}, must lie in 0.001 ... 0.3")
-    return value
 
 
 def article(name: str) -> str:

@@ -75,6 +75,14 @@ class Look:
     def __len__(self) -> int:
         return len(self.drawings)
 
+    def select(self, rows: Sequence[int]) -> Look:
+        """Return a look at some of the drawings, whose recognisers need not look again."""
+        other = Look([self.drawings[row] for row in rows], self.judges)
+        for name in ("pictures", "strokes"):
+            seen: Described = getattr(self, name)
+            setattr(other, name, Described(seen.features[rows], seen.logits[rows]))
+        return other
+
     def by(self, judges: Judges) -> Look:
         """Return a look at the same drawings by other judges with the same recognisers."""
         other = Look(self.drawings, judges)

@@ -18,8 +18,7 @@ from torch import Tensor
 from diffusion_model import StrokeDiffusionModel, TrainedModel
 from diffusion_process import cosine_alpha_bar, diffuse, diffusion_loss
 from drawings.batches import within
-from drawings.packed import running_sums
-from stroke_tokens import points_to_vectors, resample_strokes
+from stroke_tokens import points_to_vectors, resample_each
 
 Drawing = Sequence[NDArray[Any]]
 Array = NDArray[np.float64]
@@ -68,9 +67,7 @@ def _tokens(trained: TrainedModel, drawings: Sequence[Drawing]) -> tuple[Tensor,
     config = trained.model.config
     kept = [drawing[: config.max_strokes] for drawing in drawings]
     lengths = torch.tensor([len(drawing) for drawing in kept])
-    strokes = [np.asarray(stroke, dtype=np.float64) for drawing in kept for stroke in drawing]
-    offsets = running_sums([len(stroke) for stroke in strokes])
-    vectors = points_to_vectors(resample_strokes(np.concatenate(strokes), offsets, config.num_points))
+    vectors = points_to_vectors(resample_each([stroke for drawing in kept for stroke in drawing], config.num_points))
     longest = int(lengths.max())
     tokens = torch.zeros(len(kept), longest, vectors.shape[1])
     tokens[within(lengths, longest)] = trained.whitening.encode(vectors)

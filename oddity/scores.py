@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drawings.packed import running_sums
 from oddity.autoencoder import share_lost
 from oddity.looks import Look
 from scoring.neighbours import squared_distances
-from stroke_tokens import resample_strokes
+from stroke_tokens import resample_each
 
 Array = NDArray[np.float64]
 Measure = Callable[[Look], Array]
@@ -79,18 +78,19 @@ def _mahalanobis(kind: str) -> Callable[[Look], Measure]:
     return fit
 
 
-def _surprisal(kind: str) -> Callable[[Look], Measure]:
-    """The nats that a recogniser gives the category's name."""
-
-    def measure(look: Look) -> Array:
-        return look.surprisal(getattr(look, kind), getattr(look.judges, kind))
-
-    return lambda training: measure
-
-
 def _plain(measure: Measure) -> Callable[[Look], Measure]:
     """A measure that nothing is fitted for."""
     return lambda training: measure
+
+
+def _surprisal(kind: str) -> Measure:
+    """The nats that a recogniser gives the category's name."""
+    return lambda look: look.surprisal(getattr(look, kind), getattr(look.judges, kind))
+
+
+def _both(look: Look) -> Array:
+    """The nats that both recognisers give the category's name: as if they erred independently."""
+    return _surprisal("pictures")(look) + _surprisal("strokes")(look)
 
 
 def _unlike_itself(look: Look) -> Array:
@@ -102,10 +102,9 @@ def _token_table(look: Look) -> Array:
     """Points of the first strokes of drawings as rows (N, 8 * 8 * 2 + 8): in -1 ... 1, zeros where there is no stroke,
     and whether there is one."""
     rows = np.zeros((len(look), TOKEN_STROKES, 2 * TOKEN_POINTS + 1))
-    kept = [[np.asarray(stroke, np.float64) for stroke in drawing[:TOKEN_STROKES]] for drawing in look.drawings]
-    strokes = [stroke for drawing in kept for stroke in drawing]
-    if strokes:
-        points = resample_strokes(np.concatenate(strokes), running_sums([len(s) for s in strokes]), TOKEN_POINTS)
+    kept = [drawing[:TOKEN_STROKES] for drawing in look.drawings]
+    if strokes := [stroke for drawing in kept for stroke in drawing]:
+        points = resample_each(strokes, TOKEN_POINTS)
         counts = np.array([len(drawing) for drawing in kept])
         there = np.arange(TOKEN_STROKES) < counts[:, None]
         rows[there] = np.concatenate([points.reshape(len(points), -1) / 127.5 - 1, np.ones((len(points), 1))], axis=1)
@@ -133,12 +132,21 @@ def _total(losses: Any) -> Array:
 
 STROKE_WEIGHT = 20.0
 """Nats that a loss of 1 counts for, own model less base untold, of the worst stroke beside both recognisers."""
+
+
+def _together(look: Look) -> Array:
+    """What both recognisers say and what one stroke may add: no stroke speaks for a drawing."""
+    worst = np.nanmax(look.own.denoising - look.untold.denoising, axis=1)
+    together: Array = _both(look) + STROKE_WEIGHT * np.maximum(worst, 0.0)
+    return together
+
+
 DEFAULT = "recognisers"
 SCORES: dict[str, Score] = {
-    "recognisers": Score("both recognisers: − log p(category), summed", lambda training: _both),
-    "together": Score("both recognisers and the worst stroke's loss ratio", lambda training: _together, True),
-    "recogniser": Score("recogniser of pictures: − log p(category)", _surprisal("pictures")),
-    "recogniser_strokes": Score("recogniser of strokes: − log p(category)", _surprisal("strokes")),
+    "recognisers": Score("both recognisers: − log p(category), summed", _plain(_both)),
+    "together": Score("both recognisers and the worst stroke's loss ratio", _plain(_together), True),
+    "recogniser": Score("recogniser of pictures: − log p(category)", _plain(_surprisal("pictures"))),
+    "recogniser_strokes": Score("recogniser of strokes: − log p(category)", _plain(_surprisal("strokes"))),
     "neighbours": Score("5 nearest neighbours, features of pictures", _neighbours("pictures"), fitted=True),
     "neighbours_strokes": Score("5 nearest neighbours, features of strokes", _neighbours("strokes"), fitted=True),
     "mahalanobis": Score("Mahalanobis, features of pictures", _mahalanobis("pictures"), fitted=True),
@@ -157,15 +165,3 @@ SCORES: dict[str, Score] = {
     "stop": Score("surprise of the end", _plain(lambda look: look.own.stop), True),
 }  # fmt: skip
 """By the names that --score takes."""
-
-
-def _together(look: Look) -> Array:
-    """What both recognisers say and what one stroke may add: no stroke speaks for a drawing."""
-    worst = np.nanmax(look.own.denoising - look.untold.denoising, axis=1)
-    together: Array = _both(look) + STROKE_WEIGHT * np.maximum(worst, 0.0)
-    return together
-
-
-def _both(look: Look) -> Array:
-    """The nats that both recognisers give the category's name: as if they erred independently."""
-    return _surprisal("pictures")(look)(look) + _surprisal("strokes")(look)(look)

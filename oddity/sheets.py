@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,20 +15,12 @@ from drawings.look import ACCENT, CAPTION, HISTORY, INK
 from oddity.autoencoder import errors
 from oddity.calibration import LEVELS, Array
 from oddity.measures import roc_curve
-from plumbing.files import write_atomically
 
 Drawing = Sequence[NDArray[Any]]
 
 CELL = 1.45  # inches
 LINE_WIDTH = 1.1
 COLORS = (ACCENT, "#2a78b5", "#3a9a5b", "#8a5fb0", "#c99a1c", INK, HISTORY)
-
-
-def save_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_atomically(path, content.getvalue())
 
 
 def _cells(count: int, columns: int, title: str, extra: float = 0.25) -> tuple[Figure, list[Axes]]:

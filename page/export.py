@@ -38,20 +38,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from config import ATTRIBUTION, CATEGORIES, NAMES_PATH, NETWORK_PATH
+from config import ATTRIBUTION, CATEGORIES, NAMES_PATH, NETWORK_PATH, OWN_MODELS, shipped_checkpoint
 from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with_guide
 from diffusion_process import cosine_alpha_bar
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
 from plumbing.tensor_files import in_eight_bits
-from sample_diffusion import shipped_checkpoint
 from scoring.feature_network import SIDE, Network, load_feature_network
 from scoring.placement import probing_noise
 from stroke_tokens import polyline_fit
 
 SOURCES = Path(__file__).resolve().parent
 SITE_FILE = "site.json"
-SHIPPED = (*CATEGORIES, "car", "base")
+SHIPPED = (*OWN_MODELS, "base")
 """Whose weights are on the page: four categories have their own, the base draws all others of its 345."""
 RUNTIME = "onnxruntime-web@1.30.0"
 RUNTIME_SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -200,21 +199,20 @@ def _write_networks(folder: Path) -> dict[str, Any]:
         return file
 
     trained = {name: load_with_guide(shipped_checkpoint(name)) for name in SHIPPED}
-    used = [each for found in trained.values() for each in (found, found.guide) if each is not None]
-    loaded = {each.path: each for each in used if each.path is not None}
+    loaded = {each.sha256: each for found in trained.values() for each in (found, found.guide) if each is not None}
     exported = export_models([each.model for each in loaded.values()])
-    files: dict[Path | None, dict[str, str]] = {
-        path: {kind: written(f"{path.stem}.{kind}", content) for kind, content in graphs.items()}
-        for path, graphs in zip(loaded, exported, strict=True)
+    files = {
+        each.sha256: {kind: written(f"{Path(each.file).stem}.{kind}", content) for kind, content in graphs.items()}
+        for each, graphs in zip(loaded.values(), exported, strict=True)
     }
     models = {}
     for name, each in trained.items():
         weaker = each.guide or each
         # None stands for the category that is asked for, by its place in the base's list
         own, same = (None if name == "base" else network.category_id(name) for network in (each, weaker))
-        without = {"files": files[weaker.path], "category": same if each.guide else each.model.null_category}
+        without = {"files": files[weaker.sha256], "category": same if each.guide else each.model.null_category}
         models[name] = {
-            "own": {"files": files[each.path], "category": own},
+            "own": {"files": files[each.sha256], "category": own},
             "guide": None if each.guidance == 1.0 else without,
             "guidance": each.guidance,
             "sampler": each.sampler,
@@ -251,8 +249,7 @@ def _write_networks(folder: Path) -> dict[str, Any]:
 
 
 class Step(nn.Module):
-    """A function of a network as a module, whose large weights are stored in one or two bytes where that loses nothing.
-    """
+    """A function of a network as a module; large weights are stored in one or two bytes where that loses nothing."""
 
     def __init__(self, network: nn.Module, compute: Callable[..., Any]) -> None:
         super().__init__()

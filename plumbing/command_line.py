@@ -202,6 +202,17 @@ def strength(text: str) -> float:
     return AS_TUNED if text == "auto" else float(text)
 
 
+def rate(text: str) -> float:
+    """Return the rate of false alarms that --false-alarms or --reject-odd says, from 0.001 to 0.3."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.001 <= value <= 0.3:
+        raise argparse.ArgumentTypeError(f"is {text!r}, must lie in 0.001 ... 0.3")
+    return value
+
+
 def steps_by_stroke(text: str) -> int | tuple[int, ...]:
     """Return the steps by stroke that --steps says, one number or several with commas."""
     try:

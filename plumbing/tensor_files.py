@@ -28,8 +28,8 @@ from plumbing.files import write_atomically
 DIGEST = "content_sha256"
 """The key of the metadata under which a file says the sha256 of all the rest of it."""
 SUMS = "SHA256SUMS"
-TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
-EIGHT_BIT, SCALE = "int8", ".scale"
+TYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "I8": "int8"}
+EIGHT_BIT, SCALE = TYPES["I8"], ".scale"
 """The type of tensors of eight bits, and what the name of their scales has behind theirs."""
 SMALLEST_EIGHT_BIT = 16_384
 """Numbers of a matrix from which on eight bits pay: little ones hold few bytes, and much hangs on them."""
@@ -87,8 +87,7 @@ def read_header(path: Path, what: str = "file") -> Header:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-            types = {name: (TYPES | {"I8": EIGHT_BIT}).get(part.get_dtype(), part.get_dtype())
-                     for name, part in slices.items()}  # fmt: skip
+            types = {name: TYPES.get(part.get_dtype(), part.get_dtype()) for name, part in slices.items()}
             words = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stroke_tokens import resample_strokes
+from stroke_tokens import resample_each
 
 Drawing = Sequence[NDArray[Any]]
 FIRST_STROKES = 3
@@ -79,7 +79,7 @@ def _first_strokes(drawings: Sequence[Drawing]) -> tuple[NDArray[np.int64], NDAr
     strokes = [stroke for i in rows for stroke in drawings[i][:FIRST_STROKES]]
     if not strokes:
         return rows, np.zeros((0, FIRST_STROKES * NUM_POINTS), np.complex64)
-    points = resample_strokes(np.concatenate(strokes), np.cumsum([0, *map(len, strokes)]), NUM_POINTS)
+    points = resample_each(strokes, NUM_POINTS)
     return rows, points.view(np.complex64).reshape(-1, FIRST_STROKES * NUM_POINTS)
 
 

@@ -26,7 +26,7 @@ from diffusion_process import cosine_alpha_bar
 from drawings.fitting import Frame
 from drawings.prefixes import Prefix
 from drawings.simplify import LONGEST_SIDE
-from stroke_tokens import points_to_vectors, resample_strokes
+from stroke_tokens import points_to_vectors, resample_each
 
 Drawing = Sequence[NDArray[np.generic]]
 
@@ -125,9 +125,8 @@ def encoded(trained: TrainedModel, prefixes: Sequence[Drawing]) -> Tensor:
     model, count, length = trained.model, len(prefixes), len(prefixes[0])
     if length == 0:
         return model.position.new_zeros(count, 0, model.token_dim)
-    strokes = [np.asarray(stroke, dtype=np.float64) for prefix in prefixes for stroke in prefix]
-    offsets = np.concatenate([[0], np.cumsum([len(stroke) for stroke in strokes])])
-    vectors = points_to_vectors(resample_strokes(np.concatenate(strokes), offsets, model.config.num_points))
+    strokes = [stroke for prefix in prefixes for stroke in prefix]
+    vectors = points_to_vectors(resample_each(strokes, model.config.num_points))
     return trained.whitening.encode(vectors.to(model.position.device)).unflatten(0, (count, length))
 
 

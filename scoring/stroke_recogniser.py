@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from drawings.packed import running_sums
-from stroke_tokens import resample_strokes
+from stroke_tokens import resample_each
 
 Drawing = Sequence[NDArray[Any]]
 
@@ -128,8 +128,7 @@ def stroke_arrays(drawings: Sequence[Drawing]) -> NDArray[np.uint8]:
         return arrays
     kept = [drawing[:MOST_STROKES] for drawing in drawings]
     counts = np.array([len(drawing) for drawing in kept])
-    strokes = [np.asarray(stroke, dtype=np.float64) for drawing in kept for stroke in drawing]
-    points = resample_strokes(np.concatenate(strokes), running_sums([len(stroke) for stroke in strokes]), NUM_POINTS)
+    points = resample_each([stroke for drawing in kept for stroke in drawing], NUM_POINTS)
     first = running_sums(counts)[:-1]
     low = np.minimum.reduceat(points.min(axis=1), first)  # (N, 2)
     high = np.maximum.reduceat(points.max(axis=1), first)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from config import RunFailed, SampleConfig, resolve_category
+from config import RunFailed, SampleConfig, resolve_category, shipped_checkpoint
 from dataset_utils import data_files, load_category
 from families.attributes import ATTRIBUTES, attributes_of, having, obeying, wanted_values
 from families.avatars import avatars, palette_table, pixel_table
@@ -32,7 +32,7 @@ from families.interface import Drawing
 from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting
 from rendering import grid_image, save_image
-from sample_diffusion import load_model, sample, shipped_checkpoint
+from sample_diffusion import load_model, sample
 
 MOST_DRAWN = 2000
 """Drawings that are made in search of those that obey, at most."""

@@ -33,7 +33,16 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from config import ATTRIBUTION, CHECKPOINTS, NETWORK_PATH, QUALITIES, ModelConfig, TrainConfig, steps_of
+from config import (
+    ATTRIBUTION,
+    CHECKPOINTS,
+    NETWORK_PATH,
+    QUALITIES,
+    ModelConfig,
+    TrainConfig,
+    shipped_checkpoint,
+    steps_of,
+)
 from dataset_utils import data_files, load_category, write_ndjson
 from diffusion_model import load_with_guide
 from drawings.batches import training_batches
@@ -44,7 +53,7 @@ from metrics import frechet_distance, kernel_distance
 from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, write_atomically
 from reports.tables import markdown_table
-from sample_diffusion import generate_drawings, shipped_checkpoint
+from sample_diffusion import generate_drawings
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings
 from train_diffusion import prepare
@@ -85,12 +94,11 @@ def drawing(data_dir: str | None, scale: float) -> list[Row]:
     rows = []
     for quality in QUALITIES:
         trained = load_with_guide(shipped_checkpoint("cat", quality))
-        by_stroke = (trained.steps,) if isinstance(trained.steps, int) else trained.steps
         for together in (max(2, int(256 * scale)), 1):
             draw = partial(generate_drawings, trained, "cat", range(together), seed=0, guidance=trained.guidance)
             lengths = [len(drawn) for drawn in draw().drawings]
             strokes = sum(lengths) / together
-            steps = sum(steps_of(k, by_stroke) for length in lengths for k in range(length)) / together
+            steps = sum(steps_of(k, trained.steps) for length in lengths for k in range(length)) / together
             evaluations = steps * (1 if trained.guidance == 1 else 2)
             seconds = seconds_of(draw) / together
             how = f"cat, {quality}, {together} at once, float32"

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, resolve_category
+from drawings.look import save_figure
 from families.figures import curve_figure, families_figure, stages_figure
 from families.interface import Family, Material, num_parameters
 from families.latent_diffusion import LatentDiffusion
@@ -221,13 +222,13 @@ def compare(category: str, paths: dict[str, Path], scale: Scale, out: Path) -> l
              "feature_network": loaded.sha256, "attribution": ATTRIBUTION, "rows": rows}  # fmt: skip
     write_atomically(out / f"{category}.json", json.dumps(found, indent=1) + "\n")
     write_atomically(out / f"{category}.md", table + "\n")
-    families_figure(shown).savefig(out / f"{category}.png", dpi=110, bbox_inches="tight")
+    save_figure(out / f"{category}.png", families_figure(shown), dpi=110, bbox_inches="tight")
     if curves := {row["title"]: row["curve"] for row in rows if row.get("curve")}:
-        curve_figure(curves).savefig(out / "curve.png", dpi=110)
+        save_figure(out / "curve.png", curve_figure(curves), dpi=110)
     if "latent_diffusion" in paths:
         family, _ = load_family(paths["latent_diffusion"])
         if isinstance(family, LatentDiffusion):
-            stages_figure(family, category).savefig(out / "latent_diffusion.png", dpi=110)
+            save_figure(out / "latent_diffusion.png", stages_figure(family, category), dpi=110)
     print(f"\n{table}\n\nwrote {out}")
     return rows
 

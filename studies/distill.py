@@ -43,7 +43,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from config import SPLITS, TrainConfig, option
+from config import SPLITS, TrainConfig, option, shipped_checkpoint
 from dataset_utils import category_list, data_files, load_category
 from diffusion_model import StrokeDiffusionModel, TrainedModel
 from diffusion_process import cosine_alpha_bar, sampler_steps, trailing_timesteps
@@ -65,7 +65,6 @@ from sample_diffusion import (
     generate_drawings,
     guided_denoiser,
     load_model,
-    shipped_checkpoint,
     weaker_network,
 )
 from stroke_tokens import points_to_vectors

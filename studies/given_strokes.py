@@ -13,7 +13,6 @@ from __future__ import annotations
 import plumbing.threads  # noqa: F401 - before torch
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,16 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
-from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category
-from dataset_utils import data_files, load_category
+from config import NETWORK_PATH, SampleConfig
+from dataset_utils import load_category
 from metrics import kernel_distance
-from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
-from plumbing.files import refuse_overwriting, write_atomically
-from plumbing.processes import best_device
-from sample_diffusion import load_model, sample, shipped_checkpoint
+from plumbing.command_line import run_script
+from sample_diffusion import load_model, sample
 from scoring.copies import Drawing
 from scoring.feature_network import load_feature_network
 from scoring.reference import describe_drawings, recognisability
-from stroke_tokens import resample_strokes
+from stroke_tokens import resample_each
+from studies.one_model import chosen_files, parser_of, write_measured
 
 GIVEN = (0, 1, 2, 3, 5)
 SMALL = 48.0
@@ -50,7 +48,7 @@ def gaps_of_small_strokes(drawings: Sequence[Drawing], given: int = 0) -> NDArra
     gaps = []
     for drawing in drawings:
         strokes = [np.asarray(stroke, np.float64) for stroke in drawing]
-        points = resample_strokes(np.concatenate(strokes), np.cumsum([0, *map(len, strokes)]), 32)
+        points = resample_each(strokes, 32)
         for k in range(max(1, given), len(strokes)):
             if np.ptp(strokes[k], axis=0).max() <= SMALL:
                 gaps.append(cdist(points[k], points[:k].reshape(-1, 2)).min())
@@ -97,30 +95,15 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = script_parser(__doc__)
-    parser.add_argument("--category", required=True, metavar="NAME", help="what is drawn")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights (default the shipped ones)")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files")
-    parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings trained it (default auto)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file (default results/given_strokes_NAME.json)")
-    add_device_argument(parser)
-    return parser
+    return parser_of(__doc__, "given_strokes")
 
 
 def main(argv: list[str] | None = None) -> Path:
     """Measure as the command line says and return the path of the written file."""
     arguments = build_parser().parse_args(argv)
-    best_device(arguments.device)
-    category = resolve_category(arguments.category)
-    checkpoint = arguments.checkpoint or shipped_checkpoint(category, "teacher")
-    out = arguments.out or Path("results") / f"given_strokes_{category}.json"
-    refuse_overwriting([checkpoint, *CHECKPOINTS.glob("*.safetensors"), *data_files(arguments.data_dir)], [out])
-    check_file(out)
+    category, checkpoint, out = chosen_files(arguments, "given_strokes", "teacher")
     rows = measure(category, checkpoint, arguments)
-    table = {"category": category, "checkpoint": checkpoint.name, "seed": SEED, "small_px": SMALL, "rows": rows}
-    write_atomically(out, json.dumps(table, indent=2) + "\n")
-    print(f"wrote {out}")
-    return out
+    return write_measured(out, category, checkpoint, seed=SEED, small_px=SMALL, rows=rows)
 
 
 if __name__ == "__main__":

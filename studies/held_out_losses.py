@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from config import ATTRIBUTION, CATEGORIES, CHECKPOINTS, SPLITS, TrainConfig
+from config import ATTRIBUTION, CHECKPOINTS, OWN_MODELS, SPLITS, TrainConfig
 from dataset_utils import CategoryData, data_files, load_category
 from diffusion_model import TrainedModel, load_weights
 from diffusion_process import cosine_alpha_bar
@@ -135,7 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings trained them (default auto)")
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, metavar="FOLDER",
                         help="folder of base.safetensors and CATEGORY.safetensors (default checkpoints)")  # fmt: skip
-    parser.add_argument("--categories", default=",".join((*CATEGORIES, "car")), metavar="NAMES",
+    parser.add_argument("--categories", default=",".join(OWN_MODELS), metavar="NAMES",
                         help="with commas (default %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help="default results/held_out_losses.json")
     return parser

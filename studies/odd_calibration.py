@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from config import CATEGORIES
+from config import OWN_MODELS
 from dataset_utils import available_categories, data_files, load_category
-from drawings.packed import PackedDrawings
+from drawings.packed import PackedDrawings, spread_rows
 from oddity.autoencoder import STEPS, Autoencoder, ink_of, save_autoencoders, train_autoencoder
 from oddity.calibration import (
     CALIBRATION,
@@ -37,12 +37,11 @@ from plumbing.files import append_line, refuse_overwriting
 
 MOST_SMALL, MOST, MOST_HELD_OUT = 120, 1500, 20
 """Training drawings of a small and of a large category whose scores are taken, and held-out ones of a small one."""
-TRAINED = (*CATEGORIES, "car")
 
 
 def spread(packed: PackedDrawings, most: int) -> PackedDrawings:
     """Return at most so many drawings, spread evenly."""
-    return packed.select(np.unique(np.linspace(0, len(packed) - 1, min(most, len(packed))).round().astype(int)))
+    return packed.select(spread_rows(len(packed), most))
 
 
 def calibrate(data_dir: str | None, categories: list[str]) -> tuple[list[Calibration], dict[str, object]]:
@@ -54,7 +53,7 @@ def calibrate(data_dir: str | None, categories: list[str]) -> tuple[list[Calibra
         judges.category = name
         small = len(data.train) < FEW
         training[name] = (measure(Look(list(spread(data.train, MOST_SMALL if small else MOST)), judges)), small)
-        if small and name not in TRAINED and len(data.validation):
+        if small and name not in OWN_MODELS and len(data.validation):
             scores = measure(Look(list(spread(data.validation, MOST_HELD_OUT)), judges))
             known = np.sort(training[name][0])
             ranks += (np.searchsorted(known, scores) / len(known)).tolist()
@@ -75,7 +74,7 @@ def calibrate(data_dir: str | None, categories: list[str]) -> tuple[list[Calibra
 def train_all(data_dir: str | None, out: Path, steps: int, seed: int) -> dict[str, Autoencoder]:
     """Return the autoencoders of the four categories, whose losses go to metrics.jsonl in folders of `out`."""
     models = {}
-    for name in TRAINED:
+    for name in OWN_MODELS:
         folder = out / name
         check_folder(folder)
         log = folder / "metrics.jsonl"

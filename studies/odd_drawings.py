@@ -25,6 +25,7 @@ import orjson
 
 from config import CATEGORIES
 from dataset_utils import CategoryData, available_categories, data_files, load_category
+from drawings.look import save_figure
 from drawings.packed import Drawing
 from oddity.autoencoder import train_autoencoder
 from oddity.calibration import Calibration, calibrated, load_calibration
@@ -33,7 +34,6 @@ from oddity.damage import DAMAGES, damaged
 from oddity.looks import Judges, Look
 from oddity.measures import auc, average_precision, measured
 from oddity.scores import DEFAULT, SCORES, Measure
-from oddity.sheets import save_figure
 from plumbing.command_line import check_file, run_script, script_parser
 from plumbing.files import refuse_overwriting, write_atomically
 from reports.tables import replace_between
@@ -281,7 +281,7 @@ def main(argv: list[str] | None = None) -> Path:
             if key not in found and set(which) <= set(names):
                 found[key] = unrecognised(others, which, each)
                 write_atomically(arguments.out, json.dumps(rounded(found)) + "\n")
-    if arguments.tables:
+    else:
         pays = json.loads(PAYS.read_text()) if PAYS.is_file() else {}
         for name, text in all_tables(found, pays).items():
             replace_between(DOCUMENT, (f"<!-- {name} -->", f"<!-- /{name} -->"), lambda text=text: text)  # type: ignore[misc]

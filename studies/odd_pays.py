@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 import train_diffusion
-from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, SampleConfig
+from config import ATTRIBUTION, NETWORK_PATH, OWN_MODELS, REFERENCE_PATH, SampleConfig
 from dataset_utils import data_files, load_category, read_ndjson, write_ndjson
 from drawings.packed import Drawing
 from metrics import kernel_distance
@@ -59,7 +59,8 @@ def filtered(category: str, drawings: Sequence[Drawing], real: Sequence[Drawing]
     on both sides, the same number before and after.
     """
     checker, reference = Checker(category), load_reference(REFERENCE_PATH, category, load_feature_network(NETWORK_PATH))
-    look, scores = Look(drawings, checker.judges), checker.scores(drawings)
+    look = Look(drawings, checker.judges)
+    scores = checker.scores(look)
     sides: dict[str, tuple[Any, Any]] = {
         "pictures": (look.pictures.features, reference.real.features),
         "strokes": (look.strokes.features, reference.second.real.features),
@@ -132,7 +133,7 @@ def main(argv: list[str] | None = None) -> Mapping[str, Any]:
     check_file(arguments.out)
     found: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
     found["attribution"] = ATTRIBUTION
-    for category in (*CATEGORIES, "car") if arguments.generated else ():
+    for category in OWN_MODELS if arguments.generated else ():
         path = arguments.generated / category / "drawings.ndjson"
         if path.is_file():
             data = load_category(category, data_dir=arguments.data_dir, allow_download=False)

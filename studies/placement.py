@@ -13,23 +13,21 @@ from __future__ import annotations
 import plumbing.threads  # noqa: F401 - before torch
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from config import CHECKPOINTS, NETWORK_PATH, SPLITS, SampleConfig, resolve_category
-from dataset_utils import data_files, load_category
+from config import NETWORK_PATH, SampleConfig
+from dataset_utils import load_category
 from diffusion_model import TrainedModel
 from drawings.simplify import LONGEST_SIDE
-from plumbing.command_line import add_device_argument, check_file, run_script, script_parser
-from plumbing.files import refuse_overwriting, write_atomically
-from plumbing.processes import best_device
-from sample_diffusion import Drawing, load_model, sample, shipped_checkpoint
+from plumbing.command_line import run_script
+from sample_diffusion import Drawing, load_model, sample
 from scoring.feature_network import load_feature_network
 from scoring.placement import Square, likeliest_square
 from scoring.reference import describe_drawings, recognised
+from studies.one_model import chosen_files, parser_of, write_measured
 
 PAPER = float(LONGEST_SIDE)
 WAYS = {
@@ -66,26 +64,15 @@ def measure(trained: TrainedModel, category: str, real: list[Drawing]) -> list[d
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = script_parser(__doc__)
-    parser.add_argument("--category", required=True, metavar="NAME", help="what is drawn")
+    parser = parser_of(__doc__, "placement")
     parser.add_argument("--n", type=int, default=300, metavar="N", help="held-out drawings, at most (default 300)")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights (default the shipped ones)")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="folder of CATEGORY.ndjson files")
-    parser.add_argument("--split", default="auto", choices=SPLITS, help="which drawings trained it (default auto)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON file (default results/placement_NAME.json)")
-    add_device_argument(parser)
     return parser
 
 
 def main(argv: list[str] | None = None) -> Path:
     """Measure as the command line says and return the path of the written file."""
     arguments = build_parser().parse_args(argv)
-    best_device(arguments.device)
-    category = resolve_category(arguments.category)
-    checkpoint = arguments.checkpoint or shipped_checkpoint(category)
-    out = arguments.out or Path("results") / f"placement_{category}.json"
-    refuse_overwriting([checkpoint, *CHECKPOINTS.glob("*.safetensors"), *data_files(arguments.data_dir)], [out])
-    check_file(out)
+    category, checkpoint, out = chosen_files(arguments, "placement", "student")
     data = load_category(category, data_dir=arguments.data_dir, split=arguments.split)
     trained = load_model(checkpoint, device=arguments.device)
     real = [list(drawing) for drawing in data.validation if 2 <= len(drawing) < trained.model.config.max_strokes]
@@ -93,10 +80,7 @@ def main(argv: list[str] | None = None) -> Path:
         raise ValueError(f"{data.path or data.source}: {len(real)} held-out drawings of {category} of two strokes or "
                          "more, at least 4 needed")  # fmt: skip
     rows = measure(trained, category, real[: arguments.n])
-    table = {"category": category, "checkpoint": checkpoint.name, "seed": SEED, "rows": rows}
-    write_atomically(out, json.dumps(table, indent=2) + "\n")
-    print(f"wrote {out}")
-    return out
+    return write_measured(out, category, checkpoint, seed=SEED, rows=rows)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from config import BASE_GUIDANCE, BASE_PATH, CATEGORIES, CHECKPOINTS, TURKISH_NAMES, plain_name, resolve_category
+from config import (
+    BASE_GUIDANCE,
+    BASE_PATH,
+    CATEGORIES,
+    CHECKPOINTS,
+    TURKISH_NAMES,
+    plain_name,
+    resolve_category,
+    shipped_checkpoint,
+)
 from diffusion_model import TrainedModel, load_with_guide, save_weights
 from plumbing.tensor_files import read_header
-from sample_diffusion import shipped_checkpoint
 
 TURKISH_CAPITALS = str.maketrans("iı", "İI")
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from config import shipped_checkpoint
 from diffusion_model import TrainedModel, load_with_guide
-from sample_diffusion import main, shipped_checkpoint
+from sample_diffusion import main
 from scoring.placement import Square, likeliest_square, places, scores, sizes
 
 HEAD = [np.array([[20, 70], [40, 8], [75, 50], [180, 50], [215, 8], [235, 70]], float),

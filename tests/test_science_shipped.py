@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from config import CHECKPOINTS, NETWORK_PATH, REFERENCE_PATH, TrainConfig
+from config import CHECKPOINTS, NETWORK_PATH, REFERENCE_PATH, TrainConfig, shipped_checkpoint
 from diffusion_model import load_with_guide
 from metrics import feature_distances
-from sample_diffusion import generate_drawings, official_form, shipped_checkpoint
+from sample_diffusion import generate_drawings, official_form
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import describe_drawings, load_reference, recognisability
 from scoring.stroke_statistics import describe_strokes

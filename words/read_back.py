@@ -37,15 +37,19 @@ class ReadBack:
     notes: tuple[str, ...]
 
 
+_recogniser = functools.cache(load_feature_network)
+
+
 @functools.cache
 def shipped_network() -> LoadedVideoNetwork:
     """Return the shipped network, its categories and what made it. Raises what loading weights raises."""
-    return load_video_network(VIDEO_READER_PATH, load_feature_network(NETWORK_PATH))
+    return load_video_network(VIDEO_READER_PATH, _recogniser(NETWORK_PATH))
 
 
+@functools.cache
 def shipped_reader() -> Reader:
     """Return the reader that the shipped network and the picture recogniser make."""
-    return reader_of(shipped_network(), load_feature_network(NETWORK_PATH).network)
+    return reader_of(shipped_network(), _recogniser(NETWORK_PATH).network)
 
 
 def read_video(path: Path, several: bool = True) -> ReadBack:

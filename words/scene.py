@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from config import ATTRIBUTION, NETWORK_PATH, TURKISH_NAMES
+from config import ATTRIBUTION, NETWORK_PATH, TURKISH_NAMES, shipped_checkpoint
 from dataset_utils import write_ndjson
 from diffusion_model import TrainedModel
 from drawings.look import INK, WHITE
 from drawings.simplify import official_form
 from plumbing.files import write_atomically
 from rendering import feature_rasters
-from sample_diffusion import generate_drawings, load_model, shipped_checkpoint
+from sample_diffusion import generate_drawings, load_model
 from scoring.feature_network import LoadedNetwork, describe_inputs, load_feature_network
 from words.layout import HEIGHT, LINE_WIDTH, WIDTH, Box, Strokes, arranged, fitted, hidden_removed, placed
 from words.prompts import Relation, Understood

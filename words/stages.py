@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from config import AS_TUNED, TURKISH_NAMES, SampleConfig
-from drawings.look import ACCENT, CAPTION, HISTORY, INK, RULE
-from plumbing.files import write_atomically
-from sample_diffusion import emerging_strokes, load_model, shipped_checkpoint
+from config import AS_TUNED, TURKISH_NAMES, SampleConfig, shipped_checkpoint
+from drawings.look import ACCENT, CAPTION, HISTORY, INK, RULE, save_figure
+from sample_diffusion import emerging_strokes, load_model
 from words.layout import HEIGHT, WIDTH
 from words.names import GRAMMAR
 from words.prompts import Understood
@@ -57,10 +55,8 @@ def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
     axes = figure.add_subplot(upper[4])
     _scene(axes, scene)
     _latent(figure.add_subplot(grid[1]))
-    content = io.BytesIO()
     with matplotlib.rc_context({"font.family": "DejaVu Sans"}):
-        figure.savefig(content, format="png", metadata={"Software": None})
-    write_atomically(path, content.getvalue())
+        save_figure(path, figure, metadata={"Software": None})
 
 
 def _states(category: str, seed: int) -> list[list[NDArray[Any]]]:

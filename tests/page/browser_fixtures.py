@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import chromium
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 import draw_with_me
 
@@ -40,3 +40,11 @@ def page_url(browser: Browser) -> Iterator[str]:
         missing(f"the page could not be put together: {error}")
     with chromium.served() as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Browser, page_url: str) -> Iterator[Page]:
+    """The page, opened once for the tests of a file."""
+    page = chromium.opened(browser, page_url)
+    yield page
+    page.context.close()

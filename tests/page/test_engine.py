@@ -11,13 +11,13 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page
 
-from config import CHECKPOINTS, NETWORK_PATH
+from config import CHECKPOINTS, NETWORK_PATH, shipped_checkpoint
 from dataset_utils import load_category
 from diffusion_model import load_with_guide
 from diffusion_process import cosine_alpha_bar, sampler_steps
 from drawings.simplify import simplify_stroke
 from rendering import feature_rasters
-from sample_diffusion import StrokeRandomness, generate_drawings, shipped_checkpoint
+from sample_diffusion import StrokeRandomness, generate_drawings
 from scoring.feature_network import describe_inputs, load_feature_network
 from scoring.placement import likeliest_square, places, scores, sizes
 from stroke_tokens import points_to_vectors, resample_strokes

@@ -23,13 +23,6 @@ from drawings.embedded import embedded_drawings
 pytest_plugins = ("browser_fixtures",)
 
 
-@pytest.fixture(scope="module")
-def shared(browser: Browser, page_url: str) -> Iterator[Page]:
-    page = opened(browser, page_url)
-    yield page
-    page.context.close()
-
-
 @pytest.fixture
 def page(shared: Page) -> Iterator[Page]:
     """A clean page of desktop size with the cat's model ready."""

@@ -25,13 +25,6 @@ AXE_SHA512 = "ilYanEU8vxxBexpJd8cWM4ElSQq4QctCLKih0TSfjIfCQTeyH/6zVrmIJfLPrKTKJR
 GHOST = "window.drawing.ghost.stroke !== null"
 
 
-@pytest.fixture(scope="module")
-def shared(browser: Browser, page_url: str) -> Iterator[Page]:
-    page = opened(browser, page_url)
-    yield page
-    page.context.close()
-
-
 @pytest.fixture
 def page(shared: Page) -> Iterator[Page]:
     """A clean page of desktop size with the cat's model ready, which proposes strokes."""
