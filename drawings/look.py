@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from plumbing.files import write_atomically
+
+if TYPE_CHECKING:  # axes and projections: a sixth of the time of torch, which drawings are drawn without
+    from matplotlib.figure import Figure
 
 INK, ACCENT, HISTORY, RULE, CAPTION = "#1a1c21", "#e84d29", "#a8adb5", "#e6e8eb", "#616670"
 WHITE, DARK, PALE = "#ffffff", "#16181d", "#f2f3f5"

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import pooch
-import requests
 
 from plumbing.files import atomic_file, remove_leftovers, write_atomically
 
@@ -143,6 +141,9 @@ def download_category(category: str, folder: Path, *, base_url: str = BASE_URL) 
     The file takes its place only after its git blob id was found right; an interrupted download begins anew. Raises
     ConnectionError, one line with URL, reason, folder and what runs without, and OSError where it cannot be written.
     """
+    import pooch  # here, because whoever downloads nothing need not wait for them
+    import requests
+
     target = folder / f"{category}.ndjson"
     url = f"{base_url}/{category}.ndjson"
     without = (
