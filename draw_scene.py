@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def kinds_of_video(text: str) -> list[str]:
     """Return the kinds of video that --videos names."""
-    wanted = [] if text == "none" else text.split(",")
+    wanted = [] if text == "none" else list(dict.fromkeys(text.split(",")))
     if odd := [kind for kind in wanted if kind not in VIDEOS]:
         raise ValueError(f"--videos names '{odd[0]}', must be of {', '.join(VIDEOS)}, or none")
     return wanted
@@ -140,9 +140,9 @@ def main(argv: list[str] | None = None) -> Scene | None:
     needed("snowballstemmer")
     if videos and videos != ["gif"]:
         needed("av")
-    if arguments.prompt is not None and (arguments.morph or arguments.read or arguments.edit is not None):
+    if arguments.prompt is not None and (arguments.morph or arguments.read is not None or arguments.edit is not None):
         raise ValueError("a prompt draws a new scene: leave it away beside --edit, --morph or --read")
-    if arguments.read:
+    if arguments.read is not None:
         print("\n".join(lines_of(Path(arguments.read), read_video(Path(arguments.read)), arguments.language)))
         return None
     if (arguments.edit is None) != (arguments.scene is None):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from config import quoted
 from words.layout import GAP, HEIGHT, WIDTH, Box, Strokes, around, box_of, usual_box
 from words.names import GRAMMAR, find, kinds, longest_name, lowered, split_name
-from words.prompts import MOST_THINGS, check_length, words_of
+from words.prompts import MOST_THINGS, check_text, words_of
 from words.scene import Scene, Thing, draw_things, numbered, refitted
 
 FACTORS = {"smaller": 0.7, "larger": 1.4}
@@ -36,7 +36,7 @@ def read_edits(text: str, language: str = "auto") -> tuple[list[Edit], list[str]
 
     Raises ValueError where nothing in it is understood.
     """
-    check_length(text)
+    check_text(text, "the change is empty: say what to change, for example \"make the bus smaller\"")
     languages = list(GRAMMAR) if language == "auto" else [language]
     readings = [_read_edits(text, each) for each in languages]
     edits, told = min(readings, key=lambda reading: (len(reading[1]), -len(reading[0])))
@@ -66,7 +66,7 @@ def _read_edits(text: str, language: str) -> tuple[list[Edit], list[str]]:
                 if part in phrases:
                     action = phrases[part] if action in ("", *FACTORS) or phrases[part] == "add" else action
                 elif part in numbers or part.isdigit():
-                    count = numbers.get(part) or int(part[:4])
+                    count = numbers.get(part) or int(part)
                 elif category := find(split_name(part), language):
                     categories.append(category)
                 elif part not in passed:

@@ -26,6 +26,8 @@ MOST_SECONDS = 300.0
 MOST_PICTURES = 150
 """Pictures of a video that are looked at, evenly spaced."""
 FASTEST = 30.0  # of them a second
+MISSING = 0.5
+"""Seconds without a picture at the end of a video that are told: the file may be cut off."""
 MOST_SIDE = 4096
 SIDE = 640
 """Longest side in px to which larger pictures are reduced."""
@@ -93,13 +95,13 @@ def _decoded(av: Any, container: Any, path: Path, notes: list[str]) -> Iterator[
     scale = min(1.0, SIDE / max(stream.width, stream.height))
     size = (max(2, round(stream.width * scale)), max(2, round(stream.height * scale)))
     step, due, rate, shown = max(1 / FASTEST, seconds / MOST_PICTURES), 0.0, float(stream.average_rate or 25), 0
-    waiting = None
+    waiting, ends = None, seconds
     try:
         for number, frame in enumerate(container.decode(stream)):
             time = float(frame.time) if frame.time is not None else number / rate
             if time > MOST_SECONDS or number > 120 * MOST_SECONDS:
                 raise ValueError(f"{path}: lasts longer than {MOST_SECONDS / 60:.0f} minutes, which are the most read")
-            waiting = (time, frame)
+            waiting, ends = (time, frame), time + float((frame.duration or 0) * stream.time_base)
             if time + 1e-6 >= due:
                 yield time, frame.reformat(*size, format="rgb24", interpolation="AREA").to_ndarray()
                 shown, due, waiting = shown + 1, max(due + step, time + step / 2), None
@@ -107,6 +109,8 @@ def _decoded(av: Any, container: Any, path: Path, notes: list[str]) -> Iterator[
         if shown < 2:
             raise
         notes.append(f"damaged after {time:.1f} s: read until there")
+    if not notes and seconds > ends + MISSING:
+        notes.append(f"its pictures end after {ends:.1f} of {seconds:.1f} s")
     if waiting is not None:  # the last one tells what stays
         yield waiting[0], waiting[1].reformat(*size, format="rgb24", interpolation="AREA").to_ndarray()
 

@@ -149,8 +149,8 @@ def find(words: tuple[str, ...], language: str) -> str | None:
 
     Of several names with one stem the longest is taken that the words share a beginning with.
     """
-    if words in names(language):
-        return names(language)[words]
+    if not words or words in names(language):
+        return names(language).get(words)
     likely = _without_marks().get(words, []) + _turkish(words) if language == "tr" else []
     if not likely:
         index, stems = _by_stem(language), _stems(words, language)

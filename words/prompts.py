@@ -16,6 +16,8 @@ from words.names import GRAMMAR, TURKISH_ENDING, find, kinds, longest_name, lowe
 
 MOST_THINGS, MOST_WORDS, MOST_LETTERS = 12, 100, 2000
 CLAUSE_ENDS = ("and", "boundary")
+SIGNS = r"[^\w\s&+,;.:!?'’`\"“”„«»()\[\]/…–—-]+|-(?=\d)"
+"""What is neither a word nor the usual punctuation, and a minus."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Item:
 
 def words_of(text: str, language: str) -> list[str]:
     """Return the words and marks of a text in small letters, without the endings that an apostrophe sets off."""
-    words = re.findall(r"\d+|[^\W\d_]+(?:'[^\W\d_]+)?|[,;.:!?]", lowered(text, language))
+    words = re.findall(r"\d+|[^\W\d_]+(?:'[^\W\d_]+)?|[,;.:!?]", re.sub("[&+]", ",", lowered(text, language)))
     if language == "tr":
         words = [word.partition("'")[0] for word in words]
     return ["." if word in (":", "!", "?") else word.removesuffix("'s") for word in words]
@@ -98,7 +100,7 @@ def items_of(words: Sequence[str], language: str) -> list[Item]:
 def _item(words: tuple[str, ...], language: str) -> Item | None:
     grammar, text = _grammar(language), " ".join(words)
     if text.isdigit():
-        return Item("number", int(text[:4]), text)
+        return Item("number", int(text), text)
     for role in ("boundaries", "and", "negations", "relations", "numbers", "vague numbers", "sizes", "fillers"):
         if text in grammar[role]:
             return Item(_ROLE[role], grammar[role][text] if isinstance(grammar[role], dict) else text, text)
@@ -133,14 +135,16 @@ def _grammar(language: str) -> dict[str, Any]:
 _GRAMMAR: dict[str, dict[str, Any]] = {}
 
 
-def check_length(prompt: str) -> None:
-    """Raise ValueError for a prompt that is empty or longer than MOST_WORDS."""
-    count = len(prompt.split())
+def check_text(text: str, empty: str) -> None:
+    """Raise ValueError for a text without words, of which `empty` is said, a longer one than is read, or no text."""
+    count = len(text.split())
     if count == 0:
-        raise ValueError("the prompt is empty: say what to draw, for example \"two rabbits and a bus\"")
-    if count > MOST_WORDS or len(prompt) > MOST_LETTERS:
-        raise ValueError(f"the prompt has {count} words and {len(prompt)} letters, at most {MOST_WORDS} and "
+        raise ValueError(empty)
+    if count > MOST_WORDS or len(text) > MOST_LETTERS:
+        raise ValueError(f"{count} words and {len(text)} letters are too many: at most {MOST_WORDS} and "
                          f"{MOST_LETTERS} are read")  # fmt: skip
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # what a terminal of another encoding sends
+        raise ValueError(f"{ascii(text):.60} is no text in UTF-8")
 
 
 def language_of(prompt: str) -> str:
@@ -160,9 +164,11 @@ def read_prompt(prompt: str, language: str = "auto") -> Understood:
 
     Raises ValueError for an empty or overlong prompt, one that asks for nothing that can be drawn, or for too much.
     """
-    check_length(prompt)
+    check_text(prompt, "the prompt is empty: say what to draw, for example \"two rabbits and a bus\"")
     language = language_of(prompt) if language == "auto" else language
     reader = _Reader(Understood(prompt, language))
+    for sign in re.findall(SIGNS, prompt):
+        reader.tell(f"'{sign}' is no word and is left out")
     reader.read(items_of(words_of(prompt, language), language))
     found = reader.found
     if not found.things:

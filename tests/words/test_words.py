@@ -97,16 +97,21 @@ def test_the_three_languages_say_the_same(
         (["deux chats"], "nothing in 'deux chats' can be drawn"),
         (["no cat"], "nothing in 'no cat' can be drawn"),
         (["50 cats"], "50 things are asked for, a scene has room for 12"),
+        (["1234567 cats"], "1234567 things are asked for"),
+        (["a cat \udcff"], "no text in UTF-8"),
         (["cat", "--seed", "-1"], "--seed is -1"),
         (["cat", "--videos", "avi"], "--videos names 'avi'"),
         (["--edit", "remove the cat"], "--edit changes the scene of --scene"),
+        (["--edit", "", "--scene", "nowhere"], "nowhere"),
         (["--morph", "cat", "qwxz"], "unknown category 'qwxz'"),
+        (["--morph", " ", "cat"], "unknown category ' '"),
+        (["--read", ""], "is a folder"),
     ],
 )
 def test_bad_input_is_refused_with_its_reason_and_nothing_is_written(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises((ValueError, FileNotFoundError, IsADirectoryError), match=message) as caught:
         draw_scene.main([*arguments, "--out", str(tmp_path / "new")])
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "new").exists()
@@ -216,6 +221,20 @@ def test_an_edit_changes_what_it_names_and_leaves_the_rest(words: str) -> None:
     with pytest.raises(ValueError, match="no rabbit in the scene; it has cat, bus, dog"):
         edited(before, read_edits("remove the rabbit")[0])
     assert "is not done" in read_edits("don't remove the cat, remove the dog")[1][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [("", "the change is empty"), ("make it nicer", "nothing in 'make it nicer' is understood as a change"),
+     ("remove the rabbit", "no rabbit in the scene"), ("another 50 cats", "53 things would be in the scene"),
+     ("remove the cat, remove the bus, remove the dog", "nothing would be left")],
+)  # fmt: skip
+def test_a_change_that_cannot_be_made_leaves_the_scene_as_it_was(words: str, message: str, tmp_path: Path) -> None:
+    save_scene(tmp_path / "scene.json", synthetic(), [])
+    before = (tmp_path / "scene.json").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        draw_scene.main(["--edit", words, "--scene", str(tmp_path), "--out", str(tmp_path / "changed")])
+    assert (tmp_path / "scene.json").read_bytes() == before
 
 
 def test_a_scene_comes_back_as_it_was_saved_and_others_are_refused(tmp_path: Path) -> None:
