@@ -137,7 +137,6 @@ def main(argv: list[str] | None = None) -> Scene | None:
     if arguments.seed < 0 or arguments.seed >= 2**31:
         raise ValueError(f"--seed is {arguments.seed}, must lie in 0 ... {2**31 - 1}")
     out, videos = Path(arguments.out), kinds_of_video(arguments.videos)
-    needed("snowballstemmer")
     if videos and videos != ["gif"]:
         needed("av")
     if arguments.prompt is not None and (arguments.morph or arguments.read is not None or arguments.edit is not None):

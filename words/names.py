@@ -1,7 +1,7 @@
 """What things are called: words of three languages and the category, usual size and place that each one names.
 
 Names come from two tables: ``drawings/turkish_names.json`` and ``vocabulary.tsv``. Inflected forms are recognised by
-the stems of the Snowball algorithms (Porter 2001, https://snowballstem.org).
+the endings of each language; ``page/words/names.js`` does the same in the browser.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import csv
 import functools
 import json
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,15 +18,10 @@ from typing import Any
 from config import TURKISH_NAMES
 
 FOLDER = Path(__file__).resolve().parent
-STEMMERS = {"en": "english", "tr": "turkish", "ru": "russian"}
 GRAMMAR: dict[str, Any] = json.loads((FOLDER / "grammar.json").read_text(encoding="utf-8"))
 """By language: numbers, sizes, relations and the other small words that a prompt is built with."""
-RUSSIAN_ENDINGS = ("ами", "ями", "ах", "ях", "ов", "ев", "ей", "ом", "ем", "ам", "ям", "ью",
-                   "а", "я", "у", "ю", "ы", "и", "е")
 VOWELS = "аеиоуыэюя"
-TURKISH_ENDING = re.compile(
-    "(l[ae]r)?(s?[ıiuü]|[ıiuü]?m|[ıiuü]?n|[ıiuü]?[mn][ıiuü]z)?(n?[ıiuü]n|[ny]?[ıiuü]|[ny]?[ae]|n?[dt][ae](n|ki)?|y?l[ae])?"
-)
+TURKISH_ENDING = re.compile(GRAMMAR["tr"]["noun ending"])
 """Plural, owner and case, in this order; each may be missing."""
 WORDS_NEEDED = "install what words need: python -m pip install -r requirements/words.txt"
 
@@ -104,38 +98,38 @@ def split_name(name: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def stemmer(language: str) -> Callable[[str], str]:
-    """Return the function that cuts the endings from a word of the language."""
-    stem: Callable[[str], str] = functools.cache(needed("snowballstemmer").stemmer(STEMMERS[language]).stemWord)
-    return stem
+def _bases(word: str, language: str) -> frozenset[str]:
+    """Return a word as it is, and without each ending that it may have."""
+    bases = {word}
+    for instead, endings in GRAMMAR[language].get("endings", {}).items():
+        own = [end for end in endings if word.endswith(end) and len(word) > len(end) + 1]
+        bases |= {word.removesuffix(end) + instead for end in own}
+    return frozenset(bases)
 
 
 @functools.cache
-def _by_stem(language: str) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
-    found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    for name in names(language):
-        stems = _stems(name, language)
-        others = [(*stems[:-1], stem) for stem in _fleeting(stems[-1])] if language == "ru" else []
-        for key in {name, stems, *others}:
-            found.setdefault(key, []).append(name)
-    return found
+def _bases_of_name(word: str, language: str) -> frozenset[str]:
+    bases = _bases(word, language)
+    return bases.union(*map(_fleeting, bases)) if language == "ru" else bases
 
 
-def _fleeting(stem: str) -> list[str]:
-    """Return a Russian stem with the vowel that comes and goes before its last consonant: цветок, цветка; кошка, кошек.
-
-    Snowball's rules do not know it.
-    """
-    if len(stem) < 3 or stem[-1] in VOWELS:
+def _fleeting(base: str) -> list[str]:
+    """Return a Russian base with the vowel that comes and goes before its end: цветок, цветка; кошка, кошек."""
+    if len(base) < 3 or base[-1] in VOWELS:
         return []
-    before, last = stem[:-1], stem[-1]
+    before, last = base[:-1], base[-1]
     if before[-1] in "ое":
         return [before[:-1] + soft + last for soft in ("", "ь")]
     return [before.rstrip("ьй") + vowel + last for vowel in "ое"] if before[-1] not in VOWELS else []
 
 
-def _stems(words: Sequence[str], language: str) -> tuple[str, ...]:
-    return tuple(stemmer(language)(word) for word in words)
+@functools.cache
+def _by_base(language: str) -> dict[str, list[tuple[str, ...]]]:
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for name in names(language):
+        for base in _bases_of_name(name[-1], language):
+            found.setdefault(base, []).append(name)
+    return found
 
 
 @functools.cache
@@ -147,33 +141,24 @@ def longest_name(language: str) -> int:
 def find(words: tuple[str, ...], language: str) -> str | None:
     """Return the category that words of small letters name, as they are or inflected, or None.
 
-    Of several names with one stem the longest is taken that the words share a beginning with.
+    Of several names that the words may be a form of the longest is taken.
     """
     if not words or words in names(language):
         return names(language).get(words)
-    likely = _without_marks().get(words, []) + _turkish(words) if language == "tr" else []
-    if not likely:
-        index, stems = _by_stem(language), _stems(words, language)
-        others = [(*words[:-1], form) for form in _other_forms(words[-1], language)]
-        candidates = [name for key in (words, stems, *others) for name in index.get(key, ())]
-        likely = [name for name in candidates if all(_related(a, b) for a, b in zip(name, words, strict=True))]
-    return names(language)[max(likely, key=lambda name: len("".join(name)))] if likely else None
+    if language == "tr":
+        likely = _without_marks().get(words, []) + _turkish(words)
+    else:
+        bases = sorted(_bases(words[-1], language))
+        candidates = [name for base in bases for name in _by_base(language).get(base, ()) if len(name) == len(words)]
+        likely = [name for name in candidates if all(map(_is_form, words, name, [language] * len(name)))]
+    return names(language)[max(likely, key=lambda name: (len("".join(name)), name))] if likely else None
 
 
-def _other_forms(word: str, language: str) -> list[str]:
-    """Return what a word may be a form of where its stem is cut elsewhere than the name's: buses, кровати, льва."""
-    if language == "en":
-        return [word.removesuffix("es")]
-    if language == "ru":
-        ends = [ending for ending in RUSSIAN_ENDINGS if word.endswith(ending) and len(word) > len(ending) + 2]
-        return [word[: -len(ending)] + soft for ending in ends for soft in ("", "ь")]
-    return []
-
-
-def _related(name: str, word: str) -> bool:
-    """Tell whether a word can be a form of a name: as long, and alike but for the last letters."""
+def _is_form(word: str, name: str, language: str) -> bool:
+    """Tell whether a word can be a form of a name's: as long, alike but for the last letters, of one base."""
     kept = max(1, len(name) - 3)
-    return name == word or (len(word) >= max(2, len(name) - 1) and plain(name)[:kept] == plain(word)[:kept])
+    alike = len(word) >= max(2, len(name) - 1) and name[:kept] == word[:kept]
+    return name == word or (alike and not _bases(word, language).isdisjoint(_bases_of_name(name, language)))
 
 
 @functools.cache
@@ -185,10 +170,7 @@ def _without_marks() -> dict[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def _turkish(words: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the names that words are a form of by the order of Turkish endings: plural, owner, case.
-
-    The stemmer, which knows no dictionary, leaves some forms of names that end in s or n as they are.
-    """
+    """Return the names that words are a form of by the order of Turkish endings: plural, owner, case."""
     *first, last = words
     ends = [i for i in range(2, len(last)) if TURKISH_ENDING.fullmatch(last, i)]
     softened = {"b": "p", "c": "ç", "d": "t", "ğ": "k", "g": "k"}

@@ -25,7 +25,6 @@ from words.video import write_video
 from words.video_network import VideoNetwork, VideoNetworkConfig
 
 av = pytest.importorskip("av")
-pytest.importorskip("snowballstemmer")
 
 HOUSE = [np.array([[0.0, 100], [0, 40], [60, 0], [120, 40], [120, 100], [0, 100]]),
          np.array([[50.0, 100], [50, 70], [70, 70], [70, 100]])]  # fmt: skip

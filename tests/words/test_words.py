@@ -26,7 +26,6 @@ from words.prompts import Understood, read_prompt
 from words.scene import Scene, Thing, load_scene, save_scene
 
 av = pytest.importorskip("av")
-pytest.importorskip("snowballstemmer")
 from tests.words.measure import KINDS, shares  # noqa: E402
 
 TRAPS = Path(__file__).resolve().parent / "traps.tsv"
