@@ -1,6 +1,4 @@
-/** Drawings of Excalidraw (version 2 of its files), and of tldraw, as strokes and back. */
-
-import { FileFault } from "./faults.js";
+/** Drawings of Excalidraw (version 2 of its files) as strokes and back. */
 
 const SCALE = 2; // their pixels for one of ours
 const LINES = ["freedraw", "line", "arrow"];
@@ -17,23 +15,16 @@ export function toExcalidraw(strokes) {
       strokeColor: COLOURS[stroke.by], backgroundColor: "transparent", fillStyle: "solid", strokeWidth: 2, strokeStyle: "solid",
       roughness: 1, opacity: 100, groupIds: [], frameId: null, roundness: null, seed: i + 1, version: 1, versionNonce: i + 1,
       isDeleted: false, boundElements: null, updated: 1, link: null, locked: false,
-      points: xs.map((px, j) => [whole(px - x), whole(ys[j] - y)]), pressures: [], simulatePressure: true, lastCommittedPoint: null,
+      points: xs.map((px, j) => [whole(px - x), whole(ys[j] - y)]), pressures: stroke.pressures ?? [],
+      simulatePressure: !stroke.pressures, lastCommittedPoint: null,
     };
   });
   const file = { type: "excalidraw", version: 2, source: "", elements, appState: { viewBackgroundColor: "#ffffff" }, files: {} };
   return new Blob([JSON.stringify(file, null, 1)], { type: "application/vnd.excalidraw+json" });
 }
 
-/** Tell whether an object is a file, or what was copied, of Excalidraw or tldraw. */
-export const isBoard = (record) => Array.isArray(record?.elements) || Array.isArray(record?.records) || Array.isArray(record?.shapes);
-
-/** Return the strokes [[[x, y], ...], ...] of such an object; what is no line becomes its outline, text is left out. Throws FileFault. */
-export function parseBoard({ elements, records, shapes }) {
-  const found = elements ? elements.filter((each) => !each?.isDeleted).map(ofExcalidraw) : (records ?? shapes).map(ofTldraw);
-  const strokes = found.flat().filter((points) => points.length);
-  if (!strokes.length) throw new FileFault("fileNoPoints");
-  return strokes;
-}
+/** Return the strokes [[[x, y], ...], ...] of its elements; what is no line becomes its outline, text is left out. */
+export const fromExcalidraw = (elements) => elements.filter((each) => each && !each.isDeleted).flatMap(ofExcalidraw);
 
 function ofExcalidraw({ type, x, y, width, height, angle = 0, points }) {
   if (![x, y].every(Number.isFinite)) return [];
@@ -63,18 +54,8 @@ function middle(points, width, height) {
   });
 }
 
-function turned([x, y], [cx, cy], angle) {
+/** Return a point turned about another by an angle in radians. */
+export function turned([x, y], [cx, cy], angle) {
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
   return [cx + cos * (x - cx) - sin * (y - cy), cy + sin * (x - cx) + cos * (y - cy)];
-}
-
-/** Return the strokes of a record of tldraw: its free lines, whose points are given in plain numbers. */
-function ofTldraw({ typeName, type, x, y, rotation = 0, props }) {
-  if ((typeName ?? "shape") !== "shape" || !["draw", "highlight"].includes(type)) return [];
-  return (props?.segments ?? [])
-    .filter(({ points }) => Array.isArray(points))
-    .map(({ points }) => points.map((point) => {
-      const [px, py] = turned([point.x, point.y], [0, 0], rotation);
-      return [px + x, py + y];
-    }));
 }

@@ -30,7 +30,7 @@ function wipe(context) {
 /** Promise a drawing as a PNG file, on white. */
 export function toPng(strokes) {
   const context = sheet(PNG_SIDE);
-  for (const stroke of strokes) paint(context, PNG_SIDE / (BOX + 2 * MARGIN), stroke.points, colourOf(stroke));
+  for (const stroke of strokes) paint(context, PNG_SIDE / (BOX + 2 * MARGIN), stroke, colourOf(stroke));
   return new Promise((resolve, reject) => {
     context.canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("PNG"))), "image/png");
   });
@@ -66,8 +66,8 @@ export async function toVideo(strokes) {
     for (let share = 0; share < 1; await pause(16)) {
       share = Math.min(((performance.now() - since) * speed) / ms, 1);
       wipe(context);
-      for (const { stroke: before } of plan.slice(0, done)) paint(context, scale, before.points, colourOf(before));
-      paint(context, scale, beginning(stroke.points, along, share), colourOf(stroke));
+      for (const { stroke: before } of plan.slice(0, done)) paint(context, scale, before, colourOf(before));
+      paint(context, scale, { ...stroke, points: beginning(stroke.points, along, share) }, colourOf(stroke));
     }
     await pause(PEN_LIFT_MS / speed);
   }

@@ -2,9 +2,10 @@
 
 import { officialPoints } from "../engine/engine.js";
 import { bounds, BOX } from "../pictures/strokes.js";
-import { isBoard, parseBoard } from "./excalidraw.js";
+import { fromExcalidraw } from "./excalidraw.js";
 import { FileFault } from "./faults.js";
 import { parseSvg } from "./svg.js";
+import { fromTldraw } from "./tldraw.js";
 
 /** What a drawing that is read may have; longer ones are cut. */
 export const MOST_STROKES = 2000, MOST_POINTS = 20000;
@@ -44,7 +45,15 @@ export async function readDrawing(file) {
   if (line.startsWith("<")) return placed(parseSvg(await whole(file)));
   const record = parsed(line) ?? (line.startsWith("{") ? parsed(await whole(file)) : undefined);
   if (record === undefined) throw new FileFault("fileNotJson");
-  return isBoard(record) ? placed(parseBoard(record)) : drawingOf(record);
+  const board = boardOf(record);
+  return board ? placed(board.filter((points) => points.length)) : drawingOf(record);
+}
+
+/** Return the strokes of a file, or of what was copied, of Excalidraw or tldraw; null of anything else. */
+function boardOf(record) {
+  if (Array.isArray(record?.elements)) return fromExcalidraw(record.elements);
+  const shapes = record?.records ?? record?.shapes;
+  return Array.isArray(shapes) ? fromTldraw(shapes) : null;
 }
 
 async function whole(file) {

@@ -4,14 +4,14 @@ import { BOX, isDot, MARGIN, PEN } from "../pictures/strokes.js";
 import { FileFault } from "./faults.js";
 import { colourOf } from "./pictures.js";
 
-const SIDE_PX = 512;
+const UNIT_MM = 0.5; // of paper for one unit of the box: a drawing of 12.75 cm, which a sheet of A5 holds
 const NS = "http://www.w3.org/2000/svg";
 const SHAPES = "path, polyline, polygon, line, rect, circle, ellipse";
 const UNSEEN = "defs, clipPath, mask, pattern, marker, symbol, title, desc, metadata, style";
 const FINENESS = 200; // points along the longest side of the picture, for curves
 const MOST_ALONG = 2000; // points along one shape
 
-/** Return a drawing as an SVG file. */
+/** Return a drawing as an SVG file, in millimetres; the paper is a colour and no shape, which a plotter would draw. */
 export function toSvg(strokes) {
   const side = BOX + 2 * MARGIN;
   const number = (value) => String(Math.round(value * 10) / 10);
@@ -20,9 +20,9 @@ export function toSvg(strokes) {
     const path = isDot(stroke.points) ? `M${first}h.01` : `M${first}L${others.join(" ")}`;
     return `<path stroke="${colourOf(stroke)}" d="${path}"/>\n`;
   });
+  const size = `${side * UNIT_MM}mm`;
   const text =
-    `<svg xmlns="${NS}" viewBox="${-MARGIN} ${-MARGIN} ${side} ${side}" width="${SIDE_PX}" height="${SIDE_PX}">\n` +
-    `<rect x="${-MARGIN}" y="${-MARGIN}" width="${side}" height="${side}" fill="#fff"/>\n` +
+    `<svg xmlns="${NS}" viewBox="${-MARGIN} ${-MARGIN} ${side} ${side}" width="${size}" height="${size}" style="background:#fff">\n` +
     `<g fill="none" stroke-width="${PEN}" stroke-linecap="round" stroke-linejoin="round">\n${paths.join("")}</g>\n</svg>\n`;
   return new Blob([text], { type: "image/svg+xml" });
 }

@@ -27,29 +27,30 @@ export async function film(strokes, side, colours) {
   const gif = new GifWriter(side, side, palette);
   let count = 0;
 
-  /** Add what has changed within a box of the drawing; `partial` are the points of the stroke under the pen. */
-  const shoot = ([left, top, right, bottom], milliseconds, partial = null, by = null) => {
+  /** Add what has changed within a box of the drawing; `partial` is what there is of the stroke under the pen. */
+  const shoot = ([left, top, right, bottom], milliseconds, partial = null) => {
     const pixel = (value, extra) => Math.min(Math.max(Math.floor((value + MARGIN) * scale) + extra, 0), side - 1);
-    const around = Math.ceil((PEN / 2) * scale) + 1;
+    const around = Math.ceil(PEN * scale) + 1;
     const [fromX, fromY] = [pixel(left, -around), pixel(top, -around)];
     const [width, height] = [pixel(right, around) - fromX + 1, pixel(bottom, around) - fromY + 1];
     shown.setTransform(1, 0, 0, 1, 0, 0);
     shown.drawImage(done.canvas, 0, 0);
-    if (partial) paint(shown, scale, partial, css(colours[by]));
+    if (partial) paint(shown, scale, partial, css(colours[partial.by]));
     const { data } = shown.getImageData(fromX, fromY, width, height);
     gif.frame({ left: fromX, top: fromY, width, height, indices: nearest(data), milliseconds });
     count++;
   };
 
   gif.frame({ left: 0, top: 0, width: side, height: side, indices: new Uint8Array(side * side), milliseconds: REST_MS });
-  const plan = strokes.map(({ points, by }) => {
-    const along = lengthsAlong(points);
-    return { points, along, by, ms: drawingTime(along.at(-1)) };
+  const plan = strokes.map((stroke) => {
+    const along = lengthsAlong(stroke.points);
+    return { stroke, along, ms: drawingTime(along.at(-1)) };
   });
   const whole = plan.reduce((sum, { ms }) => sum + ms + PEN_LIFT_MS, 0);
   const speed = Math.max(1, whole / (MOST_FRAMES * FRAME_MS)); // ms of drawing in one ms of film
   let clock = 0, last = 0, changed = null; // the stroke's begin and the last frame, in ms of film; what is new since
-  for (const { points, along, by, ms } of plan) {
+  for (const { stroke, along, ms } of plan) {
+    const { points } = stroke;
     const duration = ms / speed;
     let known = 0; // points of the stroke that frames before have shown
     const change = (part) => {
@@ -59,12 +60,12 @@ export async function film(strokes, side, colours) {
     for (let time = last + FRAME_MS; time < clock + duration; time += FRAME_MS) {
       const part = time > clock ? beginning(points, along, (time - clock) / duration) : null;
       if (part) change(part);
-      shoot(changed ?? NOTHING, FRAME_MS, part, by);
+      shoot(changed ?? NOTHING, FRAME_MS, part && { ...stroke, points: part });
       [last, changed] = [time, null];
       if (count % BREATH === 0) await new Promise((resolve) => setTimeout(resolve));
     }
     change(points);
-    paint(done, scale, points, css(colours[by]));
+    paint(done, scale, stroke, css(colours[stroke.by]));
     clock += duration + PEN_LIFT_MS / speed;
   }
   shoot(changed ?? NOTHING, HOLD_MS);

@@ -9,7 +9,7 @@ const HALO = 10; // units, of a line that is `wide`
 
 /** One sheet. Its strokes are said to `repaint` as a whole or to `ink` one by one; `over` is shown above them. */
 export class Paper {
-  /** What moves above the strokes: {points, tone, wide?} or {cursor: [x, y], down}, by name. */
+  /** What moves above the strokes: {points, pressures?, tone, wide?} or {cursor: [x, y], down}, by name. */
   over = new Map();
   #canvas;
   #context;
@@ -38,8 +38,8 @@ export class Paper {
   }
 
   /** Add one stroke to the finished ones. */
-  ink({ points }, tone) {
-    this.#line(this.#picture.getContext("2d"), points, tone);
+  ink(stroke, tone) {
+    this.#line(this.#picture.getContext("2d"), stroke, tone);
     this.refresh();
   }
 
@@ -80,12 +80,12 @@ export class Paper {
     this.#context.drawImage(this.#picture, 0, 0);
     for (const each of this.over.values()) {
       if (each.cursor) this.#cursor(each);
-      else this.#line(this.#context, each.points, each.tone, each.wide ? HALO : undefined);
+      else this.#line(this.#context, each, each.tone, each.wide ? HALO : undefined);
     }
   }
 
-  #line(context, points, tone, width) {
-    paint(context, this.#canvas.width / SPAN, points, this.#colours[tone], width);
+  #line(context, stroke, tone, width) {
+    paint(context, this.#canvas.width / SPAN, stroke, this.#colours[tone], width);
   }
 
   #cursor({ cursor: [x, y], down }) {

@@ -38,12 +38,28 @@ export function beginning(points, along, share) {
 /** Return how many ms a hand takes for a stroke of this length. */
 export const drawingTime = (length) => Math.max(SHORTEST_MS, (length / PEN_SPEED) * 1000);
 
-/** Paint a stroke with a 2D context on which the box and its margin take `scale` pixels a unit. */
-export function paint(context, scale, points, colour, width = PEN) {
+/** Return how wide the pen is at a pressure of 0..1: as ever at 0.5, which is what devices say that measure none. */
+const widthAt = (pressure) => PEN * (0.5 + pressure);
+
+/**
+ * Paint a stroke with a 2D context on which the box and its margin take `scale` pixels a unit.
+ *
+ * `pressures` of its points, where a pen has measured them, make it wider and thinner; `width` is of any other.
+ */
+export function paint(context, scale, { points, pressures }, colour, width = PEN) {
   context.setTransform(scale, 0, 0, scale, MARGIN * scale, MARGIN * scale);
   context.lineCap = context.lineJoin = "round";
   context.lineWidth = width;
   context.strokeStyle = colour;
+  if (pressures && width === PEN) {
+    for (let i = 0; i < Math.max(points.length - 1, 1); i++) {
+      const ends = [pressures[i], pressures[i + 1] ?? pressures[i]];
+      context.lineWidth = widthAt((ends[0] + ends[1]) / 2);
+      trace(context, points.slice(i, i + 2));
+      context.stroke();
+    }
+    return;
+  }
   trace(context, points);
   context.stroke();
 }

@@ -6,10 +6,11 @@ import { drawingIn, linkTo } from "../files/link.js";
 import { toGif, toPng, toVideo, videoKind } from "../files/pictures.js";
 import { MOST_POINTS, MOST_STROKES, readDrawing, save, toNdjson } from "../files/reading.js";
 import { toSvg } from "../files/svg.js";
+import { toTldraw } from "../files/tldraw.js";
 import { decimal, say } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const MAKERS = { svg: toSvg, png: toPng, gif: toGif, ndjson: toNdjson, excalidraw: toExcalidraw, video: toVideo };
+const MAKERS = { svg: toSvg, png: toPng, gif: toGif, ndjson: toNdjson, excalidraw: toExcalidraw, tldr: toTldraw, video: toVideo };
 const LONGEST_NAME = 40;
 
 /** The ways in and out of `sheet`; `taken(found)` is told what has come in. */

@@ -2,7 +2,7 @@
  * The page: connects sheet, pen, ghost, the model's turns, files and words.
  *
  * For tests, `window.drawing` has
- *   strokes           the strokes on the paper now, {points, by, token?, square?}
+ *   strokes           the strokes on the paper now, {points, by, pressures?, token?, square?}
  *   state             "loading" until the chosen category's model is there, "drawing" while the model draws, else "ready"
  *   latency           ms from asking the model to its first stroke, of the last turn; null before
  *   ghost             {stroke, latency}: the stroke that is proposed, or null, and ms from the pen's lifting to the last one
@@ -101,13 +101,13 @@ new Pad($("pad"), sheet.paper, {
 const count = () => ({ count: sheet.strokes.length });
 
 /** Put on the sheet what the person has drawn, and propose what comes next. */
-function drawn(points) {
+function drawn(points, pressures) {
   const tapped = ghost.tapped(points);
   if (tapped) {
     accept(tapped);
     return;
   }
-  const stroke = { points, by: "you" };
+  const stroke = { points, by: "you", ...(pressures && { pressures }) };
   if (byHand >= 0) {
     sheet.replace(byHand, 1, [stroke]);
     status.tell("redrawn");

@@ -4,6 +4,8 @@ import { BOX } from "../pictures/strokes.js";
 
 const PALM = 60; // CSS pixels; a touch as broad as this is no finger
 const PEN_MS = 1500; // after a pen was near the paper, a touch is the hand that holds it
+const UNKNOWN = 0.5; // pressure that a pen tells which measures none
+const CALM = 0.6; // of the pressure before stays in the next: pens tremble
 const NEAR = 0.4; // units; a pointer that has moved less has not moved
 const STEP = 8, SMALL_STEP = 1; // units of the keyboard's pen for one key press
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -15,11 +17,12 @@ export class Pad {
   #points = null; // of the stroke being drawn
   #pointer = null; // the one that draws it
   #isTouch = false; // whether that is a finger
+  #pressures = null; // of the points, where that is a pen
   #penSeen = -Infinity; // when a pen was last near, ms
   #cursor = null; // the keyboard's pen, once it has been moved
 
   /**
-   * `tell` has begin(), stroke(points), drop(), finish(), leave() and pen(down), all called after the fact; chooses(): does
+   * `tell` has begin(), stroke(points, pressures), drop(), finish(), leave() and pen(down), all called after the fact; chooses(): does
    * the pen choose strokes instead of drawing, by choose(point) and step(by); take() and another() of the proposed stroke,
    * which return whether there is one.
    */
@@ -62,7 +65,7 @@ export class Pad {
     this.#pointer = event.pointerId;
     this.#isTouch = event.pointerType === "touch";
     canvas.setPointerCapture(event.pointerId);
-    this.#begin(this.#paper.pointAt(event));
+    this.#begin(this.#paper.pointAt(event), event);
   }
 
   /** Tell whether a touch is a hand and no finger; remembers when a pen was near. */
@@ -79,31 +82,35 @@ export class Pad {
       return;
     }
     const passed = event.getCoalescedEvents?.() ?? [];
-    for (const each of passed.length ? passed : [event]) this.#to(this.#paper.pointAt(each));
+    for (const each of passed.length ? passed : [event]) this.#to(this.#paper.pointAt(each), each);
     this.#show();
   }
 
-  #begin(point) {
+  #begin(point, event) {
     this.#tell.begin();
     this.#points = [point];
+    this.#pressures = event?.pointerType === "pen" ? [event.pressure] : null;
     this.#show();
   }
 
-  #to([x, y]) {
+  #to([x, y], event) {
     const [lastX, lastY] = this.#points.at(-1);
-    if (Math.hypot(x - lastX, y - lastY) >= NEAR) this.#points.push([x, y]);
+    if (Math.hypot(x - lastX, y - lastY) < NEAR) return;
+    this.#points.push([x, y]);
+    this.#pressures?.push(CALM * this.#pressures.at(-1) + (1 - CALM) * event.pressure);
   }
 
   #lift() {
     const points = this.#points;
-    this.#points = this.#pointer = null;
+    const pressures = this.#pressures?.some((each) => each !== UNKNOWN) ? this.#pressures : null;
+    this.#points = this.#pointer = this.#pressures = null;
     this.#show();
-    if (points) this.#tell.stroke(points);
+    if (points) this.#tell.stroke(points, pressures);
   }
 
   /** Take back the stroke being drawn: it was none. */
   #drop() {
-    this.#points = this.#pointer = null;
+    this.#points = this.#pointer = this.#pressures = null;
     this.#show();
     this.#tell.drop();
   }
@@ -159,7 +166,7 @@ export class Pad {
   }
 
   #show() {
-    if (this.#points) this.#paper.over.set("pen", { points: this.#points, tone: "you" });
+    if (this.#points) this.#paper.over.set("pen", { points: this.#points, pressures: this.#pressures, tone: "you" });
     else this.#paper.over.delete("pen");
     if (this.#cursor) this.#paper.over.set("cursor", { cursor: this.#cursor, down: this.#points !== null });
     else this.#paper.over.delete("cursor");

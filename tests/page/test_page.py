@@ -368,6 +368,40 @@ def test_a_pen_ends_a_touch_and_neither_a_palm_nor_a_cancelled_stroke_draws(brow
     page.context.close()
 
 
+def test_a_pen_that_measures_pressure_draws_wider_and_thinner_and_nothing_else_does(page: Page, tmp_path: Path) -> None:
+    program = """([kind, pressures, y]) => {
+        const pad = document.getElementById("pad");
+        pad.setPointerCapture = () => {};
+        for (const [i, pressure] of [...pressures, 0].entries()) {
+            const [clientX, clientY] = drawing.placeOf(20 + 5 * i, y);
+            const type = i === 0 ? "pointerdown" : i === pressures.length ? "pointerup" : "pointermove";
+            const more = { pointerType: kind, pointerId: 9, button: 0, clientX, clientY, pressure };
+            pad.dispatchEvent(new PointerEvent(type, more));
+        }
+    }"""
+    rows = (("mouse", [0.5] * 40, 30.0), ("touch", [1.0, 0.2] * 20, 60.0), ("pen", [0.5] * 40, 90.0),
+            ("pen", [0.05] * 20 + [1.0] * 20, 120.0))  # fmt: skip
+    for row in rows:
+        page.evaluate(program, list(row))
+    assert by(page) == ["you"] * 4
+    assert page.evaluate("drawing.strokes.map(({ pressures }) => pressures?.length ?? 0)") == [0, 0, 0, 40]
+    picture = 255 - pixels(page)
+    scale = picture.shape[0] / 273
+
+    def width(x: float, y: float) -> float:
+        column = round((x + 9) * scale)
+        strip = picture[round((y - 9 + 9) * scale) : round((y + 18) * scale), column - 2 : column + 3]
+        return float(strip.sum() / 255 / 5 / scale)
+
+    plain = [width(x, y) for _, _, y in rows[:3] for x in (60, 180)]
+    assert np.ptp(plain) < 0.1
+    assert width(60, 120) < 0.8 * plain[0]
+    assert width(205, 120) > 1.3 * plain[0]
+    written = json.loads(saved(page, "excalidraw", tmp_path).read_text())["elements"]
+    assert [element["simulatePressure"] for element in written] == [True] * 3 + [False]
+    assert len(written[3]["pressures"]) == len(written[3]["points"]) == 40
+
+
 def test_where_it_cannot_start_a_sentence_says_what_to_do(browser: Browser, page_url: str) -> None:
     context = browser.new_context()
     page = context.new_page()

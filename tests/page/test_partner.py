@@ -6,17 +6,21 @@ import base64
 import hashlib
 import json
 import shutil
+import struct
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from browser_fixtures import missing
 from chromium import HEAD, by, checked, draw, finished, opened, place_of, points, ready, setting
 from playwright.sync_api import Browser, Page, expect
+
+from drawings.svg_reading import read_svg
 
 pytest_plugins = ("browser_fixtures",)
 
@@ -244,7 +248,7 @@ def shape(strokes: list[Any]) -> list[Any]:
     return [((np.array(stroke)[[0, -1]] - low) / side).tolist() for stroke in strokes]
 
 
-@pytest.mark.parametrize("kind", ["excalidraw", "svg"])
+@pytest.mark.parametrize("kind", ["excalidraw", "tldr", "svg"])
 def test_what_is_saved_for_others_comes_back_in_the_order_of_the_pen(page: Page, tmp_path: Path, kind: str) -> None:
     checked(page, "ghosts", False)
     draw(page, [*HEAD, [(60, 200), (128, 240), (200, 200)]])
@@ -254,6 +258,34 @@ def test_what_is_saved_for_others_comes_back_in_the_order_of_the_pen(page: Page,
     page.set_input_files("#open", path)
     page.wait_for_function("drawing.strokes.length === 3")
     np.testing.assert_allclose(shape(points(page)), shape(before), atol=5e-3)
+    if kind == "svg":  # millimetres, and nothing beside the strokes that a plotter would draw
+        root = ElementTree.parse(path).getroot()
+        assert root.get("width") == root.get("height") == "136.5mm"
+        assert root.get("viewBox") == "-9 -9 273 273"
+        assert [each.tag.split("}")[1] for each in root.iter()] == ["svg", "g", "path", "path", "path"]
+        assert np.abs(np.concatenate(points(page)) - np.concatenate(before)).max() < 0.06
+        ((others, _),) = read_svg(path.read_text())
+        np.testing.assert_allclose(shape(others), shape(before), atol=5e-3)
+
+
+def test_lines_of_every_tldraw_are_read_in_their_groups_and_their_order(page: Page) -> None:
+    """The first line of numbers, the second packed as of 2025, the third as of a short time before."""
+    first = struct.pack("<3f", 0, 0, 0.5) + struct.pack("<6e", 30, 0, 0, 0, 12.5, 0)
+    third = struct.pack("<6e", 1, 2, 0.5, -3.5, 4, 0.5)
+    text = [base64.b64encode(each).decode() for each in (first, third)]
+    segments = [{"points": [{"x": 0, "y": 0}, {"x": 10, "y": 5}]}, {"path": text[0]}, {"points": text[1]}]
+    group = {"id": "shape:g", "typeName": "shape", "type": "group", "x": 100, "y": 0, "rotation": np.pi / 2,
+             "index": "a2", "parentId": "page:p", "props": {}}  # fmt: skip
+    lines = [{"id": f"shape:{i}", "typeName": "shape", "type": "draw", "x": 1, "y": 2, "index": index, "parentId": home,
+              "props": {"segments": [segment], "scaleX": scale, "scaleY": 1}}
+             for i, (segment, index, home, scale) in enumerate(zip(
+                 segments, ["a1", "a1", "a3"], ["page:p", "shape:g", "page:p"], [1, 2, 1], strict=True))]  # fmt: skip
+    broken = [None, {"typeName": "shape", "type": "draw", "x": 0, "y": 0, "props": {"segments": [{"path": "?"}]}}]
+    program = "async (records) => (await import('./files/tldraw.js')).fromTldraw(records)"
+    found = page.evaluate(program, [lines[2], lines[1], group, lines[0], *broken])
+    expected = [[[1, 2], [11, 7]], [[98, 1], [98, 61], [85.5, 61]], [[2, 4], [-2.5, 6]]]
+    for stroke, wanted in zip([each for each in found if each], expected, strict=True):
+        np.testing.assert_allclose(stroke, wanted, atol=1e-9)
 
 
 def test_a_foreign_svg_is_read_with_its_transforms_curves_and_lifted_pens(page: Page) -> None:
