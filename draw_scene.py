@@ -33,12 +33,9 @@ from plumbing.files import locked_folder, refuse_overwriting, refuse_replacing, 
 from rendering import drawing_svg, grid_image, replay, save_image
 from words.edits import edited, read_edits
 from words.layout import HEIGHT, LINE_WIDTH, WIDTH
-from words.morph import KEY_DRAWINGS, base_model, between, morph_frames, recognisable, square
 from words.names import GRAMMAR, find, lowered, needed, split_name
 from words.prompts import read_prompt
-from words.read_back import lines_of, read_video
 from words.scene import Scene, load_scene, make_scene, save_scene, scene_svg, write_scene_drawings
-from words.stages import stages_picture
 from words.video import frames_of, write_video
 
 VIDEOS = ("mp4", "webm", "gif")
@@ -102,12 +99,15 @@ def write_scene(out: Path, scene: Scene, told: Sequence[str], videos: Sequence[s
     strokes = scene.strokes()
     save_image(out / "scene.png", next(replay(strokes, SHAPE, LINE_WIDTH, 1)), few_colors=True)
     write_scene_drawings(out / "scene.ndjson", scene)
+    pictures = list(frames_of(strokes, SHAPE, LINE_WIDTH)) if videos else []
     for kind in videos:
-        write_video(out / f"scene.{kind}", frames_of(strokes, SHAPE, LINE_WIDTH))
+        write_video(out / f"scene.{kind}", pictures)
 
 
 def write_morph(out: Path, first: str, second: str, seed: int, videos: Sequence[str]) -> None:
     """Write a morph from one category to another, and their mix, into a folder."""
+    from words.morph import KEY_DRAWINGS, base_model, between, morph_frames, recognisable, square
+
     trained = base_model()
     ends = (recognisable(trained, first, seed), recognisable(trained, second, seed))
     drawings = between(trained, first, second, np.linspace(0.0, 1.0, KEY_DRAWINGS).tolist(), seed, ends)
@@ -142,6 +142,8 @@ def main(argv: list[str] | None = None) -> Scene | None:
     if arguments.prompt is not None and (arguments.morph or arguments.read is not None or arguments.edit is not None):
         raise ValueError("a prompt draws a new scene: leave it away beside --edit, --morph or --read")
     if arguments.read is not None:
+        from words.read_back import lines_of, read_video  # what finds ink and things takes a second to load
+
         print("\n".join(lines_of(Path(arguments.read), read_video(Path(arguments.read)), arguments.language)))
         return None
     if (arguments.edit is None) != (arguments.scene is None):
@@ -169,6 +171,8 @@ def main(argv: list[str] | None = None) -> Scene | None:
             scene = make_scene(understood, arguments.seed)
             write_scene(out, scene, understood.told, videos)
             if arguments.stages:
+                from words.stages import stages_picture
+
                 stages_picture(out / "stages.png", understood, scene)
     print(f"wrote {', '.join(files)} to {out}")
     return scene

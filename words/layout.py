@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError
 
 from words.names import kinds
 from words.prompts import Relation
@@ -322,15 +320,17 @@ def _along(stroke: NDArray[Any], step: float = 2.0) -> NDArray[np.float64]:
 
 def hidden_removed(strokes: Strokes, front: Strokes) -> Strokes:
     """Return strokes without what lies behind the convex outline of `front`, cut into those that remain visible."""
+    from scipy.spatial import ConvexHull, QhullError  # 0.3 s that few scenes need
+
     points = np.concatenate(front)
     try:
-        outline = Outline(points[ConvexHull(points).vertices])
+        sides = ConvexHull(points).equations  # (S, 3): outwards, how far a point is from each side
     except QhullError:  # a line hides nothing
         return strokes
     visible: Strokes = []
     for stroke in strokes:
         dense = _along(stroke)
-        shown = ~outline.contains_points(dense)
+        shown = (dense @ sides[:, :2].T + sides[:, 2] > 0).any(axis=1)
         if shown.all():
             visible.append(stroke)
             continue

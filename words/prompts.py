@@ -144,7 +144,7 @@ def check_text(text: str, empty: str) -> None:
         raise ValueError(f"{count} words and {len(text)} letters are too many: at most {MOST_WORDS} and "
                          f"{MOST_LETTERS} are read")  # fmt: skip
     if any("\ud800" <= letter <= "\udfff" for letter in text):  # what a terminal of another encoding sends
-        raise ValueError(f"{ascii(text):.60} is no text in UTF-8")
+        raise ValueError(f"{text!a:.60} is no text in UTF-8")
 
 
 def language_of(prompt: str) -> str:
