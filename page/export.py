@@ -41,6 +41,7 @@ from torch.nn.utils import parametrize
 from config import ATTRIBUTION, CATEGORIES, NAMES_PATH, NETWORK_PATH, OWN_MODELS, shipped_checkpoint
 from diffusion_model import Cache, HistoryState, StrokeDiffusionModel, load_with_guide
 from diffusion_process import cosine_alpha_bar
+from oddity.strokes import THRESHOLDS, shipped_threshold
 from plumbing.command_line import check_folder
 from plumbing.files import write_atomically
 from plumbing.tensor_files import in_eight_bits
@@ -115,7 +116,7 @@ def _source_files() -> dict[str, Path]:
 def _version_of_networks() -> str:
     """Return 12 hex digits that change with the networks of the page: their weights, their form, the runtime."""
     weights = [shipped_checkpoint(name) for name in SHIPPED]
-    return _digest(f"{NETWORKS_FORM} {RUNTIME_SHA512}", [*weights, NETWORK_PATH])
+    return _digest(f"{NETWORKS_FORM} {RUNTIME_SHA512}", [*weights, NETWORK_PATH, THRESHOLDS])
 
 
 def _digest(begin: str, files: Iterable[Path]) -> str:
@@ -215,6 +216,7 @@ def _write_networks(folder: Path) -> dict[str, Any]:
             "own": {"files": files[each.sha256], "category": own},
             "guide": None if each.guidance == 1.0 else without,
             "guidance": each.guidance,
+            "unlike": shipped_threshold(name, each.sha256),
             "sampler": each.sampler,
             "steps": [each.steps] if isinstance(each.steps, int) else list(each.steps),
         }

@@ -67,6 +67,11 @@ export class Engine {
     return { done, cancel };
   }
 
+  /** Promise whether the last of `strokes` is unlike the category; never where nobody has measured what is usual. */
+  unlike({ category, strokes }) {
+    return this.#ask("unlike", { category, strokes }).done;
+  }
+
   /** Promise {top: [{name, probability}] of three, own: probability of `category`} of a drawing. */
   recognise(strokes, category) {
     return this.#ask("recognise", { strokes, category }).done;

@@ -82,7 +82,7 @@ async function loaded(category, progress) {
     [once(numbers, table, told), ...[entry.own, entry.guide].filter(Boolean).map(made)],
   );
   const tokens = new Tokens({ fit: found.fit, ...found.whitening[name] });
-  const { guidance, sampler, steps } = entry;
+  const { guidance, sampler, steps, unlike } = entry;
   const { alpha_bar: alphaBar, probe } = found;
-  return { tokens, networks, guidance, sample: SAMPLERS[sampler], steps, alphaBar, probe, chain: [] };
+  return { tokens, networks, guidance, sample: SAMPLERS[sampler], steps, unlike, alphaBar, probe, chain: [] };
 }

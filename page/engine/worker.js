@@ -8,6 +8,7 @@ import { GivenNumbers, StrokeRandomness } from "./random.js";
 import { picture } from "./recogniser.js";
 import { guided, quickSteps, stepsOf, tidying, trailingTimesteps } from "./sampler.js";
 import { officialPoints, simplifiedPoints } from "./simplify.js";
+import { strokeLoss } from "./unlike.js";
 
 const PLACED_ANEW = 3; // strokes up to which a drawing is placed anew after each
 const cancelled = new Set();
@@ -172,6 +173,15 @@ function noiseAround(noise, token, kept) {
   noise.forEach((value, i) => (noise[i] = Math.sqrt(kept) * token[i % token.length] + Math.sqrt(1 - kept) * value));
 }
 
+/** Promise whether the last of some strokes is denoised worse than what is usual, after those before it. */
+async function unlike({ category, strokes }) {
+  const found = await ready(category);
+  if (found.unlike === null || strokes.length > (await site).max_strokes) return false;
+  const read = tokensOf(found, strokes, await squareOf(found, strokes));
+  await statesAfter(found, read);
+  return (await strokeLoss(found, found.chain.at(-2).states[0], read.at(-1))) > found.unlike;
+}
+
 async function recognise({ strokes, category }) {
   const { names } = (await site).networks;
   const given = await probabilities(await recogniser(), picture(strokes.map(({ points }) => points)));
@@ -192,6 +202,7 @@ const TASKS = {
     await statesAfter(found, tokensOf(found, strokes, place ? await squareOf(found, strokes) : SHEET));
   },
   draw,
+  unlike,
   recognise,
 };
 
@@ -211,7 +222,7 @@ onmessage = ({ data: { id, task, body } }) => {
     }
     cancelled.delete(id);
   };
-  // loading and recognising may come between the steps of a drawing, two drawings may not
-  if (task === "draw" || task === "prepare") busy = busy.then(work);
+  // loading and recognising may come between the steps of a drawing, what goes on from its states may not
+  if (["draw", "prepare", "unlike"].includes(task)) busy = busy.then(work);
   else work();
 };

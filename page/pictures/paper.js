@@ -4,7 +4,7 @@ import { BOX, MARGIN, paint } from "./strokes.js";
 
 const SPAN = BOX + 2 * MARGIN;
 const TONES = { you: "--ink", fresh: "--accent", model: "--second", noise: "--noise", cursor: "--cursor",
-  ghost: "--ghost", chosen: "--halo" };
+  ghost: "--ghost", chosen: "--halo", odd: "--odd" };
 const HALO = 10; // units, of a line that is `wide`
 
 /** One sheet. Its strokes are said to `repaint` as a whole or to `ink` one by one; `over` is shown above them. */

@@ -6,6 +6,8 @@
  *   state             "loading" until the chosen category's model is there, "drawing" while the model draws, else "ready"
  *   latency           ms from asking the model to its first stroke, of the last turn; null before
  *   ghost             {stroke, latency}: the stroke that is proposed, or null, and ms from the pen's lifting to the last one
+ *   odd               the place of the stroke that is marked as unlike the category, -1 for none
+ *   settled()         promises that what is unlike the category is marked
  *   chosen            the place of the stroke that is chosen to be changed, -1 for none
  *   category          the chosen one
  *   guesses           what the recogniser says of the drawing as it stands, {top, own}, or undefined
@@ -21,6 +23,7 @@ import { showOpinion } from "./chart.js";
 import { Exchange } from "./exchange.js";
 import { Ghost } from "./ghost.js";
 import { keepDrawing, keptDrawing } from "./kept.js";
+import { Oddity } from "./oddity.js";
 import { keepOffline } from "./offline.js";
 import { Pad } from "./pad.js";
 import { beginTheme, preferredLanguage, rememberLanguage, switchTheme } from "./preferences.js";
@@ -58,6 +61,7 @@ const models = new Models(async (...wanted) => (await opening).load(...wanted), 
 });
 const choice = new Choice(choose, drawScene);
 const ghost = new Ghost(sheet.paper, showGhost);
+const oddity = new Oddity(sheet.paper, () => turns.on || status.tell("unlike", () => ({ name: nameOf(choice.category) })));
 const selection = new Selection(sheet.paper, () => sheet.strokes, showSelection);
 const turns = new Turns(sheet, settings, status, $("endings"), {
   async model(category = choice.category) {
@@ -128,6 +132,7 @@ function propose() {
   const { seed, temperature } = settings;
   if (settings.ghost) ghost.ask(engine, { category, strokes, seed, temperature });
   else engine.prepare({ category, strokes, place: true });
+  if (strokes.at(-1).by === "you") oddity.ask(engine, { category, strokes });
 }
 
 /** Put the proposed stroke on the sheet; return whether there was one. */
@@ -138,6 +143,7 @@ function takeGhost() {
 }
 
 function accept(stroke) {
+  oddity.hide();
   sheet.settle();
   sheet.put(stroke, true);
   status.tell("ghostTaken", count);
@@ -148,6 +154,7 @@ function accept(stroke) {
 function leave({ keepGhost = false } = {}) {
   clearTimeout(autoTimer);
   if (!keepGhost) ghost.hide();
+  oddity.hide();
   turns.leave();
 }
 
@@ -396,6 +403,10 @@ window.drawing = {
   get ghost() {
     return { stroke: ghost.stroke, latency: ghost.latency };
   },
+  get odd() {
+    return sheet.strokes.indexOf(oddity.stroke);
+  },
+  settled: () => oddity.answer,
   get chosen() {
     return selection.at;
   },

@@ -16,6 +16,7 @@ from dataset_utils import load_category
 from diffusion_model import load_with_guide
 from diffusion_process import cosine_alpha_bar, sampler_steps
 from drawings.simplify import simplify_stroke
+from oddity.strokes import shipped_threshold, stroke_losses
 from rendering import feature_rasters
 from sample_diffusion import StrokeRandomness, generate_drawings
 from scoring.feature_network import describe_inputs, load_feature_network
@@ -132,6 +133,29 @@ def test_what_was_begun_anywhere_is_placed_as_by_python(
         numbers = [(each.left, each.top, each.side) for each in (*expected, best)]
         np.testing.assert_allclose(squares, numbers, atol=1e-9)
         np.testing.assert_allclose(given, scores(trained, "cat", strokes, expected), atol=2e-3)
+
+
+def test_a_stroke_is_as_unlike_its_category_as_by_python(engine: Page, real: list[list[np.ndarray]]) -> None:
+    trained = load_with_guide(shipped_checkpoint("cat"))
+    program = """async (drawings) => {
+        const { model } = await import('./engine/loading.js');
+        const { strokeLoss } = await import('./engine/unlike.js');
+        const cat = await model("cat");
+        const results = [];
+        for (const strokes of drawings) {
+            let state = await cat.networks[0].start();
+            for (const token of strokes.map((points) => cat.tokens.encode(points))) {
+                results.push(await strokeLoss(cat, state, token));
+                state = await cat.networks[0].append(state, token);
+            }
+        }
+        return [results, cat.unlike];
+    }"""
+    found, threshold = engine.evaluate(program, [[stroke.tolist() for stroke in drawing] for drawing in real[:5]])
+    expected = np.concatenate([stroke_losses(trained, "cat", drawing) for drawing in real[:5]])
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert threshold == shipped_threshold("cat", trained.sha256)
+    assert 0.2 < threshold < 2
 
 
 def test_tidied_little_a_stroke_stays_near_itself_and_drawn_anew_it_does_not(

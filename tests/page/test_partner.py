@@ -105,6 +105,33 @@ def test_who_draws_on_ignores_the_ghost(page: Page) -> None:
     assert by(page) == ["you"] * 3
 
 
+def test_a_stroke_that_is_unlike_the_category_is_marked_and_said_until_something_else_is_done(page: Page) -> None:
+    checked(page, "ghosts", False)
+    scribble = [(60 + 130 * (i % 2), 60 + 9 * i) for i in range(14)]
+
+    def judged() -> int:
+        """What is said of the last stroke, after a question that is answered later."""
+        page.evaluate("drawing.settled()")
+        return int(page.evaluate("drawing.odd"))
+
+    draw(page, HEAD)
+    assert judged() == -1
+    draw(page, [scribble])
+    assert judged() == 2
+    expect(page.locator("#status")).to_contain_text("Unlike a cat here")
+    page.keyboard.press("Control+z")
+    assert judged() == -1
+    page.evaluate("drawing.clear()")
+    draw(page, [scribble])  # a first stroke may be anything
+    assert judged() == -1
+    page.evaluate("drawing.clear()")
+    page.click("#language")
+    draw(page, [HEAD[0], scribble])
+    assert judged() == 1
+    expect(page.locator("#status")).to_contain_text("kedi çizimine benzemiyor")
+    page.click("#language")
+
+
 def test_without_proposals_nothing_is_proposed(page: Page) -> None:
     checked(page, "ghosts", False)
     draw(page, HEAD)
