@@ -50,6 +50,7 @@ from scoring.placement import probing_noise
 from stroke_tokens import polyline_fit
 
 SOURCES = Path(__file__).resolve().parent
+WORDS, WORD_TABLES = SOURCES.parent / "words", ("grammar.json", "vocabulary.tsv")
 SITE_FILE = "site.json"
 SHIPPED = (*OWN_MODELS, "base")
 """Whose weights are on the page: four categories have their own, the base draws all others of its 345."""
@@ -110,7 +111,8 @@ def _site(out: Path) -> dict[str, Any]:
 def _source_files() -> dict[str, Path]:
     """Return the browser's files, and their names in the folder of the page."""
     found = sorted(path for path in SOURCES.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
-    return {path.relative_to(SOURCES).as_posix(): path for path in found} | {f"ui/{NAMES_PATH.name}": NAMES_PATH}
+    tables = {f"ui/{NAMES_PATH.name}": NAMES_PATH} | {f"words/{name}": WORDS / name for name in WORD_TABLES}
+    return {path.relative_to(SOURCES).as_posix(): path for path in found} | tables
 
 
 def _version_of_networks() -> str:

@@ -16,7 +16,7 @@ export class Choice {
   #search;
   #proposed = null;
 
-  /** `choose(category)` and `scene(things)` are told what is pressed. */
+  /** `choose(category)` and `scene(understood)` are told what is pressed. */
   constructor(choose, scene) {
     [this.#choose, this.#scene] = [choose, scene];
     $("guess").addEventListener("click", () => this.#proposed && choose(this.#proposed));

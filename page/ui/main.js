@@ -290,9 +290,9 @@ function choose(name) {
   loadAhead();
 }
 
-function drawScene(things) {
+function drawScene(understood) {
   change(false);
-  turns.scene(things);
+  turns.scene(understood);
 }
 
 // ------------------------------------------------------------------ words, and what is pressed

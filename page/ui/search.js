@@ -1,6 +1,5 @@
 /** The field that finds a category by its name in either language: a combobox with a list. */
 
-import { readPrompt } from "./prompt.js";
 import { currentLanguage, nameOf, otherNameOf, plainName, say } from "./words.js";
 
 /** Offers all categories, and a scene of several things; what is chosen stands in the field, unless it has a button of its own. */
@@ -10,11 +9,12 @@ export class Search {
   #categories;
   #choose;
   #scene;
-  #things = []; // of the scene on offer
+  #reader = null; // of prompts, once it has been fetched
+  #offered = null; // the scene on offer
   #shown = ""; // the category whose name stands in the field, if any
   #active = -1; // of the options
 
-  /** `input` and `list` are the elements, `choose(category)` and `scene(things)` are told what is chosen. */
+  /** `input` and `list` are the elements, `choose(category)` and `scene(understood)` are told what is chosen. */
   constructor(input, list, categories, choose, scene) {
     [this.#input, this.#list, this.#categories, this.#choose, this.#scene] = [input, list, categories, choose, scene];
     input.addEventListener("focus", () => input.select());
@@ -22,6 +22,7 @@ export class Search {
     input.addEventListener("input", () => this.#open(input.value));
     input.addEventListener("blur", () => this.#close());
     input.addEventListener("keydown", (event) => this.#key(event));
+    import("../words/prompts.js").then((reader) => (this.#reader = reader), () => {}); // without a network there are the names
     list.addEventListener("pointerdown", (event) => event.preventDefault()); // the focus stays in the field
     list.addEventListener("click", ({ target }) => this.#take(target.closest("[role=option]")));
   }
@@ -35,7 +36,10 @@ export class Search {
   }
 
   #open(typed) {
-    const found = this.#found(plainName(typed));
+    const named = this.#found(plainName(typed));
+    const { scene, fault } = named.length ? {} : this.#understood(typed);
+    const isOne = scene?.things.length === 1 && scene.things[0].size === 1 && !scene.told.length;
+    const found = isOne ? [scene.things[0].category] : named;
     const options = found.map((category, i) => {
       const option = document.createElement("li");
       Object.assign(option, { id: `found-${i}`, role: "option", textContent: nameOf(category) });
@@ -45,25 +49,33 @@ export class Search {
       option.append(other);
       return option;
     });
-    const { things, unknown } = found.length ? { things: [], unknown: [] } : readPrompt(typed, this.#categories);
-    this.#things = things;
+    this.#offered = isOne ? null : scene;
     if (!options.length) {
       const only = document.createElement("li");
-      const names = [...new Set(things)].map((name) => `${things.filter((other) => other === name).length} × ${nameOf(name)}`);
-      const text = things.length ? say("findScene", { names: names.join(", ") }) : say("findNone");
-      Object.assign(only, { id: "found-0", role: "option", textContent: text });
-      if (!things.length) only.ariaDisabled = "true";
-      if (things.length && unknown.length) {
-        const left = document.createElement("small");
-        left.textContent = say("findLeft", { words: unknown.join(", ") });
-        only.append(left);
+      Object.assign(only, { id: "found-0", role: "option", className: "scene" });
+      if (!scene) only.ariaDisabled = "true";
+      const lines = scene ? [say("findScene", scene), ...scene.relations.map((one) => say("relation", { ...scene, ...one }))] : [fault];
+      const told = scene?.told.map(([key, values]) => say(key, values)) ?? [];
+      for (const [kind, text] of [...lines.map((line) => ["div", line]), ...told.map((line) => ["small", line])]) {
+        only.append(Object.assign(document.createElement(kind), { textContent: text }));
       }
       options.push(only);
     }
     this.#list.replaceChildren(...options);
     this.#list.hidden = false;
     this.#input.ariaExpanded = "true";
-    this.#activate(typed && (found.length || things.length) ? 0 : found.indexOf(this.#shown));
+    this.#activate(typed && (found.length || scene) ? 0 : found.indexOf(this.#shown));
+  }
+
+  /** Return the `scene` that a prompt asks for, or in words why it asks for none. */
+  #understood(typed) {
+    if (!this.#reader) return { fault: say("findNone") };
+    try {
+      return { scene: this.#reader.readPrompt(typed) };
+    } catch (error) {
+      if (!(error instanceof this.#reader.PromptFault)) throw error;
+      return { fault: say(error.key, error.values) };
+    }
   }
 
   /** Return the categories that have a name like this, those that begin with it first. */
@@ -115,10 +127,10 @@ export class Search {
   }
 
   #take(option) {
-    const [category, things] = [option?.dataset.category, this.#things];
-    if (!category && !things.length) return;
+    const [category, scene] = [option?.dataset.category, this.#offered];
+    if (!category && !scene) return;
     this.#close();
     if (category) this.#choose(category);
-    else this.#scene(things);
+    else this.#scene(scene);
   }
 }

@@ -3,16 +3,20 @@
 import { outside } from "../engine/placement.js";
 import { Turn } from "../engine/turn.js";
 import { Player } from "../pictures/animation.js";
+import { arranged, behindPairs, boxOf, scaleIn, visibleParts } from "../words/layout.js";
 import { Endings } from "./endings.js";
 
 const NUM_ENDINGS = 4;
-const BOX = 255, GAP = 12; // units; of the sheet, and between the things of a scene
+const BOX = 255;
+const PICTURE = { width: 640, height: 640, margin: 14 }; // that a scene is arranged in, in its pixels
+const TRIES = 4; // drawings of each thing, of which the recogniser chooses
 
 /** What the model is asked to do to `sheet`. */
 export class Turns {
   /** Ms from asking the model to its first stroke, of the last turn; null before. */
   latency = null;
   #turn = null;
+  #scene = null; // that is being made, if any
   #finished = []; // strokes that one press on "Finish it" or an ending put at the end of the drawing
   #sheet;
   #settings;
@@ -48,6 +52,7 @@ export class Turns {
 
   /** Stop the model, if it draws. */
   stop() {
+    this.#scene = null;
     if (!this.#turn) return;
     const stopped = this.#turn;
     this.#turn = null;
@@ -126,24 +131,46 @@ export class Turns {
     return this.#sheet.strokes[at] ?? null;
   }
 
-  /** Draw things, one category each, side by side in the place of what is on the sheet. */
-  async scene(things) {
-    await this.#tell.model();
+  /** Draw what a prompt asks for, {things, relations, told}, each where its relations want it, in the place of what is on the sheet. */
+  async scene({ things, relations, told }) {
+    const { engine } = await this.#tell.model();
     this.leave();
     const sheet = this.#sheet;
     sheet.clear();
-    const columns = Math.ceil(Math.sqrt(things.length));
-    const rows = Math.ceil(things.length / columns);
-    const side = (BOX - GAP * (columns - 1)) / columns;
-    for (const [i, category] of things.entries()) {
-      const top = (BOX - rows * side - (rows - 1) * GAP) / 2 + Math.floor(i / columns) * (side + GAP);
-      const square = { left: (i % columns) * (side + GAP), top, side };
-      const here = (stroke) => ({ ...stroke, points: outside(square, stroke.points), square });
-      const player = new Player(sheet.paper, (stroke) => sheet.put(here(stroke), true), (points) => outside(square, points));
-      const request = { category, strokes: [], limit: Infinity, seed: this.#settings.seed + i, place: false };
-      if (!(await this.#play([player], "drawing", request))) return;
+    const mine = (this.#scene = {});
+    const drawings = [];
+    for (const [number, { category }] of things.entries()) {
+      const drawing = await this.#surest(engine, category, this.#settings.seed + TRIES * number);
+      if (!drawing || this.#scene !== mine) return;
+      drawings.push(drawing);
     }
-    this.#status.tell("finished", () => ({ count: sheet.strokes.length }));
+    const boxes = arranged(things, drawings.map((drawing) => drawing.map(({ points }) => points)), relations, PICTURE);
+    const whole = drawings.map((drawing, i) => onSheet(drawing, boxes[i]));
+    const player = new Player(sheet.paper, (stroke) => sheet.put(stroke, true));
+    this.#turn = { stop: () => player.halt() };
+    this.#tell.show(true);
+    this.#status.tell("drawing");
+    for (const [i, drawing] of whole.entries()) {
+      const fronts = behindPairs(relations).filter(([back]) => back === i).map(([, front]) => whole[front].map(({ points }) => points));
+      for (const stroke of drawing) for (const part of fronts.reduce(cut, [stroke])) player.stroke(part);
+    }
+    player.end();
+    await player.done;
+    if (this.#scene !== mine) return;
+    this.#turn = null;
+    this.#tell.show(false);
+    this.#status.tell("sceneFinished", () => ({ count: things.length, told }));
+  }
+
+  /** Promise the strokes of a thing, of several drawings those that the recogniser names most surely; null if it was stopped. */
+  async #surest(engine, category, seed) {
+    const made = Array.from({ length: TRIES }, () => []);
+    const unseen = made.map((strokes) => ({ noise() {}, stroke: (stroke) => strokes.push(stroke), end() {}, halt() {}, done: true }));
+    const request = { category, strokes: [], endings: TRIES, limit: Infinity, seed, place: false };
+    if (!(await this.#play(unseen, "drawing", request))) return null;
+    const guesses = await Promise.all(made.map((strokes) => engine.recognise(strokes, category)));
+    const sure = guesses.map(({ own }) => own);
+    return made[sure.indexOf(Math.max(...sure))];
   }
 
   /** Let the model draw on; return why each ending ended, or null if it was stopped or failed. */
@@ -194,3 +221,17 @@ export class Turns {
     return full;
   }
 }
+
+/** Return the strokes of a drawing in a box of the picture of a scene, on the sheet. */
+function onSheet(drawing, box) {
+  const own = boxOf(drawing.map(({ points }) => points));
+  const unit = BOX / PICTURE.width, scale = scaleIn(own, box);
+  const square = { left: (box.left - own.left * scale) * unit, top: (box.top - own.top * scale) * unit, side: BOX * scale * unit };
+  return drawing.map((stroke) => ({ ...stroke, points: outside(square, stroke.points), square }));
+}
+
+/** Return strokes without what `front` hides of them. */
+const cut = (strokes, front) => strokes.flatMap((stroke) => {
+  const parts = visibleParts(stroke.points, front);
+  return parts[0] === stroke.points ? [stroke] : parts.map((points) => ({ points, by: stroke.by, square: stroke.square }));
+});

@@ -16,6 +16,19 @@ function article(name) {
   return /^([aeiou]|hourglass)/i.test(name) ? `an ${name}` : `a ${name}`;
 }
 
+/** Return how many there are of each thing of a scene, and of which size. */
+function counted(things, sizes) {
+  const all = things.map(({ category, size }) => nameOf(category) + (size > 1 ? ` (${sizes.large})` : size < 1 ? ` (${sizes.small})` : ""));
+  return [...new Set(all)].map((name) => `${all.filter((other) => other === name).length} × ${name}`).join(", ");
+}
+
+const named = (things, numbers) => numbers.map((i) => nameOf(things[i].category)).join(", ");
+const said = (told) => told.map(([key, values]) => `${say(key, values)}.`);
+const TURKISH_RELATIONS = {
+  on: "üstünde", under: "altında", in: "içinde", above: "yukarısında", below: "aşağısında", "left of": "solunda",
+  "right of": "sağında", "next to": "yanında", behind: "arkasında", "in front of": "önünde", between: "arasında",
+};
+
 const ENGLISH = {
   title: "Draw with me",
   lead: ({ name }) => `Begin ${article(name)}. The model finishes it, stroke by stroke.`,
@@ -23,11 +36,24 @@ const ENGLISH = {
   otherLanguage: "Türkçe: show this page in Turkish",
   otherTheme: "Switch between light and dark",
   category: "What to draw",
-  find: ({ count }) => `${decimal(count, 0)} things, or “two cats and a bus”`,
-  findLabel: "Search all categories, or write what a scene has, in English or Turkish",
+  find: ({ count }) => `${decimal(count, 0)} things, or “a cat on a table”`,
+  findLabel: "Search all categories, or write what a scene has, in English, Turkish or Russian",
   findNone: "Nothing of this name.",
-  findScene: ({ names }) => `Draw a scene: ${names}`,
-  findLeft: ({ words }) => `cannot draw: ${words}`,
+  findScene: ({ things }) => `Draw a scene: ${counted(things, { large: "large", small: "small" })}`,
+  relation: ({ things, subjects, kind, landmarks }) => `${named(things, subjects)} ${kind} ${named(things, landmarks)}`,
+  toldUnknown: ({ text, close, foreign }) => `“${text}” cannot be drawn and is left out` +
+    (close ? `; did you mean “${close}”?` : foreign ? `; it is a thing in ${{ en: "English", tr: "Turkish", ru: "Russian" }[foreign]}, say all in one language` : ""),
+  toldCount: ({ text, count }) => `“${text}” is understood as ${count}`,
+  toldNumber: ({ number }) => `the number ${number} stands before nothing that can be drawn`,
+  toldMeaning: ({ text, category, note }) => `“${text}” is understood as ${category} (${note})`,
+  toldNegation: ({ text }) => `“${text}” is not drawn: what is not there cannot be shown`,
+  toldWithout: ({ text }) => `“${text}” (without) is not understood: things are drawn whole`,
+  toldAlone: ({ text }) => `“${text}” stands behind nothing that can be drawn`,
+  toldSign: ({ text }) => `“${text}” is no word and is left out`,
+  promptNothing: ({ told }) => ["Nothing of this name.", ...said(told)].join(" "),
+  promptMany: ({ count, most }) => `${decimal(count, 0)} things are asked for, a scene has room for ${most}.`,
+  promptLong: ({ words, letters }) => `Too long: at most ${words} words and ${decimal(letters, 0)} letters are read.`,
+  sceneFinished: ({ count, told }) => [`The scene is finished, with ${several(count, "thing", "things")}.`, ...said(told)].join(" "),
   guess: ({ name }) => `Looks like ${article(name)}: go on so`,
   paperArea: "Drawing",
   paper: "Drawing paper",
@@ -164,11 +190,24 @@ const TURKISH = {
   otherLanguage: "English: sayfayı İngilizce göster",
   otherTheme: "Açık ve koyu görünüm arasında geçiş yap",
   category: "Ne çizilsin?",
-  find: ({ count }) => `${decimal(count, 0)} şey, ya da “iki kedi ve araba”`,
-  findLabel: "Bütün kategorilerde ara ya da bir sahnede ne olacağını yaz, Türkçe veya İngilizce",
+  find: ({ count }) => `${decimal(count, 0)} şey, ya da “masada bir kedi”`,
+  findLabel: "Bütün kategorilerde ara ya da bir sahnede ne olacağını yaz, Türkçe, İngilizce veya Rusça",
   findNone: "Bu adda bir şey yok.",
-  findScene: ({ names }) => `Bir sahne çiz: ${names}`,
-  findLeft: ({ words }) => `çizilemeyenler: ${words}`,
+  findScene: ({ things }) => `Bir sahne çiz: ${counted(things, { large: "büyük", small: "küçük" })}`,
+  relation: ({ things, subjects, kind, landmarks }) => `${named(things, landmarks)} ${TURKISH_RELATIONS[kind]}: ${named(things, subjects)}`,
+  toldUnknown: ({ text, close, foreign }) => `“${text}” çizilemiyor, atlandı` +
+    (close ? `; “${close}” mi demek istediniz?` : foreign ? `; ${{ en: "İngilizcede", tr: "Türkçede", ru: "Rusçada" }[foreign]} bir şeyin adı, hepsini tek dilde yazın` : ""),
+  toldCount: ({ text, count }) => `“${text}” ${count} tane olarak anlaşıldı`,
+  toldNumber: ({ number }) => `${number} sayısından sonra çizilebilecek bir şey yok`,
+  toldMeaning: ({ text, category }) => `“${text}” şöyle anlaşıldı: ${nameOf(category)} (İngilizcesi ${category})`,
+  toldNegation: ({ text }) => `“${text}” çizilmiyor: olmayan bir şey gösterilemez`,
+  toldWithout: ({ text }) => `“${text}” (yokluk) anlaşılmıyor: şeyler bütün olarak çizilir`,
+  toldAlone: ({ text }) => `“${text}” sözünden önce çizilebilecek bir şey yok`,
+  toldSign: ({ text }) => `“${text}” bir söz değil, atlandı`,
+  promptNothing: ({ told }) => ["Bu adda bir şey yok.", ...said(told)].join(" "),
+  promptMany: ({ count, most }) => `${decimal(count, 0)} şey isteniyor, bir sahneye ${most} tane sığar.`,
+  promptLong: ({ words, letters }) => `Fazla uzun: en çok ${words} sözcük ve ${decimal(letters, 0)} harf okunur.`,
+  sceneFinished: ({ count, told }) => [`Sahne ${decimal(count, 0)} şeyle tamamlandı.`, ...said(told)].join(" "),
   guess: ({ name }) => `Buna benziyor: ${name}. Öyle sürdür`,
   paperArea: "Çizim",
   paper: "Çizim kâğıdı",

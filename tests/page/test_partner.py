@@ -1,4 +1,4 @@
-"""The page as a partner: proposals, help anywhere on the sheet, changed strokes, scenes, files of others, everyone."""
+"""The page as a partner: proposals, help anywhere on the sheet, changed strokes, files of others, everyone."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_from_a_stroke_on_the_rest_is_drawn_anew(page: Page) -> None:
     assert points(page)[2:] != before[2:]
 
 
-# ------------------------------------------------------------------ guesses and scenes
+# ------------------------------------------------------------------ guesses
 
 
 def test_what_the_drawing_looks_like_is_proposed_and_gone_on_with(page: Page) -> None:
@@ -229,32 +229,6 @@ def test_what_the_drawing_looks_like_is_proposed_and_gone_on_with(page: Page) ->
     assert page.evaluate("drawing.category") == name
     ready(page)
     assert page.locator("#guess").is_hidden()
-
-
-def test_a_line_of_words_becomes_a_scene(page: Page) -> None:
-    checked(page, "ghosts", False)
-    program = """async ([text]) => {
-        const { readPrompt } = await import('./ui/prompt.js');
-        const site = await (await fetch('./site.json')).json();
-        return readPrompt(text, site.categories);
-    }"""
-    for text, things, unknown in (
-        ("two cats and a bus", ["cat", "cat", "bus"], []),
-        ("iki tavşan ve bir otobüs", ["rabbit", "rabbit", "bus"], []),
-        ("3 ice creams, a sleeping dog", ["ice cream"] * 3 + ["dog"], ["sleeping"]),
-        ("mice with the hot dog", ["mouse", "hot dog"], []),
-        ("nothing at all", [], ["nothing", "at", "all"]),
-    ):
-        assert page.evaluate(program, [text]) == {"things": things, "unknown": unknown}
-    page.focus("#find")
-    page.keyboard.type("a car and a cat")
-    page.keyboard.press("Enter")
-    page.wait_for_function("drawing.state === 'drawing'")
-    page.wait_for_function("document.getElementById('status').innerText.includes('finished')")
-    squares = page.evaluate("drawing.strokes.map((stroke) => stroke.square.left)")
-    assert len(set(squares)) == 2
-    left = [max(x for x, _ in stroke) for stroke, at in zip(points(page), squares, strict=True) if at == 0]
-    assert max(left) < 140
 
 
 # ------------------------------------------------------------------ files of others
