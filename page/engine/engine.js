@@ -2,6 +2,11 @@
 
 export { officialPoints } from "./simplify.js";
 
+const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11];
+
+/** Tell whether this browser has what the runtime needs: WebAssembly with SIMD, a program of which is above. */
+export const canCompute = () => globalThis.WebAssembly?.validate(Uint8Array.from(SIMD)) ?? false;
+
 /** The models, in a worker. A stroke is {points: [[x, y], ...] in 0 ... 255, by: "you" or "model", token?, official?}. */
 export class Engine {
   #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });

@@ -16,7 +16,7 @@
  *   placeOf(x, y)     where on the page, in CSS pixels, a point of the box 0..255 is: [left, top]
  */
 
-import { Engine } from "../engine/engine.js";
+import { canCompute, Engine } from "../engine/engine.js";
 import { Models } from "../engine/models.js";
 import { Choice } from "./choice.js";
 import { showOpinion } from "./chart.js";
@@ -361,6 +361,12 @@ function repaintAll() {
   turns.endings.repaint();
 }
 
+/** Say why there is no model; drawing, saving and opening go on. */
+function withoutModel(key, values) {
+  status.tell(key, values);
+  for (const id of ["finish", "one", "another"]) able(id, false);
+}
+
 async function begin() {
   beginTheme(repaintAll);
   settings.listen();
@@ -374,6 +380,10 @@ async function begin() {
   listen();
   status.tell("starting");
   await exchange.openLink();
+  if (!canCompute()) {
+    withoutModel("noSimd");
+    return;
+  }
   await keepOffline();
   try {
     const made = new Engine();
@@ -381,7 +391,7 @@ async function begin() {
     engine = made;
     begun(engine);
   } catch ({ message }) {
-    status.tell("failed", () => ({ message }));
+    withoutModel("failed", () => ({ message }));
     return;
   }
   choice.offer(site);

@@ -110,6 +110,7 @@ const ENGLISH = {
   watch: "Watch strokes emerge from noise",
   auto: "Go on by itself when I lift the pen",
   ghosts: "Propose the next stroke",
+  execution: "Computed by your processor: WebAssembly with SIMD, one thread, no graphics card.",
   files: "Save and open",
   saveSvg: "Save as SVG in millimetres, for plotters too",
   savePng: "Save as PNG",
@@ -168,6 +169,7 @@ const ENGLISH = {
     `at most ${strokes} strokes and ${points} points are read.`,
   openedFitted: ({ file, count }) =>
     `${file} opened: ${several(count, "stroke", "strokes")}, fitted into the square.`,
+  noSimd: "This browser is too old for the model (it lacks WebAssembly SIMD, which browsers have since 2023). You can still draw and save.",
   restored: "Ready. This is your last drawing; clear the paper to begin anew.",
   failed: ({ message }) => `That did not work: ${message}`,
   loadFailed: ({ name, message }) => `The ${name} model could not be loaded: ${message}`,
@@ -264,6 +266,7 @@ const TURKISH = {
   watch: "Çizgilerin gürültüden doğuşunu izle",
   auto: "Kalemi kaldırınca model kendiliğinden sürdürsün",
   ghosts: "Bir sonraki çizgiyi öner",
+  execution: "İşlemcinizde hesaplanır: SIMD'li WebAssembly, tek iş parçacığı, ekran kartı yok.",
   files: "Kaydet ve aç",
   saveSvg: "Milimetre ölçülü SVG olarak kaydet; çizici (plotter) için de uygundur",
   savePng: "PNG olarak kaydet",
@@ -320,6 +323,7 @@ const TURKISH = {
   openedCut: ({ file, count, strokes, points }) =>
     `${file} açıldı, ${decimal(count, 0)} çizgide kesildi: en çok ${strokes} çizgi ve ${points} nokta okunur.`,
   openedFitted: ({ file, count }) => `${file} açıldı: ${count} çizgi, kareye sığdırıldı.`,
+  noSimd: "Bu tarayıcı model için çok eski (tarayıcılarda 2023'ten beri bulunan WebAssembly SIMD yok). Yine de çizip kaydedebilirsiniz.",
   restored: "Hazır. Bu, son çiziminiz; yeniden başlamak için kâğıdı temizleyin.",
   failed: ({ message }) => `Olmadı: ${message}`,
   loadFailed: ({ name, message }) => `Model yüklenemedi (${name}): ${message}`,

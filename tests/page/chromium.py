@@ -47,14 +47,17 @@ def served() -> Iterator[str]:
         server.shutdown()
 
 
-def opened(browser: Browser, url: str, **options: Any) -> Page:
+def opened(browser: Browser, url: str, before: str = "", **options: Any) -> Page:
     """The page in a context of its own, its model ready; whatever goes wrong in it is noted in `page.faults`.
 
+    The script `before` runs before those of the page.
     Its Content-Security-Policy would forbid the programs of these tests; one test leaves it in force.
     """
     usual = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", "bypass_csp": True}
     context = browser.new_context(**(usual | options))
     context.set_default_timeout(PATIENCE)
+    if before:
+        context.add_init_script(before)
     page = context.new_page()
     page.faults = []  # type: ignore[attr-defined]
     page.on("pageerror", lambda error: page.faults.append(str(error)))  # type: ignore[attr-defined]

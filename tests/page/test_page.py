@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -411,6 +412,65 @@ def test_where_it_cannot_start_a_sentence_says_what_to_do(browser: Browser, page
     page.goto(page_url)
     expect(page.locator("#unstarted")).to_have_count(0)
     context.close()
+
+
+def test_a_browser_without_simd_is_told_so_and_draws_alone(browser: Browser, page_url: str) -> None:
+    context = browser.new_context(locale="en-US", bypass_csp=True)
+    faults: list[str] = []
+    context.add_init_script("WebAssembly.validate = () => false")
+    page = context.new_page()
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(page_url)
+    expect(page.locator("#status")).to_contain_text("lacks WebAssembly SIMD")
+    draw(page, HEAD)
+    assert by(page) == ["you", "you"]
+    assert page.get_attribute("#finish", "aria-disabled") == "true"
+    assert page.get_attribute("#save-svg", "aria-disabled") == "false"
+    assert faults == []
+    context.close()
+
+
+def test_where_nothing_may_be_kept_it_draws_all_the_same(browser: Browser, page_url: str) -> None:
+    forbidden = """for (const name of ["localStorage", "sessionStorage", "caches", "indexedDB"])
+        Object.defineProperty(window, name, { get() { throw new DOMException("no", "SecurityError"); } });
+        navigator.serviceWorker.register = async () => { throw new DOMException("no", "SecurityError"); };"""
+    page = opened(browser, page_url, forbidden)
+    draw(page, HEAD)
+    finished(page, "#one")
+    page.click("#theme")
+    page.click("#undo")
+    assert by(page) == ["you", "you"]
+    assert page.faults == []  # type: ignore[attr-defined]
+    page.context.close()
+
+
+def test_while_a_slow_network_brings_the_model_bytes_and_percent_are_shown(
+    browser: Browser, page_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(handler: draw_with_me.PageHandler, source: Any, target: Any) -> None:
+        while block := source.read(1 << 18):
+            target.write(block)
+            time.sleep(0.2 if handler.path.startswith(("/models/", "/ort/")) else 0)
+
+    monkeypatch.setattr(draw_with_me.PageHandler, "copyfile", slowly)
+    note = """addEventListener("DOMContentLoaded", () => {
+        window.said = [];
+        const [line, bar] = ["status", "progress"].map((id) => document.getElementById(id));
+        const noted = new MutationObserver(() => said.push([line.textContent, bar.hidden ? null : bar.value]));
+        noted.observe(line, { childList: true });
+        noted.observe(bar, { attributes: true });
+    });"""
+    with served() as url:
+        page = opened(browser, url, note)
+        said = page.evaluate("said")
+        page.context.close()
+    shares = [share for _, share in said if share is not None]
+    assert len(set(shares)) > 10
+    assert shares == sorted(shares)
+    told = [re.search(r"([\d.]+) of ([\d.]+) MB \((\d+)%\)", text) for text, _ in said]
+    percents = {int(found[3]) for found in told if found}
+    assert len(percents) >= 2
+    assert all(abs(int(f[3]) - 100 * float(f[1]) / float(f[2])) < 2 for f in told if f)
 
 
 def test_under_its_own_policy_it_draws_and_asks_no_other_host(browser: Browser, page_url: str) -> None:
