@@ -46,6 +46,7 @@ REFERENCE, STATISTICS, COPIES = "scoring/reference.py", "scoring/stroke_statisti
 DISTILLATION = "studies/distill.py"
 AVERAGES, TUNING, FEATURES = "scoring/averages.py", "studies/tune_sampling.py", "studies/train_features.py"
 LOSSES, ORACLES = "studies/held_out_losses.py", "families/oracles"
+VIDEO = "words/video"
 DISTANCE_LAWS = (
     "frechet_distance_of_two_gaussians_is_the_closed_form",
     "extrapolation_comes_nearer_to_the_true_distance_than_all_drawings_do",
@@ -521,6 +522,36 @@ FAULTS = [
         ("the tree is the least likely", "max(((i, j) for i", "min(((i, j) for i"),
         ("what is given is not divided by", "return both / alone", "return both"),
         ("samples do not obey", "self.tables[column][before] * below[column]", "self.tables[column][before]"),
+    ),
+    *planted(
+        "words/clips.py",
+        f"{VIDEO}::a_clip_ends_with_the_picture_of_the_recogniser_and_loses_no_ink_on_the_way "
+        f"{VIDEO}::a_clip_knows_neither_place_nor_size_nor_how_many_points_strokes_have",
+        ("a clip dwells on its end", "(np.arange(1, num_frames + 1) / num_frames)",
+         "(np.arange(1, num_frames + 1) / num_frames) ** 0.5"),
+        ("a clip knows where a thing stands", "low, extent = points.min(axis=0),", "low, extent = np.zeros(2),"),
+    ),
+    *planted(
+        "words/video_network.py",
+        f"{VIDEO}::attention_is_divided_and_no_frame_sees_a_later_one {VIDEO}::new_ink_is_seen_once",
+        ("a frame sees later ones", "self.time(x.transpose(1, 2).flatten(0, 1), causal=True)",
+         "self.time(x.transpose(1, 2).flatten(0, 1), causal=False)"),
+        ("time is mixed with space", "by_patch = self.time(x.transpose(1, 2).flatten(0, 1), causal=True)",
+         "by_patch = self.time(x.mean(2, keepdim=True).expand_as(x).transpose(1, 2).flatten(0, 1), causal=True)"),
+        ("old ink is new in every frame", "avg_pool2d((ink - before)", "avg_pool2d((ink - 0 * before)"),
+    ),
+    *planted(
+        "words/ink.py",
+        f"{VIDEO}::ink_is_the_same_whatever_the_recording {VIDEO}::thin_lines_stay_connected_and_one_px_wide "
+        f"{VIDEO}::long_videos_and_those_without_still_paper_are_refused",
+        ("lines are not thinned", "_segments(thinned(appeared >= 0), appeared)", "_segments(appeared >= 0, appeared)"),
+        ("an hour of video is read", "if seconds > MOST_SECONDS:", "if seconds > 99 * MOST_SECONDS:"),
+        ("a film of the world is a drawing", "if changed.mean() > CUT:", "if changed.mean() > 2:"),
+    ),
+    *planted(
+        "words/read_back.py",
+        f"{VIDEO}::what_was_read_is_said_as_a_prompt_that_means_it",
+        ("two of a kind are one", "list(categories).count(category)", "min(1, list(categories).count(category))"),
     ),
 ]  # fmt: skip
 

@@ -22,6 +22,7 @@ from typing import Any
 import draw_scene
 from plumbing.command_line import run_script, script_parser
 from plumbing.files import write_atomically
+from words import scene
 from words.prompts import read_prompt
 from words.read_back import plural, read_video, sentence
 
@@ -123,6 +124,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = script_parser(__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for scenes and rows.json")
     parser.add_argument("--every", type=int, default=1, metavar="K", help="only every K-th prompt (default all)")
+    parser.add_argument("--tries", type=int, default=scene.TRIES, metavar="N", help="drawings of each thing, of which "
+                        "the picture recogniser chooses one as in any scene (default 4); 1: no choice")  # fmt: skip
     parser.add_argument("--only-draw", action="store_true", help="make the videos, do not read them")
     parser.add_argument("--publish", type=Path, metavar="FILE", help="also write the shares to this file")
     return parser
@@ -131,6 +134,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Make the round trips, print the shares and return them."""
     arguments = build_parser().parse_args(argv)
+    scene.TRIES = arguments.tries
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = films(arguments.out, arguments.every)
     if arguments.only_draw:

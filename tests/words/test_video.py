@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 import draw_scene
-from config import VIDEO_READER_PATH
+from config import NETWORK_PATH, VIDEO_READER_PATH
 from rendering import feature_raster, replay
+from scoring.feature_network import load_feature_network
 from words import ink as ink_of_videos
 from words.clips import clip, segments_of
 from words.ink import read_ink, thinned
@@ -22,7 +23,7 @@ from words.prompts import read_prompt
 from words.read_back import sentence, shipped_network
 from words.things import divided
 from words.video import write_video
-from words.video_network import VideoNetwork, VideoNetworkConfig
+from words.video_network import VideoNetwork, VideoNetworkConfig, described
 
 av = pytest.importorskip("av")
 
@@ -75,14 +76,22 @@ def test_attention_is_divided_and_no_frame_sees_a_later_one() -> None:
     assert torch.allclose(after[:, :3], before[:, :3], atol=1e-5)
     assert not torch.allclose(after[:, 3], before[:, 3], atol=1e-3)
     assert not torch.allclose(after[:, 4], before[:, 4], atol=1e-3)
-    # within one layer a patch of an earlier frame reaches only its own place, by time, before space mixes
+    # within one layer a patch of an earlier frame reaches only its own place, were it not for space
     x = torch.randn(1, 5, 4, 16)
     other = x.clone()
     other[0, 0, 0] *= -1
-    time = network.layers[0].time  # type: ignore[union-attr]
-    by_time = [time(each.transpose(1, 2).flatten(0, 1), causal=True).unflatten(0, (1, 4)) for each in (x, other)]  # type: ignore[operator]
-    assert not torch.allclose(by_time[0][0, 0], by_time[1][0, 0], atol=1e-4)
-    assert torch.equal(by_time[0][0, 1:], by_time[1][0, 1:])
+    layer: Any = network.layers[0]
+    layer.space.forward = lambda x, causal: torch.zeros_like(x)
+    one, changed = layer(x), layer(other)  # (1, T, S, W)
+    assert not torch.allclose(one[0, 1:, 0], changed[0, 1:, 0], atol=1e-4)
+    assert torch.allclose(one[0, :, 1:], changed[0, :, 1:], atol=1e-6)
+
+
+def test_new_ink_is_seen_once() -> None:
+    frames = np.stack([clip(segments_of(HOUSE))])
+    _, new, _ = described(load_feature_network(NETWORK_PATH).network.eval(), frames)
+    whole = (255 - frames[0, -1].astype(float)).mean() / 255
+    assert new.mean(dim=(2, 3)).sum().item() == pytest.approx(whole, rel=1e-4)
 
 
 def test_the_order_of_frames_matters() -> None:
