@@ -27,10 +27,18 @@ import matplotlib
 import numpy as np
 import torch
 
-from config import ATTRIBUTION, CATEGORIES, NETWORK_PATH, REFERENCE_PATH, resolve_category
+from config import (
+    ATTRIBUTION,
+    CATEGORIES,
+    NETWORK_PATH,
+    REFERENCE_PATH,
+    SampleConfig,
+    resolve_category,
+    shipped_checkpoint,
+)
 from drawings.look import save_figure
 from families.figures import curve_figure, families_figure, stages_figure
-from families.interface import Family, Material, num_parameters
+from families.interface import Drawing, Family, Material, num_parameters
 from families.latent_diffusion import LatentDiffusion
 from families.scoring import Drawn, Validation, draw
 from families.training import FAMILIES, WEIGHTS, load_family, save_family, shipped, train
@@ -39,6 +47,7 @@ from plumbing.command_line import check_folder, run_script, script_parser
 from plumbing.files import write_atomically
 from rendering import feature_rasters
 from reports.tables import markdown_table
+from sample_diffusion import load_model, sample
 from scoring.averages import over_seeds
 from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import Judge, Reference, describe_drawings, load_reference, recognisability
@@ -177,6 +186,30 @@ def row_of(
     return row, shown
 
 
+def shipped_row(
+    category: str, scale: Scale, reference: Reference, loaded: LoadedNetwork
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the row of the model that draws a category by default, no rival of the others, and its first pictures."""
+    trained, seconds = load_model(shipped_checkpoint(category)), 0.0
+    scores: list[dict[str, Any]] = []
+    shown: Sequence[Drawing] = ()
+    for seed in scale.seeds:
+        began = time.process_time()
+        drawn = Drawn(list(sample(trained, category, SampleConfig(n=scale.count, seed=seed)).drawings))
+        seconds += time.process_time() - began
+        scores.append(scores_of(drawn, reference, category, loaded, seed))
+        shown = shown or drawn.drawings[:SHOWN]
+    conditions = trained.conditions
+    trainings = [conditions, *conditions.get("lineage", [])]
+    row = {
+        "title": "Few-step student, as shipped" if trained.teacher_sha256 else "Diffusion, as shipped",
+        "parameters": num_parameters(trained.model),
+        "training_seconds": sum(each.get("training_seconds", 0.0) for each in trainings),
+        "drawings_per_second": scale.count * len(scale.seeds) / seconds,
+    } | (over_seeds(scores) if len(scores) > 1 else scores[0])  # fmt: skip
+    return row, feature_rasters(shown)
+
+
 # ------------------------------------------------------------------ what is written
 
 COLUMNS = (
@@ -204,8 +237,13 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
     return markdown_table(head, cells)
 
 
-def compare(category: str, paths: dict[str, Path], scale: Scale, out: Path) -> list[dict[str, Any]]:
-    """Draw, score and show the families of some weights files; return the rows of the table."""
+def compare(
+    category: str, paths: dict[str, Path], scale: Scale, out: Path, with_shipped: bool = False
+) -> list[dict[str, Any]]:
+    """Draw, score and show the families of some weights files; return the rows of the table.
+
+    `with_shipped` adds the model that draws by default, which learned for hours: what a larger budget is worth.
+    """
     loaded = load_feature_network(NETWORK_PATH)
     reference = load_reference(REFERENCE_PATH, category, loaded)
     rows: list[dict[str, Any]] = [
@@ -217,6 +255,10 @@ def compare(category: str, paths: dict[str, Path], scale: Scale, out: Path) -> l
         rows.append(row)
         shown[row["title"]] = pictures
         print(table_of([row]).splitlines()[-1], flush=True)
+    if with_shipped:
+        row, pictures = shipped_row(category, scale, reference, loaded)
+        rows.append(row)
+        shown[row["title"]] = pictures
     table = table_of(rows)
     found = {"category": category, "n": scale.count, "seeds": list(scale.seeds), "reference": reference.source,
              "feature_network": loaded.sha256, "attribution": ATTRIBUTION, "rows": rows}  # fmt: skip
@@ -301,7 +343,8 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     paths = shipped(names, arguments.weights)
     if not paths:
         raise FileNotFoundError(f"{arguments.weights}: holds no weights of {', '.join(names)}; --retrain makes them")
-    rows = compare(category, paths, Scale(arguments.n, tuple(range(arguments.seeds))), arguments.out)
+    scale = Scale(arguments.n, tuple(range(arguments.seeds)))
+    rows = compare(category, paths, scale, arguments.out, with_shipped=not arguments.only)
     if arguments.publish:
         publish(arguments.out)
     return rows
