@@ -43,9 +43,9 @@ export class Engine {
     return this.#ask("site").done;
   }
 
-  /** Promise that the networks of `category` are ready; `progress` is told {loaded, total} in bytes. */
-  load(category, progress) {
-    return this.#ask("load", { category }, progress).done;
+  /** Promise that the networks of `category` are ready; `progress` is told {loaded, total} in bytes; `base` asks for the base's. */
+  load(category, progress, base = false) {
+    return this.#ask("load", { category, base }, progress).done;
   }
 
   /** Read the strokes in advance, so that the model's first one comes sooner. */
@@ -58,13 +58,21 @@ export class Engine {
    *
    * `steps` are denoising steps, one number or a list by stroke, or "quick"; without them they are as the model was
    * tuned. Each of the `endings` takes the seeds from `seed` on, or the random numbers `randomness[ending][stroke]`
-   * {uniform, normal} themselves, to compare with another program. `more` are {place, around, unlessFinished, tidied}, as
+   * {uniform, normal} themselves, to compare with another program. `more` are {place, around, unlessFinished, tidied, base}, as
    * worker.js explains them.
    */
   draw({ category, strokes, endings = 1, limit = Infinity, temperature = 1, steps, seed = 0, watch = false, randomness, ...more }, tell) {
+    return this.#begin("draw", { category, strokes, endings, limit, temperature, steps, seed, watch, randomness, ...more }, tell);
+  }
+
+  /** Draw what lies between two `ends` {category, randomness: a seed}, at each of `shares` of the way; tells and returns as `draw`. */
+  morph(ends, shares, tell) {
+    return this.#begin("morph", { ends, shares }, tell);
+  }
+
+  #begin(task, body, tell) {
     let live = true;
-    const body = { category, strokes, endings, limit, temperature, steps, seed, watch, randomness, ...more };
-    const { id, done } = this.#ask("draw", body, (event) => live && tell(event));
+    const { id, done } = this.#ask(task, body, (event) => live && tell(event));
     const cancel = () => {
       live = false;
       if (this.#waiting.has(id)) this.#worker.postMessage({ task: "cancel", body: { job: id } });

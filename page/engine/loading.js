@@ -53,19 +53,20 @@ export async function recogniser() {
   return sessionOf((await site).networks.recogniser);
 }
 
-/** Promise the model of a category, telling `progress` {loaded, total} in bytes of what is fetched for it. */
-export function model(category, progress = () => {}) {
-  if (!models.has(category)) {
-    const promise = loaded(category, progress);
-    promise.catch(() => models.delete(category));
-    models.set(category, promise);
+/** Promise a category's model, the `base` if asked for, telling `progress` {loaded, total} in bytes of what is fetched for it. */
+export function model(category, progress = () => {}, base = false) {
+  const key = base ? `${BASE} ${category}` : category;
+  if (!models.has(key)) {
+    const promise = loaded(category, progress, base);
+    promise.catch(() => models.delete(key));
+    models.set(key, promise);
   }
-  return models.get(category);
+  return models.get(key);
 }
 
-async function loaded(category, progress) {
+async function loaded(category, progress, base) {
   const { networks: { sizes, numbers, models: entries }, categories, total_bytes: bytes } = await site;
-  const name = category in entries ? category : BASE;
+  const name = category in entries && !base ? category : BASE;
   const entry = entries[name];
   const files = new Set([entry.own, entry.guide].filter(Boolean).flatMap((network) => Object.values(network.files)));
   const missing = [...files, RUNTIME, numbers].filter((file) => !contents.has(file));

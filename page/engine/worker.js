@@ -2,6 +2,7 @@
 // sample_diffusion.py.
 
 import { model, recogniser, site } from "./loading.js";
+import { between } from "./morph.js";
 import { probabilities } from "./networks.js";
 import { holds, inside, isSame, likeliestSquare, outside, SHEET } from "./placement.js";
 import { GivenNumbers, StrokeRandomness } from "./random.js";
@@ -13,9 +14,9 @@ import { strokeLoss } from "./unlike.js";
 const PLACED_ANEW = 3; // strokes up to which a drawing is placed anew after each
 const cancelled = new Set();
 
-/** Promise the model of a category, once it has drawn a stroke. */
-async function ready(category, tell) {
-  const found = await model(category, tell);
+/** Promise the model of a category, or the `base` for it, once it has drawn a stroke. */
+async function ready(category, tell, base) {
+  const found = await model(category, tell, base);
   found.warm ??= warmUp(found);
   await found.warm;
   return found;
@@ -32,6 +33,12 @@ async function warmUp(found) {
     const velocity = (x, t) => network.velocity(x, t, states[i]);
     await sample(velocity, new Float32Array(tokens.dim), alphaBar, steps[0], breathe);
   }
+}
+
+/** Promise v_hat of noisy strokes by a model whose networks are in `states`. */
+async function velocityOf({ networks, guidance }, states, x, t) {
+  const v = await networks[0].velocity(x, t, states[0]);
+  return networks.length === 1 ? v : guided(v, await networks[1].velocity(x, t, states[1]), guidance);
 }
 
 /** Let messages in, such as that a job is cancelled. */
@@ -103,8 +110,8 @@ async function statesAfter({ networks, chain }, wanted) {
 async function draw(job, tell) {
   const { category, strokes, around = strokes, endings, limit, temperature, seed, watch, randomness, tidied } = job;
   const { max_strokes: longest } = await site;
-  const found = await ready(category);
-  const { tokens, networks, guidance, sample, alphaBar } = found;
+  const found = await ready(category, () => {}, job.base);
+  const { tokens, networks, sample, alphaBar } = found;
   const steps = job.steps === "quick" ? quickSteps(found.steps) : job.steps ? [job.steps].flat() : found.steps;
   const finish = (ending, reason) => tell({ type: "end", ending, reason });
   let alive = Array.from({ length: endings }, (_, i) => i);
@@ -116,10 +123,7 @@ async function draw(job, tell) {
   const square = job.place ? await squareOf(found, around) : SHEET;
   const begun = await statesAfter(found, tokensOf(found, strokes, square));
   let states = networks.map((network, i) => network.repeat(begun[i], endings));
-  const velocity = async (x, t) => {
-    const v = await networks[0].velocity(x, t, states[0]);
-    return networks.length === 1 ? v : guided(v, await networks[1].velocity(x, t, states[1]), guidance);
-  };
+  const velocity = (x, t) => velocityOf(found, states, x, t);
   const row = (x, i) => x.slice(i * tokens.dim, (i + 1) * tokens.dim);
   const onSheet = (token) => outside(square, tokens.decode(token));
 
@@ -182,6 +186,13 @@ async function unlike({ category, strokes }) {
   return (await strokeLoss(found, found.chain.at(-2).states[0], read.at(-1))) > found.unlike;
 }
 
+/** Draw what lies between two `ends` {category, randomness}, all by the base. */
+async function morph({ job, ends, shares }, tell) {
+  const { max_strokes: longest } = await site;
+  for (const end of ends) Object.assign(end, { found: await ready(end.category, () => {}, true), velocity: velocityOf });
+  await between({ ends, shares, longest }, tell, async () => (await breathe(), !cancelled.has(job)));
+}
+
 async function recognise({ strokes, category }) {
   const { names } = (await site).networks;
   const given = await probabilities(await recogniser(), picture(strokes.map(({ points }) => points)));
@@ -194,7 +205,7 @@ async function recognise({ strokes, category }) {
 
 const TASKS = {
   site: () => site,
-  load: ({ category }, tell) => ready(category, tell).then(() => true),
+  load: ({ category, base }, tell) => ready(category, tell, base).then(() => true),
   prepare: async ({ category, strokes, place }) => {
     const { max_strokes: longest } = await site;
     if (strokes.length >= longest) return;
@@ -202,6 +213,7 @@ const TASKS = {
     await statesAfter(found, tokensOf(found, strokes, place ? await squareOf(found, strokes) : SHEET));
   },
   draw,
+  morph,
   unlike,
   recognise,
 };
@@ -223,6 +235,6 @@ onmessage = ({ data: { id, task, body } }) => {
     cancelled.delete(id);
   };
   // loading and recognising may come between the steps of a drawing, what goes on from its states may not
-  if (["draw", "prepare", "unlike"].includes(task)) busy = busy.then(work);
+  if (["draw", "morph", "prepare", "unlike"].includes(task)) busy = busy.then(work);
   else work();
 };

@@ -1,6 +1,6 @@
 /** Drawings as pictures and films: PNG, GIF, and video by the browser's own recorder. */
 
-import { film } from "../pictures/film.js";
+import { film, frames } from "../pictures/film.js";
 import { beginning, BOX, drawingTime, lengthsAlong, MARGIN, paint, PEN_LIFT_MS } from "../pictures/strokes.js";
 
 const PNG_SIDE = 512, GIF_SIDE = 300, VIDEO_SIDE = 512;
@@ -38,6 +38,9 @@ export function toPng(strokes) {
 
 /** Promise a drawing as an animated GIF file. */
 export const toGif = (strokes) => film(strokes, GIF_SIDE, COLOURS);
+
+/** Promise drawings that turn into one another, strokes [[x, y], ...] each, as an animated GIF file. */
+export const toMorphGif = (drawings) => frames(drawings, GIF_SIDE, COLOURS.model);
 
 /** The kind of video that this browser records, or undefined where it records none. */
 export const videoKind = () => VIDEO_KINDS.find((kind) => globalThis.MediaRecorder?.isTypeSupported(kind));

@@ -16,13 +16,7 @@ const css = (colour) => `rgb(${colour.join(",")})`;
 export async function film(strokes, side, colours) {
   const done = sheet(side), shown = sheet(side); // with the strokes that are complete; with the one under the pen, too
   const scale = side / (BOX + 2 * MARGIN);
-  const tones = Object.keys(colours);
-  const palette = [[255, 255, 255]];
-  for (const tone of tones) {
-    for (let i = 1; i <= SHADES; i++) {
-      palette.push(colours[tone].map((part) => Math.round(255 + ((part - 255) * i) / SHADES)));
-    }
-  }
+  const palette = paletteOf(Object.values(colours));
   const nearest = nearestColour(palette);
   const gif = new GifWriter(side, side, palette);
   let count = 0;
@@ -71,6 +65,26 @@ export async function film(strokes, side, colours) {
   shoot(changed ?? NOTHING, HOLD_MS);
   return gif.finish();
 }
+
+/** Promise whole drawings, [[x, y], ...] each stroke, as the frames of a GIF of `side` pixels; the first and the last are held. */
+export async function frames(drawings, side, colour) {
+  const context = sheet(side), palette = paletteOf([colour]), nearest = nearestColour(palette);
+  const gif = new GifWriter(side, side, palette);
+  for (const [i, strokes] of drawings.entries()) {
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillRect(0, 0, side, side);
+    for (const points of strokes) paint(context, side / (BOX + 2 * MARGIN), { points }, css(colour));
+    const held = i === 0 || i === drawings.length - 1;
+    const { data } = context.getImageData(0, 0, side, side);
+    gif.frame({ left: 0, top: 0, width: side, height: side, indices: nearest(data), milliseconds: held ? HOLD_MS : FRAME_MS });
+    if (i % BREATH === 0) await new Promise((resolve) => setTimeout(resolve));
+  }
+  return gif.finish();
+}
+
+/** Return white and, for each colour, the shades from it to the colour. */
+const paletteOf = (colours) => [[255, 255, 255], ...colours.flatMap((colour) =>
+  Array.from({ length: SHADES }, (_, i) => colour.map((part) => Math.round(255 + ((part - 255) * (i + 1)) / SHADES))))];
 
 function sheet(side) {
   const canvas = document.createElement("canvas");

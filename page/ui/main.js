@@ -12,6 +12,7 @@
  *   category          the chosen one
  *   guesses           what the recogniser says of the drawing as it stands, {top, own}, or undefined
  *   endings           how many strokes each ending on show has, empty where none are
+ *   between           the strokes of the drawing that is shown on the way from one thing to another
  *   clear()           takes everything off the paper, stopping the model
  *   placeOf(x, y)     where on the page, in CSS pixels, a point of the box 0..255 is: [left, top]
  */
@@ -23,6 +24,7 @@ import { showOpinion } from "./chart.js";
 import { Exchange } from "./exchange.js";
 import { Ghost } from "./ghost.js";
 import { keepDrawing, keptDrawing } from "./kept.js";
+import { Morph } from "./morph.js";
 import { Oddity } from "./oddity.js";
 import { keepOffline } from "./offline.js";
 import { Pad } from "./pad.js";
@@ -45,7 +47,7 @@ applyWords();
 
 const status = new Status($("status"), $("progress"));
 const settings = new Settings();
-let engine, site, begun;
+let engine, site, begun, morph;
 const opening = new Promise((resolve) => (begun = resolve)); // of the engine
 let restored = false; // whether the drawing of the last visit is on the paper
 let changing = false; // whether the pen chooses strokes to change, instead of drawing
@@ -155,6 +157,7 @@ function leave({ keepGhost = false } = {}) {
   clearTimeout(autoTimer);
   if (!keepGhost) ghost.hide();
   oddity.hide();
+  morph?.stop();
   turns.leave();
 }
 
@@ -277,7 +280,10 @@ function showTurn(on) {
   shown.hidden = false;
   hidden.hidden = true;
   if (focused) shown.focus();
-  if (on) ghost.hide();
+  if (on) {
+    ghost.hide();
+    morph?.stop();
+  }
   document.body.classList.toggle("drawing", on);
 }
 
@@ -309,6 +315,7 @@ function speak() {
   choice.show();
   status.show();
   turns.endings.applyWords();
+  morph?.applyWords();
   showSheet();
 }
 
@@ -359,6 +366,7 @@ function listen() {
 function repaintAll() {
   sheet.paper.repaint();
   turns.endings.repaint();
+  morph?.repaint();
 }
 
 /** Say why there is no model; drawing, saving and opening go on. */
@@ -395,6 +403,17 @@ async function begin() {
     return;
   }
   choice.offer(site);
+  morph = new Morph(site.categories, {
+    engine: () => engine,
+    seed: () => settings.seed,
+    begin: () => leave(),
+    take(strokes) {
+      leave();
+      sheet.lay({ strokes });
+      status.tell("morphTaken", count);
+      $("pad").focus();
+    },
+  });
   sheet.ask(choice.category);
   speak();
   loadAhead();
@@ -428,6 +447,9 @@ window.drawing = {
   },
   get endings() {
     return turns.endings.sizes;
+  },
+  get between() {
+    return morph.strokes;
   },
   clear,
   placeOf: (x, y) => sheet.paper.placeOf([x, y]),

@@ -2,7 +2,7 @@
 
 import { currentLanguage, nameOf, otherNameOf, plainName, say } from "./words.js";
 
-/** Offers all categories, and a scene of several things; what is chosen stands in the field, unless it has a button of its own. */
+/** Offers all categories and, where `scene` is given, a scene of several things; what is chosen stands in the field, unless it has a button of its own. */
 export class Search {
   #input;
   #list;
@@ -40,22 +40,23 @@ export class Search {
     const { scene, fault } = named.length ? {} : this.#understood(typed);
     const isOne = scene?.things.length === 1 && scene.things[0].size === 1 && !scene.told.length;
     const found = isOne ? [scene.things[0].category] : named;
+    const wanted = this.#scene && !isOne ? scene : null;
     const options = found.map((category, i) => {
       const option = document.createElement("li");
-      Object.assign(option, { id: `found-${i}`, role: "option", textContent: nameOf(category) });
+      Object.assign(option, { id: `${this.#list.id}-${i}`, role: "option", textContent: nameOf(category) });
       option.dataset.category = category;
       const other = document.createElement("small");
       Object.assign(other, { lang: currentLanguage() === "tr" ? "en" : "tr", textContent: otherNameOf(category) });
       option.append(other);
       return option;
     });
-    this.#offered = isOne ? null : scene;
+    this.#offered = wanted;
     if (!options.length) {
       const only = document.createElement("li");
-      Object.assign(only, { id: "found-0", role: "option", className: "scene" });
-      if (!scene) only.ariaDisabled = "true";
-      const lines = scene ? [say("findScene", scene), ...scene.relations.map((one) => say("relation", { ...scene, ...one }))] : [fault];
-      const told = scene?.told.map(([key, values]) => say(key, values)) ?? [];
+      Object.assign(only, { id: `${this.#list.id}-0`, role: "option", className: "scene" });
+      if (!wanted) only.ariaDisabled = "true";
+      const lines = wanted ? [say("findScene", scene), ...scene.relations.map((one) => say("relation", { ...scene, ...one }))] : [fault ?? say("findNone")];
+      const told = wanted?.told.map(([key, values]) => say(key, values)) ?? [];
       for (const [kind, text] of [...lines.map((line) => ["div", line]), ...told.map((line) => ["small", line])]) {
         only.append(Object.assign(document.createElement(kind), { textContent: text }));
       }
@@ -64,7 +65,7 @@ export class Search {
     this.#list.replaceChildren(...options);
     this.#list.hidden = false;
     this.#input.ariaExpanded = "true";
-    this.#activate(typed && (found.length || scene) ? 0 : found.indexOf(this.#shown));
+    this.#activate(typed && (found.length || wanted) ? 0 : found.indexOf(this.#shown));
   }
 
   /** Return the `scene` that a prompt asks for, or in words why it asks for none. */
