@@ -199,8 +199,9 @@ function showSure() {
 
 function showGhost() {
   $("ghost").classList.toggle("shown", ghost.stroke !== null);
-  if (ghost.stroke) $("ghost-said").textContent = say("ghostShown");
-  else $("ghost-said").textContent = "";
+  $("ghost-said").textContent = ghost.stroke ? say("ghostShown") : "";
+  if (ghost.stroke) status.instead("ready", "proposed");
+  else status.instead("proposed", "readyWithDrawing");
 }
 
 // ------------------------------------------------------------------ changing strokes

@@ -26,6 +26,11 @@ export class Status {
     this.show();
   }
 
+  /** Say the text `key` in the place of `old`, and of nothing else. */
+  instead(old, key) {
+    if (this.#key === old) this.tell(key);
+  }
+
   /** Show progress from 0 to 1, and say the text `key` from time to time. */
   progress(share, key, values) {
     this.#bar.hidden = false;

@@ -399,11 +399,11 @@ def test_an_accessibility_checker_finds_nothing(
     page.context.close()
 
 
-@pytest.mark.parametrize("width", [390, 820, 1280, 2560, 640])  # the last is 1280 at 200 % zoom
+@pytest.mark.parametrize("width", [390, 820, 980, 1280, 2560, 640])  # the last is 1280 at 200 % zoom
 def test_nothing_is_cut_off_at_any_width_and_the_sheet_is_whole_in_the_window(
     browser: Browser, page_url: str, width: int
 ) -> None:
-    height = {390: 844, 820: 1180, 1280: 800, 2560: 1440, 640: 400}[width]
+    height = {390: 844, 820: 1180, 980: 1100, 1280: 800, 2560: 1440, 640: 400}[width]
     page = opened(browser, page_url, viewport={"width": width, "height": height})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     box = page.locator("#pad").bounding_box()
