@@ -46,7 +46,7 @@ from diffusion_model import HistoryState, StrokeDiffusionModel, TrainedModel, lo
 from diffusion_process import Denoiser, cosine_alpha_bar, sampler_steps
 from drawings.fitting import FITS, write_sketches
 from drawings.formats import Sketch
-from drawings.packed import PackedDrawings
+from drawings.packed import everyones_drawings
 from drawings.prefixes import Prefix, as_given, read_prefixes
 from drawings.simplify import official_form
 from plumbing.command_line import (  # fmt: skip
@@ -82,6 +82,8 @@ ODD = {
     "rejected": "were left out as odd",
 }
 """What is told of drawings where it was counted; see ``Generated``."""
+MOST_CANDIDATES = 50
+"""Drawings for each that --choose keeps."""
 TOKEN_TOLERANCE = 0.01
 """How far the tokens of model and guide may differ, in deviations: another CPU rounds a whitening otherwise."""
 PATIENCE = timedelta(days=7)
@@ -396,16 +398,13 @@ def reject_odd(sampled: Sampled, category: str, false_alarms: float) -> None:
     sampled.conditions |= {"n": len(kept), "reject_odd": false_alarms, "rejected": rejected}
 
 
-def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
-    """Return the drawings of all processes, in the official form, in the order of the processes."""
-    if group.size == 1:
-        return own
-    packed = PackedDrawings.from_drawings(own)
-    points, strokes, lengths = (
-        group.concatenated(part) for part in (packed.points, np.diff(packed.stroke_offsets), packed.num_strokes)
-    )
-    of_strokes, of_drawings = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in (strokes, lengths))
-    return list(PackedDrawings(points, of_strokes, of_drawings, np.arange(len(lengths))))
+def choose(sampled: Sampled, trained: TrainedModel, category: str, count: int, seed: int) -> None:
+    """Keep `count` of the drawings, those that the category's critic takes for people's; see ``scoring.critic``."""
+    from scoring.critic import chosen  # SciPy and two recognisers
+
+    kept = chosen(sampled.drawings, category, trained.sha256, count, seed)
+    sampled.conditions |= {"n": len(kept), "candidates": len(sampled.drawings), "first": int(kept[0])}
+    sampled.drawings = [sampled.drawings[row] for row in kept]
 
 
 # ------------------------------------------------------------------ files
@@ -427,7 +426,7 @@ def write_results(
     """
     drawings, history = sampled.drawings, prefix[0] if prefix else None
     refuse_losing_files(out, len(drawings), also=also)
-    states = emerging_strokes(trained, category, config, history)
+    states = emerging_strokes(trained, category, config, history, sampled.conditions.get("first", 0))
     files = [name for name in (*result_files(len(drawings)), *also) if states or name != "denoising.gif"]
     out.mkdir(parents=True, exist_ok=True)
     for name in set(files_of_earlier_run(out)) - set(files):
@@ -449,9 +448,9 @@ def write_results(
 
 
 def emerging_strokes(
-    trained: TrainedModel, category: str, config: SampleConfig, prefix: Drawing | None = None
+    trained: TrainedModel, category: str, config: SampleConfig, prefix: Drawing | None = None, first: int = 0
 ) -> list[list[Any]]:
-    """Return, for each finite stroke of drawing 0, its points (num_points, 2) after the denoising steps.
+    """Return, for each finite stroke of drawing `first`, its points (num_points, 2) after the denoising steps.
 
     Of many steps EMERGING_STATES are kept, evenly spaced. An empty list says that nothing was added to the prefix.
     """
@@ -459,7 +458,7 @@ def emerging_strokes(
     strokes: dict[int, list[Any]] = {}
     with autocast_for(config.precision, trained.model.position.device)():
         generate_drawings(
-            trained, category, range(1), seed=config.seed, sampler=config.sampler, steps=config.steps, eta=config.eta,
+            trained, category, [first], seed=config.seed, sampler=config.sampler, steps=config.steps, eta=config.eta,
             guidance=config.guidance, prefix=[prefix] if prefix else None,
             watch=lambda k, points: strokes.setdefault(k, []).append(points[0]),
         )  # fmt: skip
@@ -493,6 +492,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
     what.add_argument("--reject-odd", type=rate, metavar="X", help="leave out what check_drawings.py calls odd at this "
                       "rate of false alarms, such as 0.05")  # fmt: skip
+    what.add_argument("--choose", type=int, default=1, metavar="K", help="draw K times as many, and keep those "
+                      "that a critic takes for people's (default 1, all; 4 is enough)")  # fmt: skip
     what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
                       "or cut to --n")  # fmt: skip
     what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, where "
@@ -528,6 +529,8 @@ def main(argv: list[str] | None = None) -> Sampled:
         raise ValueError(f"--keep-strokes is {arguments.keep_strokes}, must be at least 1 and come with --prefix")
     if arguments.reject_odd and arguments.prefix:
         raise ValueError("--reject-odd and --prefix do not go together: each prefix is answered")
+    if not 1 <= arguments.choose <= MOST_CANDIDATES or (arguments.choose > 1 and arguments.prefix):
+        raise ValueError(f"--choose is {arguments.choose}, must lie in 1 ... {MOST_CANDIDATES} and be 1 with --prefix")
     if config.eta and config.sampler != "ddim":
         raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
     if AS_TUNED != config.guidance < 0:
@@ -549,8 +552,11 @@ def main(argv: list[str] | None = None) -> Sampled:
         earlier = files_of_earlier_run(out)
         check_folder(out)
         with locked_folder(out) if group.rank == 0 else nullcontext():
-            sampled = sample(trained, category, config, prefix, group)
+            candidates = dataclasses.replace(config, n=config.n * arguments.choose)
+            sampled = sample(trained, category, candidates, prefix, group)
             sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
+            if arguments.choose > 1:
+                choose(sampled, trained, category, config.n, config.seed)
             if arguments.reject_odd:
                 reject_odd(sampled, category, arguments.reject_odd)
             sampled.written = as_given(sampled.drawings, prefixes, category, arguments.timing)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plumbing.files import atomic_folder
+from plumbing.processes import Group
 
 Points = npt.NDArray[np.uint8]
 Drawing = list[Points]
@@ -289,3 +290,15 @@ def _mapped(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> npt.N
     if (size := path.stat().st_size) != array.offset + array.nbytes:
         raise ValueError(f"{path.name} has {size:,} bytes, must have {array.offset + array.nbytes:,}")
     return np.asarray(array)
+
+
+def everyones_drawings(own: list[Drawing], group: Group) -> list[Drawing]:
+    """Return the drawings of all processes, in the official form, in the order of the processes."""
+    if group.size == 1:
+        return own
+    packed = PackedDrawings.from_drawings(own)
+    points, strokes, lengths = (
+        group.concatenated(part) for part in (packed.points, np.diff(packed.stroke_offsets), packed.num_strokes)
+    )
+    of_strokes, of_drawings = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in (strokes, lengths))
+    return list(PackedDrawings(points, of_strokes, of_drawings, np.arange(len(lengths))))

@@ -37,18 +37,24 @@ def two_sample_accuracy(features_a: ArrayLike, features_b: ArrayLike, seed: int 
         learn, ask = part != fold, part == fold
         mean, std = x[learn].mean(axis=0), x[learn].std(axis=0)
         scaled = (x - mean) / np.where(std > 0, std, 1.0)
-        weights = _logistic_weights(scaled[learn], y[learn])
+        weights = logistic_weights(scaled[learn], y[learn])
         right += int((y[ask] * (scaled[ask] @ weights) > 0).sum())
     return right / (2 * n)
 
 
-def _logistic_weights(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weights (d,) of a logistic regression of sides y, -1 or 1 and as many of each, on centred x (N, d)."""
+def logistic_weights(
+    x: NDArray[np.float64], y: NDArray[np.float64], row_weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return the weights (d,) of a logistic regression of sides y, -1 or 1, on centred x (N, d).
+
+    Both sides have as many rows, or as much of `row_weights` (N,), which sum to 1.
+    """
+    share = np.full(len(y), 1 / len(y)) if row_weights is None else row_weights
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         margin = y * (x @ weights)
-        slope = x.T @ (y * expit(-margin)) / len(y)
-        return float(np.logaddexp(0, -margin).mean() + PENALTY / 2 * weights @ weights), PENALTY * weights - slope
+        slope = x.T @ (share * y * expit(-margin))
+        return float(share @ np.logaddexp(0, -margin) + PENALTY / 2 * weights @ weights), PENALTY * weights - slope
 
     result: NDArray[np.float64] = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B").x
     return result

@@ -45,7 +45,7 @@ TRAINED, DRAWN, UPDATES = (0, 1), 300, 500
 """Training seeds, drawings of each little model, and its updates."""
 
 
-def codes(drawings: Sequence[Drawing], judges: Judges) -> NDArray[np.float64]:
+def codes(drawings: Sequence[Sequence[NDArray[Any]]], judges: Judges) -> NDArray[np.float64]:
     """Return what the category's autoencoder keeps of drawings, (N, 32): features that no recogniser has made."""
     assert judges.autoencoder is not None
     with torch.no_grad():

@@ -411,6 +411,13 @@ FAULTS = [
         ("features count by their unit", "(x - mean) / np.where(std > 0, std, 1.0)", "x - mean"),
     ),
     *planted(
+        "scoring/critic.py",
+        "scoring/critic",
+        ("the likeliest are kept, not a sample", "self.weights + noise", "self.weights + 0 * noise"),
+        ("generated drawings are kept", "y = np.repeat([-1.0, 1.0]", "y = np.repeat([1.0, -1.0]"),
+        ("a critic of other weights chooses", 'conditions["sha256"] != sha256', 'conditions["sha256"] == ""'),
+    ),
+    *planted(
         RECOGNISER,
         "scoring/stroke_recogniser",
         ("padding is attended to", "attn_mask=mask[:, None, None]", "attn_mask=None"),

@@ -1,0 +1,99 @@
+"""A critic: of many drawings of a model, the ones that people might have drawn.
+
+A logistic regression on features tells real from generated drawings; its logit is, up to a constant, the logarithm of
+the ratio r of their densities as far as these features see. Drawing many candidates and keeping each in proportion to r
+gives drawings distributed more like real ones (discriminator rejection sampling: Azadi et al. 2019, arXiv:1810.06758).
+Here n of N candidates are drawn without replacement with weights r, which is what the n largest of
+log r + Gumbel noise are (Kool et al. 2019, arXiv:1903.06059); no bound on r is needed, and n is what was asked for.
+
+The features are those of both recognisers, so both judges favour what it chooses. docs/HONESTY.md says what a third one
+makes of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from config import ATTRIBUTION, NETWORK_PATH, RECOGNISER_PATH
+from plumbing.tensor_files import read_header, write_tensors
+from scoring.feature_network import load_feature_network
+from scoring.reference import Drawing, describe_drawings
+from scoring.two_sample import logistic_weights
+
+Array = NDArray[np.float64]
+
+FORMAT = "critics-1"
+CRITICS = Path(__file__).resolve().parent / "critics.safetensors"
+
+
+def features_of(drawings: Sequence[Drawing]) -> Array:
+    """Return what a critic sees of drawings, (N, 416): the features of the picture and of the stroke recogniser."""
+    seen = [describe_drawings(drawings, load_feature_network(path)) for path in (NETWORK_PATH, RECOGNISER_PATH)]
+    return np.hstack([each.features for each in seen]).astype(float)
+
+
+@dataclass(frozen=True)
+class Critic:
+    """Weights (F,) of features in the logarithm of the density ratio, and how they came about."""
+
+    weights: Array
+    conditions: Mapping[str, Any]
+
+    @staticmethod
+    def between(generated: Array, real: Array, conditions: Mapping[str, Any] | None = None) -> Critic:
+        """Return the critic that tells features (N, F) of generated from those (M, F) of real drawings.
+
+        Both sides count the same in all, however many there are.
+        """
+        x = np.concatenate([generated, real])
+        y = np.repeat([-1.0, 1.0], [len(generated), len(real)])
+        row_weights = np.repeat([0.5 / len(generated), 0.5 / len(real)], [len(generated), len(real)])
+        mean = row_weights @ x
+        std = np.sqrt(row_weights @ (x - mean) ** 2)
+        std = np.where(std > 0, std, 1.0)
+        return Critic(logistic_weights((x - mean) / std, y, row_weights) / std, conditions or {})
+
+    def choose(self, features: Array, count: int, seed: int) -> NDArray[np.intp]:
+        """Return which `count` of N candidates with features (N, F) are kept, in order; the same seed, the same."""
+        noise = np.random.default_rng([seed, len(features)]).gumbel(size=len(features))
+        return np.sort(np.argsort(-(features @ self.weights + noise), kind="stable")[:count])
+
+
+def save_critics(path: Path, critics: Mapping[str, Critic]) -> None:
+    """Write the critics of categories."""
+    words = {"format": FORMAT, "attribution": ATTRIBUTION,
+             "conditions": json.dumps({name: critic.conditions for name, critic in critics.items()})}  # fmt: skip
+    write_tensors(path, {name: torch.from_numpy(critic.weights).float() for name, critic in critics.items()}, words)
+
+
+def load_critics(path: Path = CRITICS) -> dict[str, Critic]:
+    """Return the critics of a file by category, none where there is no file; ValueError for a file of another kind."""
+    if not path.is_file():
+        return {}
+    header = read_header(path, "file of critics")
+    if header.words.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a file of critics of this program")
+    conditions = header.value("conditions")
+    return {name: Critic(tensor.double().numpy(), conditions[name]) for name, tensor in header.tensors().items()}
+
+
+def chosen(drawings: Sequence[Drawing], category: str, sha256: str, count: int, seed: int) -> NDArray[np.intp]:
+    """Return which `count` candidates of a category, drawn by the weights of `sha256`, its critic keeps.
+
+    Raises ValueError where the category has no critic, or one that learned from the drawings of other weights.
+    """
+    critics = load_critics()
+    if category not in critics:
+        raise ValueError(f"--choose: {category} has no critic; {', '.join(critics) or 'no category'} have one")
+    if critics[category].conditions["sha256"] != sha256:
+        raise ValueError(f"--choose: the critic of {category} learned from what {critics[category].conditions['file']} "
+                         "draws, with its own settings; --choose goes with the shipped model alone")  # fmt: skip
+    return critics[category].choose(features_of(drawings), count, seed)

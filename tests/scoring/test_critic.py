@@ -1,0 +1,94 @@
+"""The critic that chooses among candidates: density ratios that are known, draws in proportion, files, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sample_diffusion
+from scoring import critic
+from scoring.critic import Critic, chosen, load_critics, save_critics
+
+
+def test_chosen_candidates_move_to_the_real_density_and_keep_its_width() -> None:
+    rng = np.random.default_rng(0)
+    generated, real = rng.normal(size=(4000, 2)), rng.normal((1.0, 0.0), 1.0, (4000, 2))
+    candidates = rng.normal(size=(20_000, 2))
+    kept = candidates[Critic.between(generated, real).choose(candidates, 2_000, seed=1)]
+    # the regression is held back by its penalty, so that it goes most of the way, and no further
+    assert 0.6 < kept[:, 0].mean() < 1.0
+    assert abs(kept[:, 1].mean()) < 0.1
+    assert np.allclose(kept.std(0), 1.0, atol=0.1)
+
+
+def test_few_real_drawings_weigh_as_much_as_many_generated() -> None:
+    rng = np.random.default_rng(0)
+    generated, real = rng.normal(size=(5000, 1)), rng.normal(size=(5000, 1)) + 1.0
+    many, few = Critic.between(generated, real), Critic.between(generated, real[:200])
+    assert few.weights[0] == pytest.approx(many.weights[0], rel=0.2)
+
+
+def test_one_of_two_is_drawn_in_proportion_to_its_ratio() -> None:
+    judge = Critic(np.array([np.log(3.0)]), {})
+    drawn = [int(judge.choose(np.array([[0.0], [1.0]]), 1, seed)[0]) for seed in range(2000)]
+    assert np.mean(drawn) == pytest.approx(0.75, abs=0.03)  # three standard errors
+
+
+def test_what_is_kept_is_as_many_as_asked_in_order_and_the_same_again() -> None:
+    features = np.random.default_rng(0).normal(size=(50, 3))
+    judge = Critic(np.array([1.0, -1.0, 0.0]), {})
+    kept = judge.choose(features, 7, seed=3)
+    assert len(kept) == len(set(kept)) == 7
+    assert list(kept) == sorted(kept)
+    assert np.array_equal(kept, judge.choose(features, 7, seed=3))
+    assert not np.array_equal(kept, judge.choose(features, 7, seed=4))
+
+
+def test_critics_are_read_as_they_were_written_and_no_other_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "critics.safetensors"
+    assert load_critics(path) == {}
+    save_critics(path, {"cat": Critic(np.array([1.0, 2.5]), {"sha256": "a"})})
+    read = load_critics(path)["cat"]
+    assert read.weights.tolist() == [1.0, 2.5]
+    assert read.conditions == {"sha256": "a"}
+    with pytest.raises(ValueError, match="not a file of critics"):
+        load_critics(Path(critic.__file__).parent.parent / "checkpoints" / "stroke_recogniser.safetensors")
+
+
+def test_only_drawings_of_the_weights_that_it_knows_are_chosen_among() -> None:
+    shipped = load_critics()
+    assert set(shipped) == {"cat", "bus", "rabbit", "car"}
+    for category, each in shipped.items():
+        weights = sample_diffusion.shipped_checkpoint(category)
+        assert sample_diffusion.load_model(weights).sha256 == each.conditions["sha256"], category
+    with pytest.raises(ValueError, match="dog has no critic; cat, bus, rabbit, car have one"):
+        chosen([], "dog", "", 1, 0)
+    with pytest.raises(ValueError, match="goes with the shipped model alone"):
+        chosen([], "cat", "other weights", 1, 0)
+
+
+def test_sampling_keeps_what_the_critic_chose(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["--category", "cat", "--checkpoint", str(tiny_weights), "--steps", "2", "--out"]
+    whole = sample_diffusion.main([*command, str(tmp_path / "whole"), "--n", "6"]).drawings
+
+    def every_third(drawings: Any, category: str, sha256: str, count: int, seed: int) -> list[int]:
+        assert (len(drawings), category, count) == (6, "cat", 2)
+        return [1, 4]
+
+    monkeypatch.setattr(critic, "chosen", every_third)
+    sampled = sample_diffusion.main([*command, str(tmp_path / "some"), "--n", "2", "--choose", "3"])
+    assert sampled.conditions["candidates"] == 6
+    assert all(np.array_equal(a, b) for one, two in zip(sampled.drawings, [whole[1], whole[4]], strict=True)
+               for a, b in zip(one, two, strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("flags", [["--choose", "0"], ["--choose", "51"], ["--choose", "2", "--prefix", "x.ndjson"]])
+def test_a_choice_that_makes_no_sense_is_refused(flags: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must lie in 1 \.\.\. 50 and be 1 with --prefix"):
+        sample_diffusion.main(["--category", "cat", "--out", str(tmp_path / "out"), *flags])
+    assert not (tmp_path / "out").exists()
