@@ -552,6 +552,7 @@ FAULTS = [
         f"{VIDEO}::ink_is_the_same_whatever_the_recording {VIDEO}::thin_lines_stay_connected_and_one_px_wide "
         f"{VIDEO}::long_videos_and_those_without_still_paper_are_refused",
         ("lines are not thinned", "_segments(thinned(appeared >= 0), appeared)", "_segments(appeared >= 0, appeared)"),
+        ("the last ink is the first", "len(self.times) - self.count, -1", "self.count, -1"),
         ("an hour of video is read", "if seconds > MOST_SECONDS:", "if seconds > 99 * MOST_SECONDS:"),
         ("a film of the world is a drawing", "if changed.mean() > CUT:", "if changed.mean() > 2:"),
     ),

@@ -134,7 +134,8 @@ def test_ink_is_the_same_whatever_the_recording(kind: str, tmp_path: Path) -> No
         assert (np.diff(ink.times) >= 0).mean() > 0.98
         found = clip(ink.segments).astype(int)
         assert np.abs(found - expected).mean() < 9, name  # of 255: lines that lie half a px beside
-        assert np.corrcoef(found[-1].ravel(), expected[-1].ravel())[0, 1] > 0.6, name
+        for early in (0, 2, -1):  # what came first is there first
+            assert np.corrcoef(found[early].ravel(), expected[early].ravel())[0, 1] > 0.6, (name, early)
 
 
 def test_a_picture_is_read_without_order_and_that_is_said(tmp_path: Path) -> None:
