@@ -52,6 +52,7 @@ from drawings.simplify import official_form
 from plumbing.command_line import (  # fmt: skip
     add_config_arguments,
     add_device_argument,
+    candidates,
     check_folder,
     config_from_arguments,
     is_first_process,
@@ -82,8 +83,6 @@ ODD = {
     "rejected": "were left out as odd",
 }
 """What is told of drawings where it was counted; see ``Generated``."""
-MOST_CANDIDATES = 50
-"""Drawings for each that --choose keeps."""
 TOKEN_TOLERANCE = 0.01
 """How far the tokens of model and guide may differ, in deviations: another CPU rounds a whitening otherwise."""
 PATIENCE = timedelta(days=7)
@@ -398,11 +397,9 @@ def reject_odd(sampled: Sampled, category: str, false_alarms: float) -> None:
     sampled.conditions |= {"n": len(kept), "reject_odd": false_alarms, "rejected": rejected}
 
 
-def choose(sampled: Sampled, trained: TrainedModel, category: str, count: int, seed: int) -> None:
-    """Keep `count` of the drawings, those that the category's critic takes for people's; see ``scoring.critic``."""
-    from scoring.critic import chosen  # SciPy and two recognisers
-
-    kept = chosen(sampled.drawings, category, trained.sha256, count, seed)
+def choose(sampled: Sampled, critic: Any, count: int, seed: int) -> None:
+    """Keep `count` of the drawings, those that a ``scoring.critic.Critic`` takes for people's."""
+    kept = critic.chosen(sampled.drawings, count, seed)
     sampled.conditions |= {"n": len(kept), "candidates": len(sampled.drawings), "first": int(kept[0])}
     sampled.drawings = [sampled.drawings[row] for row in kept]
 
@@ -492,7 +489,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_config_arguments(what, SampleConfig, only=("n", "seed"))
     what.add_argument("--reject-odd", type=rate, metavar="X", help="leave out what check_drawings.py calls odd at this "
                       "rate of false alarms, such as 0.05")  # fmt: skip
-    what.add_argument("--choose", type=int, default=1, metavar="K", help="draw K times as many, and keep those "
+    what.add_argument("--choose", type=candidates, default=1, metavar="K", help="draw K times as many, and keep those "
                       "that a critic takes for people's (default 1, all; 4 is enough)")  # fmt: skip
     what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
                       "or cut to --n")  # fmt: skip
@@ -527,16 +524,19 @@ def main(argv: list[str] | None = None) -> Sampled:
     config = config_from_arguments(SampleConfig, arguments)
     if arguments.keep_strokes is not None and (arguments.keep_strokes < 1 or not arguments.prefix):
         raise ValueError(f"--keep-strokes is {arguments.keep_strokes}, must be at least 1 and come with --prefix")
-    if arguments.reject_odd and arguments.prefix:
-        raise ValueError("--reject-odd and --prefix do not go together: each prefix is answered")
-    if not 1 <= arguments.choose <= MOST_CANDIDATES or (arguments.choose > 1 and arguments.prefix):
-        raise ValueError(f"--choose is {arguments.choose}, must lie in 1 ... {MOST_CANDIDATES} and be 1 with --prefix")
+    if (arguments.reject_odd or arguments.choose > 1) and arguments.prefix:
+        raise ValueError("--reject-odd, --choose and --prefix do not go together: each prefix is answered")
     if config.eta and config.sampler != "ddim":
         raise ValueError(f"--eta is {config.eta:g}, which only --sampler ddim knows")
     if AS_TUNED != config.guidance < 0:
         raise ValueError(f"--guidance is {config.guidance:g}, must lie in 0 ... 20, or be auto")
     with joined_processes(best_device(arguments.device), PATIENCE) as group:
         trained, category = chosen_model(arguments, config)
+        critic = None
+        if arguments.choose > 1:
+            from scoring.critic import shipped_critic  # SciPy and two recognisers
+
+            critic = shipped_critic(category, trained.sha256)
         prefixes: list[Prefix] = []
         if arguments.prefix:
             asked, most = getattr(arguments, "n", None), trained.model.config.max_strokes - 1
@@ -552,11 +552,11 @@ def main(argv: list[str] | None = None) -> Sampled:
         earlier = files_of_earlier_run(out)
         check_folder(out)
         with locked_folder(out) if group.rank == 0 else nullcontext():
-            candidates = dataclasses.replace(config, n=config.n * arguments.choose)
-            sampled = sample(trained, category, candidates, prefix, group)
+            offered = dataclasses.replace(config, n=config.n * arguments.choose)
+            sampled = sample(trained, category, offered, prefix, group)
             sampled.conditions |= {"checkpoint": trained.file, "checkpoint_sha256": trained.sha256}
-            if arguments.choose > 1:
-                choose(sampled, trained, category, config.n, config.seed)
+            if critic:
+                choose(sampled, critic, config.n, config.seed)
             if arguments.reject_odd:
                 reject_odd(sampled, category, arguments.reject_odd)
             sampled.written = as_given(sampled.drawings, prefixes, category, arguments.timing)

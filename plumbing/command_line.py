@@ -213,6 +213,13 @@ def rate(text: str) -> float:
     return value
 
 
+def candidates(text: str) -> int:
+    """Return how many drawings --choose offers the critic for each that it keeps, from 1 to 50."""
+    if not text.isdecimal() or not 1 <= int(text) <= 50:
+        raise argparse.ArgumentTypeError(f"is {text!r}, must lie in 1 ... 50")
+    return int(text)
+
+
 def steps_by_stroke(text: str) -> int | tuple[int, ...]:
     """Return the steps by stroke that --steps says, one number or several with commas."""
     try:

@@ -61,6 +61,10 @@ class Critic:
         std = np.where(std > 0, std, 1.0)
         return Critic(logistic_weights((x - mean) / std, y, row_weights) / std, conditions or {})
 
+    def chosen(self, drawings: Sequence[Drawing], count: int, seed: int) -> NDArray[np.intp]:
+        """Return which `count` of some drawings are kept; see ``choose``."""
+        return self.choose(features_of(drawings), count, seed)
+
     def choose(self, features: Array, count: int, seed: int) -> NDArray[np.intp]:
         """Return which `count` of N candidates with features (N, F) are kept, in order; the same seed, the same."""
         noise = np.random.default_rng([seed, len(features)]).gumbel(size=len(features))
@@ -85,8 +89,8 @@ def load_critics(path: Path = CRITICS) -> dict[str, Critic]:
     return {name: Critic(tensor.double().numpy(), conditions[name]) for name, tensor in header.tensors().items()}
 
 
-def chosen(drawings: Sequence[Drawing], category: str, sha256: str, count: int, seed: int) -> NDArray[np.intp]:
-    """Return which `count` candidates of a category, drawn by the weights of `sha256`, its critic keeps.
+def shipped_critic(category: str, sha256: str) -> Critic:
+    """Return the critic of what the weights of `sha256` draw of a category.
 
     Raises ValueError where the category has no critic, or one that learned from the drawings of other weights.
     """
@@ -94,6 +98,6 @@ def chosen(drawings: Sequence[Drawing], category: str, sha256: str, count: int, 
     if category not in critics:
         raise ValueError(f"--choose: {category} has no critic; {', '.join(critics) or 'no category'} have one")
     if critics[category].conditions["sha256"] != sha256:
-        raise ValueError(f"--choose: the critic of {category} learned from what {critics[category].conditions['file']} "
-                         "draws, with its own settings; --choose goes with the shipped model alone")  # fmt: skip
-    return critics[category].choose(features_of(drawings), count, seed)
+        raise ValueError(f"--choose: the critic of {category} knows what the shipped model draws by default alone, not "
+                         "what these weights do")  # fmt: skip
+    return critics[category]

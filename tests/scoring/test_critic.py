@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Answer
 
 import sample_diffusion
 from scoring import critic
-from scoring.critic import Critic, chosen, load_critics, save_critics
+from scoring.critic import Critic, load_critics, save_critics, shipped_critic
 
 
 def test_chosen_candidates_move_to_the_real_density_and_keep_its_width() -> None:
@@ -63,11 +65,12 @@ def test_only_drawings_of_the_weights_that_it_knows_are_chosen_among() -> None:
     assert set(shipped) == {"cat", "bus", "rabbit", "car"}
     for category, each in shipped.items():
         weights = sample_diffusion.shipped_checkpoint(category)
-        assert sample_diffusion.load_model(weights).sha256 == each.conditions["sha256"], category
+        sha256 = sample_diffusion.load_model(weights).sha256
+        assert shipped_critic(category, sha256).weights.tolist() == each.weights.tolist(), category
     with pytest.raises(ValueError, match="dog has no critic; bus, car, cat, rabbit have one"):
-        chosen([], "dog", "", 1, 0)
-    with pytest.raises(ValueError, match="goes with the shipped model alone"):
-        chosen([], "cat", "other weights", 1, 0)
+        shipped_critic("dog", "")
+    with pytest.raises(ValueError, match="knows what the shipped model draws by default alone"):
+        shipped_critic("cat", "other weights")
 
 
 def test_sampling_keeps_what_the_critic_chose(
@@ -76,19 +79,30 @@ def test_sampling_keeps_what_the_critic_chose(
     command = ["--category", "cat", "--checkpoint", str(tiny_weights), "--steps", "2", "--out"]
     whole = sample_diffusion.main([*command, str(tmp_path / "whole"), "--n", "6"]).drawings
 
-    def every_third(drawings: Any, category: str, sha256: str, count: int, seed: int) -> list[int]:
-        assert (len(drawings), category, count) == (6, "cat", 2)
-        return [1, 4]
+    class EveryThird(Critic):
+        def chosen(self, drawings: Any, count: int, seed: int) -> Any:
+            assert (len(drawings), count, seed) == (6, 2, 0)
+            return [1, 4]
 
-    monkeypatch.setattr(critic, "chosen", every_third)
+    monkeypatch.setattr(critic, "shipped_critic", lambda category, sha256: EveryThird(np.zeros(1), {}))
     sampled = sample_diffusion.main([*command, str(tmp_path / "some"), "--n", "2", "--choose", "3"])
     assert sampled.conditions["candidates"] == 6
     assert all(np.array_equal(a, b) for one, two in zip(sampled.drawings, [whole[1], whole[4]], strict=True)
                for a, b in zip(one, two, strict=True))  # fmt: skip
 
 
-@pytest.mark.parametrize("flags", [["--choose", "0"], ["--choose", "51"], ["--choose", "2", "--prefix", "x.ndjson"]])
-def test_a_choice_that_makes_no_sense_is_refused(flags: list[str], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"must lie in 1 \.\.\. 50 and be 1 with --prefix"):
-        sample_diffusion.main(["--category", "cat", "--out", str(tmp_path / "out"), *flags])
+BAD = [
+    (["--choose", "0"], "must lie in 1 ... 50"),
+    (["--choose", "51"], "must lie in 1 ... 50"),
+    (["--choose", "2", "--prefix", "x.ndjson"], "do not go together"),
+    (["--choose", "2", "--quality", "teacher"], "draws by default alone"),
+]
+
+
+@pytest.mark.parametrize(("flags", "reason"), BAD)
+def test_a_choice_that_makes_no_sense_is_refused_before_anything_is_drawn(
+    flags: list[str], reason: str, tmp_path: Path, answer: Callable[..., Answer]
+) -> None:
+    said = answer("sample_diffusion", "--category", "cat", "--n", "100000", "--out", tmp_path / "out", *flags)
+    assert (said.code, reason in said.err) == (2, True), said.err
     assert not (tmp_path / "out").exists()
