@@ -20,8 +20,8 @@ FLOORS = (
 PLACE = {room: (floor, number) for floor, rooms in enumerate(FLOORS) for number, room in enumerate(rooms)}
 MOST_AT_ROOT, MOST_LINES, MOST_LINES_OF_FUNCTION, MOST_INNER_IMPORTS = 14, 600, 60, 15
 SCRIPTS = ("check_drawings", "dataset_utils", "draw_scene", "draw_with_me", "metrics", "run_all", "sample_diffusion",
-           "train_diffusion",
-           "reports/model_card", "reports/tables", "studies/ablations", "studies/all_categories", "studies/attributes",
+           "train_diffusion", "reports/model_card", "reports/tables", "reports/tensorboard", "studies/ablations",
+           "studies/all_categories", "studies/attributes",
            "studies/benchmark", "studies/compare_families", "studies/distill", "studies/given_strokes",
            "studies/held_out_losses", "studies/odd_calibration", "studies/odd_drawings", "studies/odd_pays",
            "studies/odd_strokes", "studies/placement", "studies/train_critics", "studies/train_features",
