@@ -14,13 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from plumbing.files import atomic_folder
-from plumbing.processes import Group
+
+if TYPE_CHECKING:  # it brings torch, which reading drawings does without
+    from plumbing.processes import Group
 
 Points = npt.NDArray[np.uint8]
 Drawing = list[Points]
