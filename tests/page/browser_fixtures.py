@@ -48,3 +48,13 @@ def shared(browser: Browser, page_url: str) -> Iterator[Page]:
     page = chromium.opened(browser, page_url)
     yield page
     page.context.close()
+
+
+@pytest.fixture(scope="module")
+def engine(browser: Browser, page_url: str) -> Iterator[Page]:
+    """A page of the site's own address that holds nothing but the engine."""
+    page = browser.new_page()
+    page.goto(page_url + "site.json")
+    page.evaluate("async () => { window.engine = new (await import('./engine/engine.js')).Engine(); }")
+    yield page
+    page.close()

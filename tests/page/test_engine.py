@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from config import CHECKPOINTS, NETWORK_PATH, shipped_checkpoint
 from dataset_utils import load_category
@@ -27,16 +26,6 @@ DATA_DIR = os.environ.get("QUICKDRAW_DIR") or "embedded"
 LONGEST = 24
 
 pytest_plugins = ("browser_fixtures",)
-
-
-@pytest.fixture(scope="module")
-def engine(browser: Browser, page_url: str) -> Iterator[Page]:
-    """A page of the site's own address that holds nothing but the engine."""
-    page = browser.new_page()
-    page.goto(page_url + "site.json")
-    page.evaluate("async () => { window.engine = new (await import('./engine/engine.js')).Engine(); }")
-    yield page
-    page.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from chromium import checked, points, ready, setting
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from test_engine import randomness
 
 from words.morph import EDGE, SIDE, _paired, base_model, between, square
@@ -19,16 +19,6 @@ from words.morph import EDGE, SIDE, _paired, base_model, between, square
 SHARES = (0.0, 0.25, 0.5, 1.0)
 
 pytest_plugins = ("browser_fixtures",)
-
-
-@pytest.fixture(scope="module")
-def engine(browser: Browser, page_url: str) -> Iterator[Page]:
-    """A page of the site's own address that holds nothing but the engine."""
-    page = browser.new_page()
-    page.goto(page_url + "site.json")
-    page.evaluate("async () => { window.engine = new (await import('./engine/engine.js')).Engine(); }")
-    yield page
-    page.close()
 
 
 @pytest.mark.parametrize(("first", "second"), [("cat", "bus"), ("flower", "umbrella")])
