@@ -66,36 +66,46 @@ function around(low, high, wanted, across, down) {
 const different = (squares) =>
   squares.reduce((found, square) => (found.some((other) => isSame(square, other)) ? found : [...found, square]), []);
 
-/** Promise how badly `network` takes `strokes` in each of some squares; `probe` is the noise (D) that is tried. */
-export async function scores({ tokens, networks: [network], alphaBar, probe }, strokes, squares) {
+/**
+ * Promise how badly `network` takes `strokes` in each of some squares, `losses`; `probe` is the noise (D) that is tried.
+ *
+ * `before`, what was promised last, saves reading strokes again: most strokes lie within the bounds of those before them,
+ * and so the squares to try stay as they were.
+ */
+export async function scores({ tokens, networks: [network], alphaBar, probe }, strokes, squares, before) {
   const [rows, dim] = [2 * squares.length, tokens.dim];
   const [signal, noisy] = [Math.sqrt(alphaBar[PROBED_TIME]), Math.sqrt(1 - alphaBar[PROBED_TIME])];
-  const losses = new Float64Array(squares.length);
+  const goesOn = before && same(before.squares, squares) && same(before.strokes, strokes.slice(0, before.strokes.length));
+  let { sums, state, read } = goesOn ? before : { sums: squares.map(() => 0) };
   await network.prepareTimes([PROBED_TIME]);
-  let state = network.repeat(await network.start(), squares.length);
-  for (const [k, points] of strokes.entries()) {
-    const read = new Float32Array(squares.length * dim);
+  for (const points of strokes.slice(goesOn ? before.strokes.length : 0)) {
+    state = read ? await network.append(state, read) : network.repeat(await network.start(), squares.length);
+    read = new Float32Array(squares.length * dim);
     squares.forEach((square, i) => read.set(tokens.encode(inside(square, points)), i * dim));
     const at = (i, j) => read[(i % squares.length) * dim + j]; // all squares with the noise, then all against it
     const noise = (i, j) => (i < squares.length ? probe[j] : -probe[j]);
     const each = (make) => Float32Array.from({ length: rows * dim }, (_, n) => make(Math.floor(n / dim), n % dim));
     const v = await network.velocity(each((i, j) => signal * at(i, j) + noisy * noise(i, j)), PROBED_TIME, network.twice(state));
+    sums = [...sums];
     v.forEach((value, n) => {
       const [i, j] = [Math.floor(n / dim), n % dim];
-      losses[i % squares.length] += (value - (signal * noise(i, j) - noisy * at(i, j))) ** 2 / (2 * dim);
+      sums[i % squares.length] += (value - (signal * noise(i, j) - noisy * at(i, j))) ** 2 / (2 * dim);
     });
-    if (k < strokes.length - 1) state = await network.append(state, read);
   }
-  return [...losses].map((loss, i) => loss - VOLUME * strokes.length * Math.log(BOX / squares[i].side));
+  const losses = sums.map((sum, i) => sum - VOLUME * strokes.length * Math.log(BOX / squares[i].side));
+  return { squares, strokes, sums, state, read, losses };
 }
+
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 /** Promise the square in which the model takes strokes [[[x, y], ...], ...] for the likeliest. */
 export async function likeliestSquare(model, strokes) {
-  const best = async (squares) => {
+  model.placing ??= {}; // what was found of the squares of either choice
+  const best = async (choice, squares) => {
     if (squares.length === 1) return squares[0];
-    const found = await scores(model, strokes, squares);
-    return squares[found.indexOf(Math.min(...found))];
+    const found = (model.placing[choice] = await scores(model, strokes, squares, model.placing[choice]));
+    return squares[found.losses.indexOf(Math.min(...found.losses))];
   };
-  const square = await best(sizes(strokes));
-  return square.side === BOX ? square : best(places(strokes, square.side));
+  const square = await best("sizes", sizes(strokes));
+  return square.side === BOX ? square : best("places", places(strokes, square.side));
 }

@@ -110,7 +110,8 @@ def test_what_was_begun_anywhere_is_placed_as_by_python(
             const squares = [...sizes(strokes), ...places(strokes, sizes(strokes).at(-1).side)];
             const best = await likeliestSquare(cat, strokes);
             const numbers = [...squares, best].map(({ left, top, side }) => [left, top, side]);
-            results.push([numbers, await scores(cat, strokes, squares)]);
+            const before = await scores(cat, strokes.slice(0, -1), squares);
+            results.push([numbers, (await scores(cat, strokes, squares, before)).losses]);
         }
         return results;
     }"""
