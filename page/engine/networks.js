@@ -61,6 +61,8 @@ function byDrawing(state, change) {
 
 /** A model at work: p(next stroke | category, strokes so far), a step at a time. */
 export class Model {
+  #begun; // the promise of the state without strokes, which all drawings begin with
+
   /** `sessions` are {history, times, denoiser}, `sizes` {layers, denoiser_layers, width, dim}. */
   constructor(sessions, category, sizes) {
     Object.assign(this, { sessions, category, sizes });
@@ -71,7 +73,7 @@ export class Model {
   start() {
     const { layers, denoiser_layers, width, dim } = this.sizes;
     const empty = (count) => float(new Float32Array(0), [2 * count, 0, 1, width]);
-    return this.#step(new Float32Array(dim), 0, 1, empty(layers), empty(denoiser_layers));
+    return (this.#begun ??= this.#step(new Float32Array(dim), 0, 1, empty(layers), empty(denoiser_layers)));
   }
 
   /** Promise the state after one more stroke a drawing: `tokens` (B x D) end to end. */

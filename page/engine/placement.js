@@ -79,7 +79,8 @@ export async function scores({ tokens, networks: [network], alphaBar, probe }, s
   let { sums, state, read } = goesOn ? before : { sums: squares.map(() => 0) };
   await network.prepareTimes([PROBED_TIME]);
   for (const points of strokes.slice(goesOn ? before.strokes.length : 0)) {
-    state = read ? await network.append(state, read) : network.repeat(await network.start(), squares.length);
+    if (read) state = await network.append(state, read);
+    state ??= network.repeat(await network.start(), squares.length);
     read = new Float32Array(squares.length * dim);
     squares.forEach((square, i) => read.set(tokens.encode(inside(square, points)), i * dim));
     const at = (i, j) => read[(i % squares.length) * dim + j]; // all squares with the noise, then all against it
@@ -108,4 +109,12 @@ export async function likeliestSquare(model, strokes) {
   };
   const square = await best("sizes", sizes(strokes));
   return square.side === BOX ? square : best("places", places(strokes, square.side));
+}
+
+/** Read the strokes of the last choices in all their squares, for the next one, as long as nobody waits. */
+export async function readAhead({ networks: [network], placing = {} }) {
+  for (const found of Object.values(placing)) {
+    if (found.read) found.state = await network.append(found.state, found.read);
+    found.read = null;
+  }
 }

@@ -4,7 +4,7 @@
 import { model, recogniser, site } from "./loading.js";
 import { between } from "./morph.js";
 import { probabilities } from "./networks.js";
-import { holds, inside, isSame, likeliestSquare, outside, SHEET } from "./placement.js";
+import { holds, inside, isSame, likeliestSquare, outside, readAhead, SHEET } from "./placement.js";
 import { GivenNumbers, StrokeRandomness } from "./random.js";
 import { picture } from "./recogniser.js";
 import { guided, quickSteps, stepsOf, tidying, trailingTimesteps } from "./sampler.js";
@@ -145,7 +145,7 @@ async function draw(job, tell) {
       alive = alive.filter((other) => other !== ending);
       finish(ending, reason);
     }
-    if (!alive.length || cancelled.has(job.job)) return;
+    if (!alive.length || cancelled.has(job.job)) break;
 
     const noise = new Float32Array(endings * tokens.dim);
     random.forEach((each, i) => {
@@ -170,6 +170,7 @@ async function draw(job, tell) {
     for (const [i, network] of networks.entries()) longer.push(await network.append(states[i], x0));
     states = longer;
   }
+  if (job.place) await readAhead(found);
 }
 
 /** Put a token, noised so far that `kept` of its variance remains, into every row of `noise`. */
@@ -194,6 +195,8 @@ async function morph({ job, ends, shares }, tell) {
 }
 
 async function recognise({ strokes, category }) {
+  await breathe();
+  await proposed; // a proposal that is asked for together with it comes first, for it is waited for
   const { names } = (await site).networks;
   const given = await probabilities(await recogniser(), picture(strokes.map(({ points }) => points)));
   const order = [...given.keys()].sort((a, b) => given[b] - given[a]).slice(0, 3);
@@ -219,6 +222,7 @@ const TASKS = {
 };
 
 let busy = Promise.resolve(); // one after another: states and sessions are shared
+let proposed = busy;
 
 onmessage = ({ data: { id, task, body } }) => {
   if (task === "cancel") {
@@ -237,4 +241,5 @@ onmessage = ({ data: { id, task, body } }) => {
   // loading and recognising may come between the steps of a drawing, what goes on from its states may not
   if (["draw", "morph", "prepare", "unlike"].includes(task)) busy = busy.then(work);
   else work();
+  if (body?.unlessFinished) proposed = busy;
 };
