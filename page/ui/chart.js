@@ -6,6 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const LAST = 48; // strokes in the chart
 const WIDTH = 384, LEFT = 40, TOP = 8, BASE = 94; // of its viewBox
 const WIDEST = 26; // of a bar and its gap
+const UNSURE = 0.01; // below which a number would only discourage who has begun
 
 const element = (name, attributes) => {
   const made = document.createElementNS(SVG, name);
@@ -30,7 +31,7 @@ export function showOpinion(strokes, category, recognition, choose) {
   $("sure-known").classList.toggle("waiting", !guesses); // what was said before stays until there is news
   $("sure-caption").textContent = say("sureCaption", { name: nameOf(category) });
   if (!guesses) return;
-  $("sure-value").textContent = percent(guesses.own);
+  $("sure-value").textContent = guesses.own < UNSURE ? say("notSure") : percent(guesses.own);
   listGuesses($("guesses"), guesses.top, category, choose);
 }
 

@@ -175,8 +175,8 @@ class Reader {
   onThing(item) {
     const things = this.named(item);
     [this.number, this.size, this.wasJoined, this.joined] = [null, 1, this.joined, false];
-    const note = this.otherMeaning(item);
-    if (note) this.tell("toldMeaning", { text: item.text, category: item.value, note });
+    const meaning = this.otherMeaning(item);
+    if (meaning) this.tell("toldMeaning", { text: item.text, category: item.value, ...meaning });
     if (this.pending) this.landmark(this.pending.kind, this.pending.things, things);
     else {
       this.group.push(things);
@@ -190,7 +190,8 @@ class Reader {
   otherMeaning({ text, value }) {
     const { language } = this.found;
     const means = ([word]) => text.startsWith(word) && find(splitName(word).split(" "), language) === value;
-    return Object.entries(this.grammar.homonyms).find(means)?.[1];
+    const [word, note] = Object.entries(this.grammar.homonyms).find(means) ?? [];
+    return word && { note, turkish: this.grammar["homonyms in Turkish"]?.[word] };
   }
 
   /** Return the relation that the ending of a Turkish word says, if any. */
