@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
@@ -48,6 +49,7 @@ from diffusion_model import load_with_guide
 from drawings.batches import training_batches
 from drawings.embedded import embedded_drawings
 from families.interface import num_parameters
+from families.sketch_rnn import COMPONENTS, SketchRNN
 from families.training import load_family, shipped
 from metrics import frechet_distance, kernel_distance
 from plumbing.command_line import check_file, run_script, script_parser
@@ -121,8 +123,60 @@ def families(data_dir: str | None, scale: float) -> list[Row]:
         how = f"cat, {together} at once, 1 thread, {num_parameters(family):,} parameters of its own"
         unit = "pictures/s" if family.kind == "pictures" else "drawings/s"
         rows.append(Row(f"families: {family.title}", together / seconds_of(work), unit, how))
+        if isinstance(family, SketchRNN):
+            rows.append(hyper_lstm(together, points_drawn(family, work)))
     torch.set_num_threads(threads)
     return rows
+
+
+def points_drawn(family: SketchRNN, work: Callable[[], Any]) -> int:
+    """Return how many points, one after another, some drawing with a Sketch-RNN takes."""
+    count = 0
+
+    def another(*_: Any) -> None:
+        nonlocal count
+        count += 1
+
+    hook = family.lstm.register_forward_hook(another)
+    work()
+    hook.remove()
+    return count
+
+
+class HyperLSTM(nn.Module):
+    """The large decoder of Sketch-RNN (Ha and Eck 2017, sec. 3): a small LSTM scales the gates of a large one.
+
+    Ha, Dai and Le 2016, arXiv:1609.09106, eq. 10 to 13, with layer normalisation left out. Untrained: for its speed.
+    """
+
+    def __init__(self, units: int = 2048, hyper: int = 256, scales: int = 32, inputs: int = 5) -> None:
+        super().__init__()
+        self.small = nn.LSTMCell(inputs + units, hyper)
+        self.codes = nn.Linear(hyper, 3 * 4 * scales)
+        self.scalings = nn.Parameter(torch.randn(3, 4, scales, units) / scales)
+        self.read, self.recur = nn.Linear(inputs, 4 * units, bias=False), nn.Linear(units, 4 * units, bias=False)
+        self.out = nn.Linear(units, 6 * COMPONENTS + 3)
+
+    def forward(self, x: Tensor, hidden: Tensor, cell: Tensor, small: tuple[Tensor, Tensor]) -> Any:
+        """Return what a point's mixture is made from, and the next states, after points `x` (B, 5)."""
+        small = self.small(torch.cat([x, hidden], 1), small)
+        codes = self.codes(small[0]).unflatten(1, (3, 4, -1))
+        read, recur, bias = torch.einsum("bkgs,kgsu->kbgu", codes, self.scalings)
+        gates = read * self.read(x).view_as(read) + recur * self.recur(hidden).view_as(recur) + bias
+        keep, take, new, show = gates.unbind(1)
+        cell = keep.sigmoid() * cell + take.sigmoid() * new.tanh()
+        hidden = show.sigmoid() * cell.tanh()
+        return self.out(hidden), hidden, cell, small
+
+
+@torch.inference_mode()
+def hyper_lstm(together: int, points: int) -> Row:
+    """Measure the paper's large decoder over as many points; drawing from its mixtures is left out, in its favour."""
+    network, units = HyperLSTM().eval(), 2048
+    x, wide, small = torch.randn(together, 5), torch.zeros(together, units), torch.zeros(together, 256)
+    seconds = points * seconds_of(lambda: network(x, wide, wide, (small, small)))
+    how = f"{together} at once, {points} points, 1 thread, {num_parameters(network):,} parameters, not trained"
+    return Row("families: Sketch-RNN's HyperLSTM 2,048", together / seconds, "drawings/s", how)
 
 
 # ------------------------------------------------------------------ training, loading, scoring, starting
