@@ -22,7 +22,7 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,15 @@ def epoch_of(train: Sequence[PackedDrawings], config: FeatureTrainingConfig, epo
     return torch.from_numpy(np.concatenate(inputs)[order]), torch.tensor(labels)[order]
 
 
+def warmed_up(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Return an EMA of lists of tensors that forgets faster at first: else a short training keeps its fresh weights."""
+
+    def update(averaged: Any, own: Any, count: Any) -> None:
+        get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, own, count)
+
+    return update
+
+
 def train(
     config: FeatureTrainingConfig, data: Sequence[PackedDrawings], state_path: Path, device: torch.device
 ) -> tuple[Network, list[float], float]:
@@ -150,7 +159,7 @@ def train(
     kind = KINDS[config.network]
     network: Network = kind.network(kind.settings(num_classes=len(data)))
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=warmed_up(config.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.epochs * steps, pct_start=0.2
@@ -333,6 +342,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line parser."""
     parser = script_parser(__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, metavar="FOLDER", help="of CATEGORY.ndjson files")
+    parser.add_argument("--leave-out", default="", metavar="NAMES",
+                        help="categories, with commas, that it shall never have seen")
     parser.add_argument("--out", type=Path, metavar="FILE",
                         help=f"file of the trained network (default: {NETWORK_PATH.name} or {RECOGNISER_PATH.name} in "
                              f"{NETWORK_PATH.parent.name})")  # fmt: skip
@@ -345,6 +356,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_config_arguments(parser, FeatureTrainingConfig)
     add_device_argument(parser)
     return parser
+
+
+def categories_to_learn(arguments: argparse.Namespace) -> list[str]:
+    """Return the categories of --data-dir but those of --leave-out, in order."""
+    at_hand = sorted(available_categories(arguments.data_dir))
+    left_out = {resolve_category(name, at_hand) for name in arguments.leave_out.split(",") if name.strip()}
+    return [name for name in at_hand if name not in left_out]
 
 
 def categories_of_reference(arguments: argparse.Namespace, classes: list[str]) -> tuple[dict[str, Path], list[str]]:
@@ -373,7 +391,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise FileNotFoundError(f"{arguments.data_dir}: no such folder of <category>.ndjson files")
     if arguments.pictures and config.network == "strokes":
         raise ValueError("--pictures goes with --network pictures: its file has features of either network")
-    classes = sorted(available_categories(arguments.data_dir))
+    classes = categories_to_learn(arguments)
     out = arguments.out or (RECOGNISER_PATH if config.network == "strokes" else NETWORK_PATH)
     if len(classes) < 2:
         raise ValueError(f"{arguments.data_dir}: {len(classes)} categories, a classifier needs at least 2")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from config import CATEGORIES, NETWORK_PATH
 from dataset_utils import PackedDrawings, load_category, write_ndjson
@@ -61,6 +62,20 @@ def test_augmentation_bends_and_cuts_but_leaves_a_stroke_and_depends_on_the_gene
     assert min(cut) == 0 < max(cut)
     rng, dot = np.random.default_rng(0), [np.array([[3, 0], [0, 3]])]
     assert {len(train_features.augmented(dot, rng)) for _ in range(200)} == {1}
+
+
+def test_the_average_of_a_short_training_has_forgotten_where_it_began() -> None:
+    averaged, update = [torch.tensor([100.0])], train_features.warmed_up(0.999)
+    for count in range(1, 100):
+        update(averaged, [torch.tensor([1.0])], torch.tensor(count))
+    assert averaged[0].item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_is_left_out_is_neither_learned_nor_known(data_dir: Path, tmp_path: Path) -> None:
+    train(data_dir, tmp_path / "eye.safetensors", "--leave-out", "kedi")
+    assert load_feature_network(tmp_path / "eye.safetensors").classes == ["bus", "rabbit"]
+    with pytest.raises(ValueError, match="0 categories, a classifier needs at least 2"):
+        train(data_dir, tmp_path / "none.safetensors", "--leave-out", "cat,bus,rabbit")
 
 
 def test_an_epoch_holds_no_category_more_often_than_the_cap_and_is_another_each_time() -> None:
