@@ -58,8 +58,8 @@ export class Engine {
    *
    * `steps` are denoising steps, one number or a list by stroke, or "quick"; without them they are as the model was
    * tuned. Each of the `endings` takes the seeds from `seed` on, or the random numbers `randomness[ending][stroke]`
-   * {uniform, normal} themselves, to compare with another program. `more` are {place, around, unlessFinished, tidied, base}, as
-   * worker.js explains them.
+   * {uniform, normal} themselves, to compare with another program. `more` are {place, around, unlessFinished, goesOn,
+   * tidied, base}, as worker.js explains them.
    */
   draw({ category, strokes, endings = 1, limit = Infinity, temperature = 1, steps, seed = 0, watch = false, randomness, ...more }, tell) {
     return this.#begin("draw", { category, strokes, endings, limit, temperature, steps, seed, watch, randomness, ...more }, tell);

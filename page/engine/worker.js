@@ -104,11 +104,11 @@ async function statesAfter({ networks, chain }, wanted) {
  * Draw on from `strokes`: stroke after stroke of all endings at once, each from random numbers of its own.
  *
  * The square is chosen with a view to `around`, all that is on the sheet, where `place` says so. `steps` may be "quick".
- * With `unlessFinished` nothing is drawn where the model finds it likelier that the drawing is finished. A stroke `tidied`
- * is what the first one is made from, instead of noise.
+ * With `unlessFinished` nothing is drawn where the model finds it likelier that the drawing is finished, with `goesOn` one
+ * stroke at least. A stroke `tidied` is what the first one is made from, instead of noise.
  */
 async function draw(job, tell) {
-  const { category, strokes, around = strokes, endings, limit, temperature, seed, watch, randomness, tidied } = job;
+  const { category, strokes, around = strokes, endings, limit, temperature, seed, watch, randomness, tidied, goesOn } = job;
   const { max_strokes: longest } = await site;
   const found = await ready(category, () => {}, job.base);
   const { tokens, networks, sample, alphaBar } = found;
@@ -133,7 +133,8 @@ async function draw(job, tell) {
       randomness ? new GivenNumbers(randomness[i][drawn]) : new StrokeRandomness(seed + i, k),
     );
     const uniforms = random.map((each) => each.uniform());
-    const mayEnd = k > 0 && limit !== 1; // a drawing has one stroke at least, and one that is asked for is given
+    // a drawing has one stroke at least, and one that is asked for is given
+    const mayEnd = k > 0 && limit !== 1 && !(goesOn && drawn === 0);
     for (const ending of [...alive]) {
       const ends = 1 / (1 + Math.exp(-states[0].stop.data[ending]));
       let reason;

@@ -103,7 +103,7 @@ export class Turns {
     if (again) this.#settings.seed += NUM_ENDINGS; // those of this seed have been seen
     const shown = strokes.map((stroke) => [stroke, stroke.by === "you" ? "you" : "model"]);
     const players = this.endings.show(shown, NUM_ENDINGS);
-    const request = { strokes, endings: NUM_ENDINGS, limit: Infinity };
+    const request = { strokes, endings: NUM_ENDINGS, limit: Infinity, goesOn: true };
     const reasons = await this.#play(players, "drawingEndings", request, (event) => this.endings.hear(event));
     if (!reasons) return;
     this.#status.tell("chooseEnding");
