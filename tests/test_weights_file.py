@@ -92,9 +92,9 @@ def test_same_model_is_written_as_the_same_bytes_readable_by_all(tmp_path: Path,
 
 
 def test_shipped_settings_that_have_one_value_left_are_read_and_not_written(tiny_weights: Path) -> None:
-    shipped = json.loads(header_of(CHECKPOINTS / "car.safetensors")["model"])
+    shipped = json.loads(header_of(CHECKPOINTS / "guide.safetensors")["model"])
     assert RETIRED.items() <= shipped.items()
-    config = load_weights(CHECKPOINTS / "car.safetensors").model.config
+    config = load_weights(CHECKPOINTS / "guide.safetensors").model.config
     assert dataclasses.asdict(config) | RETIRED == shipped
     own = json.loads(header_of(tiny_weights)["model"])
     load_weights(rewritten(tiny_weights, model=own | RETIRED))
@@ -160,7 +160,7 @@ def test_shipped_files_are_those_of_their_list_and_a_flipped_bit_is_found(tmp_pa
     assert sums == {path.name: sha256_of(path) for path in CHECKPOINTS.glob("*.safetensors")}
     (tmp_path / "SHA256SUMS").write_bytes((CHECKPOINTS / "SHA256SUMS").read_bytes())
     by_list, by_seal = "or another file than .*SHA256SUMS says", "its content does not have the sha256 in its header"
-    for name, load, said in (("car", load_weights, by_list), ("sketch_features", read_header, by_list),
+    for name, load, said in (("guide", load_weights, by_list), ("sketch_features", read_header, by_list),
                              ("cat", load_weights, by_seal), ("stroke_recogniser", read_header, by_seal),
                              ("reference_features", read_header, by_seal)):  # fmt: skip
         damaged = bytearray((CHECKPOINTS / f"{name}.safetensors").read_bytes())
