@@ -78,6 +78,7 @@ models: $(VENV)/runtime
 	cp runs/base-longer/weights.safetensors checkpoints/base.safetensors
 	set -e; for name in cat bus rabbit car; do $(PY) -m studies.tune_sampling --data-dir "$(DRAWINGS)" --category $$name --start runs/related-changed/weights.safetensors --checkpoint runs/finetune-$$name/weights.safetensors --out checkpoints/$$name.safetensors; done
 	set -e; mkdir -p checkpoints/students; for name in cat bus rabbit; do $(PY) -m studies.distill --data-dir "$(DRAWINGS)" --category $$name --out runs/distill-$$name; cp runs/distill-$$name/weights.safetensors checkpoints/students/$$name.safetensors; done
+	$(PY) -m studies.train_features --data-dir "$(DRAWINGS)" --leave-out cat,bus,rabbit,car --cap 110 --epochs 7 --seed 7 --out scoring/critic_eye.safetensors
 	$(PY) -m studies.train_critics --data-dir "$(DRAWINGS)"
 
 clean:

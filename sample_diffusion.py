@@ -490,7 +490,7 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--reject-odd", type=rate, metavar="X", help="leave out what check_drawings.py calls odd at this "
                       "rate of false alarms, such as 0.05")  # fmt: skip
     what.add_argument("--choose", type=candidates, default=1, metavar="K", help="draw K times as many, and keep those "
-                      "that a critic takes for people's (default 1, all; 4 is enough)")  # fmt: skip
+                      "that a critic takes for people's (default 1, all; try 8)")  # fmt: skip
     what.add_argument("--prefix", metavar="FILE", help="drawings to continue, in any form of docs/FORMATS.md, repeated "
                       "or cut to --n")  # fmt: skip
     what.add_argument("--fit", choices=FITS, default="auto", help="fit prefixes into the square of the dataset, where "

@@ -6,38 +6,69 @@ gives drawings distributed more like real ones (discriminator rejection sampling
 Here n of N candidates are drawn without replacement with weights r, which is what the n largest of
 log r + Gumbel noise are (Kool et al. 2019, arXiv:1903.06059); no bound on r is needed, and n is what was asked for.
 
-The features are those of both recognisers, so both judges favour what it chooses. docs/HONESTY.md says what a third one
-makes of it.
+What chooses must not judge. So a critic sees through networks that have no part in any score: one that names pictures
+and has never seen a drawing of the categories chosen among, so that real ones are as new to it as generated ones
+(`studies.train_features --leave-out`), and the base, which has read the strokes. docs/HONESTY.md has what it is worth.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
-from config import ATTRIBUTION, NETWORK_PATH, RECOGNISER_PATH
+from config import ATTRIBUTION, BASE_PATH
+from diffusion_model import TrainedModel, load_weights
 from plumbing.tensor_files import read_header, write_tensors
-from scoring.feature_network import load_feature_network
+from scoring.feature_network import LoadedNetwork, load_feature_network
 from scoring.reference import Drawing, describe_drawings
 from scoring.two_sample import logistic_weights
+from stroke_tokens import points_to_vectors, resample_each
 
 Array = NDArray[np.float64]
-
-FORMAT = "critics-1"
+FORMAT = "critics-2"
 CRITICS = Path(__file__).resolve().parent / "critics.safetensors"
+EYE_PATH = CRITICS.with_name("critic_eye.safetensors")
+AT_ONCE = 256
 
 
-def features_of(drawings: Sequence[Drawing]) -> Array:
-    """Return what a critic sees of drawings, (N, 416): the features of the picture and of the stroke recogniser."""
-    seen = [describe_drawings(drawings, load_feature_network(path)) for path in (NETWORK_PATH, RECOGNISER_PATH)]
-    return np.hstack([each.features for each in seen]).astype(float)
+@dataclass(frozen=True)
+class Eye:
+    """What a critic sees: of pictures what a network makes of them, of strokes what the base remembers of them."""
+
+    category: str
+    network: LoadedNetwork = field(default_factory=lambda: load_feature_network(EYE_PATH))
+    base: TrainedModel = field(default_factory=lambda: load_weights(BASE_PATH))
+
+    def features(self, drawings: Sequence[Drawing]) -> Array:
+        """Return features (N, F + 2 W + 1): the network's (F), the base's contexts (W), mean and last, and strokes."""
+        pictures = describe_drawings(drawings, self.network).features
+        return np.hstack([pictures, self.contexts(drawings)]).astype(float)
+
+    @torch.inference_mode()
+    def contexts(self, drawings: Sequence[Drawing]) -> NDArray[np.float32]:
+        """Return the mean and the last of the base's contexts of drawings, and how many strokes, (N, 2 W + 1)."""
+        config, number = self.base.model.config, self.base.category_id(self.category)
+        found = np.zeros((len(drawings), 2 * config.width + 1), np.float32)
+        by_length = np.argsort([len(drawing) for drawing in drawings], kind="stable")  # the less is padded
+        for rows in np.split(by_length, range(AT_ONCE, len(drawings), AT_ONCE)):
+            kept = [drawings[i][: config.max_strokes] for i in rows]
+            vectors = [points_to_vectors(resample_each(drawing, config.num_points)) for drawing in kept]
+            lengths = torch.tensor([len(own) for own in vectors])
+            tokens = self.base.whitening.encode(pad_sequence(vectors, batch_first=True))
+            contexts = self.base.model.context(tokens, torch.full((len(rows),), number))
+            seen = (torch.arange(contexts.shape[1]) <= lengths[:, None]).unsqueeze(-1)
+            mean = (contexts * seen).sum(1) / seen.sum(1)
+            last = contexts[torch.arange(len(rows)), lengths]
+            found[rows] = torch.cat([mean, last, lengths[:, None]], 1).numpy()
+        return found
 
 
 @dataclass(frozen=True)
@@ -62,8 +93,8 @@ class Critic:
         return Critic(logistic_weights((x - mean) / std, y, row_weights) / std, conditions or {})
 
     def chosen(self, drawings: Sequence[Drawing], count: int, seed: int) -> NDArray[np.intp]:
-        """Return which `count` of some drawings are kept; see ``choose``."""
-        return self.choose(features_of(drawings), count, seed)
+        """Return which `count` of some drawings of the critic's category are kept; see ``choose``."""
+        return self.choose(Eye(self.conditions["category"]).features(drawings), count, seed)
 
     def choose(self, features: Array, count: int, seed: int) -> NDArray[np.intp]:
         """Return which `count` of N candidates with features (N, F) are kept, in order; the same seed, the same."""

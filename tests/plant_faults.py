@@ -415,6 +415,7 @@ FAULTS = [
         "scoring/critic",
         ("the likeliest are kept, not a sample", "self.weights + noise", "self.weights + 0 * noise"),
         ("generated drawings are kept", "y = np.repeat([-1.0, 1.0]", "y = np.repeat([1.0, -1.0]"),
+        ("strokes that are not there are read", "mean = (contexts * seen)", "mean = contexts"),
         ("a critic of other weights chooses", 'conditions["sha256"] != sha256', 'conditions["sha256"] == ""'),
     ),
     *planted(

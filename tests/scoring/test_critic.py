@@ -11,8 +11,13 @@ import pytest
 from conftest import Answer
 
 import sample_diffusion
+from config import BASE_PATH, NETWORK_PATH, RECOGNISER_PATH
+from dataset_utils import PackedDrawings
+from diffusion_model import TrainedModel
+from plumbing.files import sha256_of
 from scoring import critic
-from scoring.critic import Critic, load_critics, save_critics, shipped_critic
+from scoring.critic import EYE_PATH, Critic, Eye, load_critics, save_critics, shipped_critic
+from scoring.feature_network import load_feature_network
 
 
 def test_chosen_candidates_move_to_the_real_density_and_keep_its_width() -> None:
@@ -60,6 +65,24 @@ def test_critics_are_read_as_they_were_written_and_no_other_file_is(tmp_path: Pa
         load_critics(Path(critic.__file__).parent.parent / "checkpoints" / "stroke_recogniser.safetensors")
 
 
+def test_what_an_eye_sees_of_a_drawing_depends_on_no_other(tiny_model: TrainedModel, cats: PackedDrawings) -> None:
+    eye = Eye("cat", load_feature_network(EYE_PATH), tiny_model)
+    drawings = [cats.drawing(i) for i in range(5)]
+    together = eye.features(drawings)
+    alone = np.concatenate([eye.features([drawing]) for drawing in drawings])
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    assert together.shape[1] == 256 + 2 * tiny_model.model.config.width + 1
+    longer = eye.contexts([drawings[0], drawings[0][:1]])
+    assert not np.allclose(longer[0], longer[1])
+
+
+def test_what_chooses_has_no_part_in_any_score_and_has_never_seen_the_categories() -> None:
+    eye = load_feature_network(EYE_PATH)
+    assert len(eye.classes) == 341
+    assert not {"cat", "bus", "rabbit", "car"} & set(eye.classes)
+    assert eye.sha256 not in {load_feature_network(path).sha256 for path in (NETWORK_PATH, RECOGNISER_PATH)}
+
+
 def test_only_drawings_of_the_weights_that_it_knows_are_chosen_among() -> None:
     shipped = load_critics()
     assert set(shipped) == {"cat", "bus", "rabbit", "car"}
@@ -67,6 +90,9 @@ def test_only_drawings_of_the_weights_that_it_knows_are_chosen_among() -> None:
         weights = sample_diffusion.shipped_checkpoint(category)
         sha256 = sample_diffusion.load_model(weights).sha256
         assert shipped_critic(category, sha256).weights.tolist() == each.weights.tolist(), category
+        assert each.conditions["category"] == category
+        assert each.conditions["eye_sha256"] == load_feature_network(EYE_PATH).sha256
+        assert each.conditions["base_sha256"] == sha256_of(BASE_PATH)
     with pytest.raises(ValueError, match="dog has no critic; bus, car, cat, rabbit have one"):
         shipped_critic("dog", "")
     with pytest.raises(ValueError, match="knows what the shipped model draws by default alone"):
