@@ -567,7 +567,7 @@ def main(argv: list[str] | None = None) -> Sampled:
     if earlier:
         tell(f"in the place of what an earlier run wrote there: {', '.join(earlier)}")
     if odd := [f"{sampled.conditions[key]} {words}" for key, words in ODD.items() if sampled.conditions.get(key)]:
-        tell(f"of {count} drawings {', '.join(odd)}")
+        tell(f"of {sampled.conditions.get('candidates', count)} drawings {', '.join(odd)}")
     return sampled
 
 
