@@ -534,7 +534,7 @@ def main(argv: list[str] | None = None) -> Sampled:
         trained, category = chosen_model(arguments, config)
         critic = None
         if arguments.choose > 1:
-            from scoring.critic import shipped_critic  # SciPy and two recognisers
+            from scoring.critic import shipped_critic  # SciPy, and what it sees through
 
             critic = shipped_critic(category, trained.sha256)
         prefixes: list[Prefix] = []

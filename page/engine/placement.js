@@ -76,7 +76,8 @@ export async function scores({ tokens, networks: [network], alphaBar, probe }, s
   const [rows, dim] = [2 * squares.length, tokens.dim];
   const [signal, noisy] = [Math.sqrt(alphaBar[PROBED_TIME]), Math.sqrt(1 - alphaBar[PROBED_TIME])];
   const goesOn = before && same(before.squares, squares) && same(before.strokes, strokes.slice(0, before.strokes.length));
-  let { sums, state, read } = goesOn ? before : { sums: squares.map(() => 0) };
+  let { state, read } = goesOn ? before : {};
+  const sums = goesOn ? [...before.sums] : squares.map(() => 0);
   await network.prepareTimes([PROBED_TIME]);
   for (const points of strokes.slice(goesOn ? before.strokes.length : 0)) {
     if (read) state = await network.append(state, read);
@@ -87,7 +88,6 @@ export async function scores({ tokens, networks: [network], alphaBar, probe }, s
     const noise = (i, j) => (i < squares.length ? probe[j] : -probe[j]);
     const each = (make) => Float32Array.from({ length: rows * dim }, (_, n) => make(Math.floor(n / dim), n % dim));
     const v = await network.velocity(each((i, j) => signal * at(i, j) + noisy * noise(i, j)), PROBED_TIME, network.twice(state));
-    sums = [...sums];
     v.forEach((value, n) => {
       const [i, j] = [Math.floor(n / dim), n % dim];
       sums[i % squares.length] += (value - (signal * noise(i, j) - noisy * at(i, j))) ** 2 / (2 * dim);
