@@ -383,7 +383,8 @@ class TrainedModel:
     @property
     def teacher_sha256(self) -> str:
         """The sha256 of the weights file that a student was distilled from, "" where the model is no student."""
-        return str(self.conditions["start"]["init_sha256"]) if "recorded" in self.conditions else ""
+        trainings = [self.conditions, *reversed(self.conditions.get("lineage", []))]  # distilled, and maybe refined
+        return next((str(made["start"]["init_sha256"]) for made in trainings if "recorded" in made), "")
 
     def trained_as(self, category: str) -> list[str]:
         """Return which other categories this model, or one that it began from, was trained on as if they were this."""

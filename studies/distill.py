@@ -72,6 +72,8 @@ from train_diffusion import Run, finished, go_on
 
 SHARD = 64
 """Drawings that are recorded at once, of one category; and as many first strokes, which are the hardest to learn."""
+FIRST_SHARD = 512
+"""First strokes alone that are recorded at once."""
 HELD_OUT_SHARDS = 2
 """Of each category, their real histories from held-out drawings: they validate."""
 TEACHER_STEPS = 20
@@ -80,6 +82,8 @@ QUICK_STEPS = (20, 10, 6)
 """Steps by stroke in which the teacher draws histories, whose own way is not what is recorded."""
 LIKE_HISTORIES = 4
 """Parts that a shard is recorded in, its histories sorted by length."""
+STAYS = ("category", "augmentation", "position", "read_stroke", "history", "history_norm", "stop")
+"""Parts of a teacher that its student keeps: what reads the strokes so far, and says when a drawing ends."""
 HUBER = 0.03
 """Distance below which the loss is quadratic, in whitened units: c of the pseudo-Huber loss."""
 
@@ -99,6 +103,9 @@ class RecordConfig:
                            maximum=10_000_000)  # fmt: skip
     real_share: float = option(0.4, "share of the histories that are real drawings: what people begin", minimum=0,
                                maximum=1)  # fmt: skip
+    first_strokes: int = option(0, f"first strokes to record beside those, in shards of {FIRST_SHARD} of one category: "
+                                "for a student whose first strokes stay far from the teacher's", minimum=0,
+                                maximum=10_000_000)  # fmt: skip
 
 
 # ------------------------------------------------------------------ recording
@@ -167,8 +174,23 @@ def recorded_shard(
         history = whitening.encode(pad_sequence(own, batch_first=True).to(whitening.mean.device))
         whole = torch.cat([history[:, :, None], ways_of(teacher, category, history, kept, generator)], dim=2)
         tokens += [row[: len(drawing)] for row, drawing in zip(whole, own, strict=True)]
+    return shard_of(tokens)
+
+
+def first_stroke_shard(
+    teacher: TrainedModel, category: str, kept: Sequence[int], seeds: Sequence[int]
+) -> dict[str, Tensor]:
+    """Return FIRST_SHARD first strokes, each a drawing of its own, as ``recorded_shard`` returns drawings."""
+    history = torch.zeros(FIRST_SHARD, 1, teacher.model.token_dim, device=teacher.model.position.device)
+    generator = torch.Generator().manual_seed(int(np.random.default_rng(seeds).integers(2**62)))
+    way = ways_of(teacher, category, history, kept, generator)
+    return shard_of(torch.cat([history[:, :, None], way], dim=2))
+
+
+def shard_of(tokens: Sequence[Tensor] | Tensor) -> dict[str, Tensor]:
+    """Return drawings of tokens (K, R + 2, D) each as a shard stores them."""
     lengths = torch.tensor([float(len(row)) for row in tokens])
-    return {"tokens": torch.cat(tokens).to(torch.float16).cpu(), "lengths": lengths}
+    return {"tokens": torch.cat(list(tokens)).to(torch.float16).cpu(), "lengths": lengths}
 
 
 @dataclass(frozen=True)
@@ -208,28 +230,32 @@ def record(
     # what a shard is a function of, beside its number
     both = {"teacher": teacher.sha256, "guide": teacher.guide and teacher.guide.sha256, "guidance": teacher.guidance}
     made_of = json.dumps(both | {"times": list(kept), "real_share": settings.real_share, "seed": seed}, sort_keys=True)
-    own_shards = -(-settings.drawings // (SHARD * len(names)))
+    counts = {"train": -(-settings.drawings // (SHARD * len(names))), "held-out": HELD_OUT_SHARDS,
+              "first": -(-settings.first_strokes // (FIRST_SHARD * len(names)))}  # fmt: skip
     shards: tuple[list[list[Path]], list[list[Path]]] = ([], [])
     loaded = [load_category(name, **choice) for name in names]
     form = (teacher.model.config.num_points, teacher.model.config.max_strokes)
     folder.mkdir(parents=True, exist_ok=True)
-    bar = tqdm(total=len(names) * (own_shards + HELD_OUT_SHARDS), desc="recording", unit="shard", disable=None)
+    bar = tqdm(total=len(names) * sum(counts.values()), desc="recording", unit="shard", disable=None)
     with bar:
         for data in loaded:
             number = teacher.category_id(data.category)
-            for drawings, into, count in ((data.train, shards[0], own_shards),
-                                          (data.validation, shards[1], HELD_OUT_SHARDS)):  # fmt: skip
-                real, held_out = stroke_set([drawings], [number], *form), int(into is shards[1])
-                into.append([folder / f"{data.category}-{('train', 'held-out')[held_out]}-{i:04d}.safetensors"
-                             for i in range(count)])  # fmt: skip
-                for i, path in enumerate(into[-1]):
+            real = {"train": data.train, "held-out": data.validation}
+            sets = {kind: stroke_set([drawings], [number], *form) for kind, drawings in real.items()}
+            paths = {kind: [folder / f"{data.category}-{kind}-{i:04d}.safetensors" for i in range(count)]
+                     for kind, count in counts.items()}  # fmt: skip
+            for order, (kind, own) in enumerate(paths.items()):
+                for i, path in enumerate(own):
                     if not path.exists():
-                        seeds = (seed, number, held_out, i)
-                        shard = recorded_shard(teacher, data.category, real, settings.real_share, kept, seeds)
+                        seeds = (seed, number, order, i)
+                        shard = (recorded_shard(teacher, data.category, sets[kind], settings.real_share, kept, seeds)
+                                 if kind in sets else first_stroke_shard(teacher, data.category, kept, seeds))
                         write_tensors(path, shard, {"made_of": made_of})
                     elif read_header(path, "recording").words["made_of"] != made_of:
                         raise ValueError(f"{path}: is of another recording; choose another --out")
                     bar.update()
+            shards[0].append(paths["train"] + paths["first"])
+            shards[1].append(paths["held-out"])
     ids = [teacher.category_id(name) for name in names]
     train, held_out_set = (recording_of(own, ids, form[0]) for own in shards)
     source = {
@@ -319,9 +345,8 @@ class Distillation(Run):
         form = replace(teacher.model.config, dropout=0.0)
         model = StrokeDiffusionModel(form, len(teacher.categories), len(teacher.model.time_table))
         model.load_state_dict(teacher.model.state_dict())
-        stays = ("category", "augmentation", "position", "read_stroke", "history", "history_norm", "stop")
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.split(".")[0] not in stays)
+            parameter.requires_grad_(name.split(".")[0] not in STAYS)
         self.teacher, self.student_steps = teacher, steps
         super().__init__(config, data, TrainedModel(model, teacher.whitening, teacher.categories, start), out, device)
         weight = self.whitening.scale**config.scale_weight

@@ -20,6 +20,7 @@ from diffusion_process import cosine_alpha_bar, diffuse, sampler_steps, v_from_x
 from drawings.batches import Batch
 from plumbing.files import sha256_of
 from plumbing.run_folder import STATE_FILE, load_state
+from plumbing.tensor_files import read_header
 from sample_diffusion import Predictor, guided_denoiser, weaker_network
 from studies import distill
 
@@ -77,6 +78,20 @@ def test_what_is_recorded_is_the_way_of_the_guided_teacher_stroke_after_stroke(t
             states = [x for x, _ in sampler_steps("dpm-solver++", denoise, begin, alpha_bar, 20)]
         for place, taken in ((1, 5), (2, 10), (3, 15), (4, 20)):
             torch.testing.assert_close(ways[:, k, place], states[taken - 1], atol=1e-4, rtol=1e-4)
+
+
+def test_more_first_strokes_are_recorded_where_they_are_asked_for(
+    teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distill, "FIRST_SHARD", 16)
+    weights = run(teacher, "first", "--steps", "1", "--first-strokes", "17")
+    shards = [read_header(path, "recording").tensors() for path in sorted(weights.parent.glob("recorded/cat-first-*"))]
+    assert [shard["lengths"].tolist() for shard in shards] == [[1.0] * 16] * 2
+    assert not torch.equal(shards[0]["tokens"], shards[1]["tokens"])
+    # after no history they are what ``ways_of`` draws, one way each: noise, three states, stroke behind the token
+    assert shards[0]["tokens"].shape == (16, 6, load_weights(teacher).model.token_dim)
+    recorded = load_weights(weights).conditions["recorded"]
+    assert (recorded["first_strokes"], recorded["strokes"] > 64 + 32) == (17, True)
 
 
 def test_steps_by_stroke_count_each_stroke_at_its_own(tiny_model: TrainedModel) -> None:

@@ -24,8 +24,8 @@ SCRIPTS = ("check_drawings", "dataset_utils", "draw_scene", "draw_with_me", "met
            "studies/all_categories", "studies/attributes",
            "studies/benchmark", "studies/compare_families", "studies/distill", "studies/given_strokes",
            "studies/held_out_losses", "studies/odd_calibration", "studies/odd_drawings", "studies/odd_pays",
-           "studies/odd_strokes", "studies/placement", "studies/train_critics", "studies/train_features",
-           "studies/tune_sampling", "words/train_video_network")  # fmt: skip
+           "studies/odd_strokes", "studies/placement", "studies/refine", "studies/train_critics",
+           "studies/train_features", "studies/tune_sampling", "words/train_video_network")  # fmt: skip
 MODULES = sorted(
     str(path.relative_to(ROOT)).removesuffix(".py")
     for path in [*ROOT.glob("*.py"), *(path for room in PLACE for path in (ROOT / room).glob("*.py"))]
