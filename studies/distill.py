@@ -331,6 +331,25 @@ def distillation_losses(
     return torch.cat(errors).mean(), torch.cat(distances).mean()
 
 
+def learner_of(trained: TrainedModel) -> StrokeDiffusionModel:
+    """Return a network without dropout that begins with the weights of another and learns all but what STAYS."""
+    form = replace(trained.model.config, dropout=0.0)
+    model = StrokeDiffusionModel(form, len(trained.categories), len(trained.model.time_table))
+    model.load_state_dict(trained.model.state_dict())
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.split(".")[0] not in STAYS)
+    return model
+
+
+def start_from(trained: TrainedModel) -> dict[str, Any]:
+    """Return what a run's conditions say of the weights it begins with, and of all trainings before them."""
+    before = dict(trained.conditions)
+    return {
+        "start": {"model": asdict(trained.model.config), "init": trained.file, "init_sha256": trained.sha256},
+        "lineage": [*before.pop("lineage", []), before],
+    }
+
+
 class Distillation(Run):
     """A training run whose network learns the ways of a teacher."""
 
@@ -342,11 +361,7 @@ class Distillation(Run):
         start: dict[str, Any], out: Path, device: torch.device,
     ) -> None:  # fmt: skip
         """Begin with the teacher's weights; its history transformer and stop head, on which much hangs, stay."""
-        form = replace(teacher.model.config, dropout=0.0)
-        model = StrokeDiffusionModel(form, len(teacher.categories), len(teacher.model.time_table))
-        model.load_state_dict(teacher.model.state_dict())
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.split(".")[0] not in STAYS)
+        model = learner_of(teacher)
         self.teacher, self.student_steps = teacher, steps
         super().__init__(config, data, TrainedModel(model, teacher.whitening, teacher.categories, start), out, device)
         weight = self.whitening.scale**config.scale_weight
@@ -407,11 +422,7 @@ def prepared(arguments: argparse.Namespace, weights: Path, out: Path, names: Seq
     steps = arguments.student_steps if isinstance(arguments.student_steps, tuple) else (arguments.student_steps,)
     teacher = load_model(weights, arguments.guide, arguments.device)
     kept = kept_times(steps, len(teacher.model.time_table))
-    before = dict(teacher.conditions)
-    start = {
-        "start": {"model": asdict(teacher.model.config), "init": teacher.file, "init_sha256": teacher.sha256},
-        "lineage": [*before.pop("lineage", []), before],
-    }
+    start = start_from(teacher)
     choice = {"data_dir": arguments.data_dir, "split": arguments.split}
     data = record(teacher, names, settings, kept, choice, out / "recorded", config.seed)
     data.source["sampling"] = {"sampler": "ddim", "steps": list(steps), "guidance": 1.0, "guide": None}

@@ -61,7 +61,7 @@ from sample_diffusion import StrokeRandomness, generate_drawings, load_model
 from scoring.critic import EYE_PATH
 from scoring.feature_network import SketchFeatureNetwork, load_feature_network
 from stroke_tokens import points_to_vectors
-from studies.distill import STAYS, angle_between, step
+from studies.distill import angle_between, learner_of, start_from, step
 from train_diffusion import Run, finished, go_on
 
 DRAWN = 64
@@ -240,11 +240,7 @@ class Refinement(Run):
         start: dict[str, Any], out: Path, device: torch.device,
     ) -> None:  # fmt: skip
         """Begin with the student's weights, and look at people's drawings."""
-        form = replace(student.model.config, dropout=0.0)
-        model = StrokeDiffusionModel(form, len(student.categories), len(student.model.time_table))
-        model.load_state_dict(student.model.state_dict())
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.split(".")[0] not in STAYS)
+        model = learner_of(student)
         self.category, self.view_weights = config.category, weights
         super().__init__(config, data, replace(student, model=model, conditions=start), out, device)
         self.eyes = Eyes.of(replace(student, whitening=self.whitening), config.category, device)
@@ -360,11 +356,7 @@ def prepared(arguments: argparse.Namespace, weights: Path, out: Path, name: str)
     drawings = load_category(name, data_dir=arguments.data_dir, split=arguments.split)
     form = (student.model.config.num_points, student.model.config.max_strokes)
     people, held_out = (stroke_set([part], [number], *form) for part in (drawings.train, drawings.validation))
-    before = dict(student.conditions)
-    start = {
-        "start": {"model": asdict(student.model.config), "init": student.file, "init_sha256": student.sha256},
-        "lineage": [*before.pop("lineage", []), before],
-    }
+    start = start_from(student)
     source = {
         "data": [drawings.source], "split": [drawings.split], "trained_on": [name],
         "sampling": student.conditions["sampling"], "refined": asdict(views) | {"people": len(people)},

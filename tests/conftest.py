@@ -167,3 +167,12 @@ def tiny_weights(tiny_model: TrainedModel, tmp_path: Path) -> Path:
     """The little model as a file."""
     save_weights(tmp_path / "tiny.safetensors", tiny_model, torch.float32)
     return tmp_path / "tiny.safetensors"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads here as in the processes that are started: sums of other lengths round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

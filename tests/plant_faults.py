@@ -280,7 +280,6 @@ FAULTS = [
         ("no repulsion", "- 2 * apart + apart.detach()", "- apart.detach()"),
         ("strokes are drawn again from other noise", "StrokeRandomness(seed, [i], k", "StrokeRandomness(seed, [i], 0"),
         ("all strokes are drawn in the steps of the first", "[steps_of(k, steps) for k", "[steps_of(0, steps) for k"),
-        ("what reads the history is refined as well", "not in STAYS)", "not in ())"),
     ),
     *planted(
         "drawings/ink.py",
