@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import wait_until
-from test_train_diffusion import TINY, assert_same, one_thread, rows, state_of
+from test_train_diffusion import TINY, assert_same, rows, state_of
 
 import sample_diffusion
 import train_diffusion
@@ -27,7 +27,7 @@ from plumbing.processes import ALONE, Group, best_device
 from plumbing.run_folder import STATE_FILE
 from train_diffusion import Run
 
-__all__ = ["one_thread"]  # for every test here, too
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Start = Callable[..., "subprocess.Popen[str]"]
 ENDLESS = [*TINY, "--steps", "100000"]
