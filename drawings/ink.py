@@ -27,11 +27,11 @@ DOT = 0.02
 def fitted(points: Tensor, owner: Tensor, count: int) -> Tensor:
     """Return strokes (S, P, 2) in pixels of a picture, the longest side of each drawing's box as long as it may be.
 
-    Stroke s is of the drawing `owner[s]` of `count`. Where a box lies and how large it is counts as given.
+    Stroke s is of the drawing `owner[s]` of `count`.
     """
     place = owner[:, None].expand(-1, 2)
-    low = points.new_full((count, 2), math.inf).scatter_reduce(0, place, points.detach().amin(1), "amin")
-    high = points.new_full((count, 2), -math.inf).scatter_reduce(0, place, points.detach().amax(1), "amax")
+    low = points.new_full((count, 2), math.inf).scatter_reduce(0, place, points.amin(1), "amin")
+    high = points.new_full((count, 2), -math.inf).scatter_reduce(0, place, points.amax(1), "amax")
     scale = (SIDE - 2 * MARGIN) / (high - low).amax(1).clamp(min=1e-3)
     return (points - low[owner][:, None]) * scale[owner][:, None, None] + MARGIN
 

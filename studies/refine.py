@@ -5,8 +5,9 @@
 
 A student draws as its teacher does, whose faults it learned: a stroke is trained on what comes before it in people's
 drawings, and drawn after strokes of its own. Here the student draws whole drawings, and a few evaluations a stroke are
-few enough to follow the gradient back through all of them (Clark et al. 2024, arXiv:2309.17400). It follows the energy
-distance of drawn and people's drawings in the features f of some views (Szekely and Rizzo 2013),
+few enough to follow the gradient back through all of them (Clark et al. 2024, arXiv:2309.17400), and through what later
+strokes answer to earlier ones. It follows the energy distance of drawn and people's drawings in the features f of some
+views (Szekely and Rizzo 2013),
 
     2 E|f(drawn) - f(real)| - E|f(drawn) - f(drawn')| - E|f(real) - f(real')|
 
@@ -17,6 +18,8 @@ needs no second network that learns against the first. The views:
     tokens    the k-th strokes themselves, by k
     pictures  what scoring/critic_eye.safetensors makes of whole drawings, at 3 depths; no cat, bus, rabbit or car was
               among those that it learned from
+    places    the same, place by place
+    ink       how much ink is where
 
 None of them has a part in a score. History transformer, category table and stop head stay as they are. Writes into the
 run's folder what the other trainings write; repeat the command to resume, with a memory of drawings that begins anew.
@@ -72,13 +75,21 @@ PEOPLE, COMPARED = 4000, 500
 """Drawings of people that are looked at, at most, and that an update compares with."""
 SEEN_PICTURES = 2000
 """Pictures of people's drawings, each of which is stretched and shifted a little otherwise."""
+PLACES = 4
+"""Rows and columns of places of a picture that are looked at one by one as well."""
+BLUR = 4
+"""Rows and columns of pixels that are one, where the ink itself is looked at."""
 STRETCH = 0.08
 """Deviation of the entries of the 2 x 2 matrix by which a drawing is changed before the eye sees it."""
+BY_STROKE = ("contexts", "tokens")
+"""Views of single strokes; all others are of whole pictures."""
 MOST_STROKES = 10
 """Strokes of a drawing that are compared by their number; with fewer than FEWEST drawings a number is left out."""
 FEWEST = 8
 OUTLIER = 3.0
 """A stroke's gradient is at most this many times the root mean square of all."""
+MOST_ANSWERED = 1.0
+"""What a stroke changes in later ones counts at most this many times the root mean square, for some change wildly."""
 HELD_OUT, HELD_OUT_SEED = 256, 3_000_000
 """Drawings that validate, and their seed."""
 
@@ -124,18 +135,19 @@ class Eyes:
         return {"contexts": self.base.model.context(read, kind)[:, 1:], "tokens": tokens[:, : read.shape[1]]}
 
     def whole(self, tokens: Tensor, lengths: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what is seen of pictures of drawings, each changed a little at random, (B, 1, F) by depth."""
+        """Return what is seen of pictures of drawings, each changed a little at random, (B, 1, F) by view."""
         mask = within(lengths, tokens.shape[1])
         points, owner = self.student.whitening.decode(tokens[mask]).unflatten(-1, (-1, 2)), mask.nonzero()[:, 0]
         change = torch.eye(2) + STRETCH * torch.randn(len(tokens), 2, 2, generator=generator)
         shift = torch.rand(len(tokens), 1, 2, generator=generator) - 0.5
         changed = points @ change.to(points.device)[owner].transpose(1, 2)
         pixels = fitted(changed, owner, len(tokens)) + shift.to(points.device)[owner]
-        x = self.network.stem(ink_pictures(pixels, owner, len(tokens)).unsqueeze(1))
-        seen = {}
+        ink = ink_pictures(pixels, owner, len(tokens)).unsqueeze(1)
+        x, seen = self.network.stem(ink), {"ink": F.avg_pool2d(ink, BLUR).flatten(1)[:, None]}
         for depth, block in enumerate(self.network.blocks, 1):
             x = block(x)
             seen[f"pictures {depth}"] = x.mean((2, 3))[:, None]
+            seen[f"places {depth}"] = F.adaptive_avg_pool2d(x, PLACES).flatten(1)[:, None]
         return seen
 
 
@@ -223,10 +235,12 @@ def drawn_again(model: StrokeDiffusionModel, noise: Tensor, context: Tensor, ste
 
 @dataclass(frozen=True)
 class ViewWeights:
-    """How much a view's distance counts beside those of the pictures, each depth of which counts 1."""
+    """How much the views of strokes count beside those of the pictures, each of which counts 1, and how far."""
 
-    contexts: float = option(12.0, "weight of contexts; each depth of the pictures has 1", minimum=0, maximum=1000)
-    tokens: float = option(24.0, "weight of tokens", minimum=0, maximum=1000)
+    contexts: float = option(1.0, "weight of contexts; each view of the pictures has 1", minimum=0, maximum=1000)
+    tokens: float = option(1.0, "weight of tokens", minimum=0, maximum=1000)
+    answers: int = option(2, "how many times the gradient goes back through the answers of later strokes", minimum=0,
+                          maximum=32)  # fmt: skip
 
 
 class Refinement(Run):
@@ -281,9 +295,9 @@ class Refinement(Run):
 
     def weighed(self, distances: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the weighted sum of the distances of all views, and the sum of the pictures'."""
-        pictures = torch.stack([value for name, value in distances.items() if name.startswith("pictures")]).sum()
-        others = self.view_weights.contexts * distances["contexts"] + self.view_weights.tokens * distances["tokens"]
-        return others + pictures, pictures.detach()
+        pictures = torch.stack([value for name, value in distances.items() if name not in BY_STROKE]).sum()
+        others = [getattr(self.view_weights, name) * distances[name] for name in BY_STROKE]
+        return pictures + torch.stack(others).sum(), pictures.detach()
 
     def losses(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the distance of DRAWN drawings from people's, which the batch only sets the pace for."""
@@ -291,19 +305,28 @@ class Refinement(Run):
         seed = int(torch.randint(2**30, (), generator=generator, device=generator.device))
         student = TrainedModel(self.model, self.whitening, self.data.categories, self.identity["data"])
         tokens, noise = drawn_with_noise(student, self.category, DRAWN, seed)
-        parts, lengths = [], [len(own) for own in tokens]
-        for half in np.array_split(np.arange(len(tokens)), 2):  # like lengths: less padding
-            histories = pad_sequence([tokens[i] for i in half], batch_first=True)
-            kind = torch.full((len(half),), student.category_id(self.category), device=histories.device)
-            with torch.no_grad():
-                context = self.model.context(histories, kind)[:, :-1]
-            begin = pad_sequence([noise[i] for i in half], batch_first=True)
-            strokes = drawn_again(self.model, begin, context, student.steps)
-            parts += [own[: lengths[i]] for i, own in zip(half, strokes, strict=True)]
-        drawn, count = pad_sequence(parts, batch_first=True), torch.tensor(lengths, device=self.device)
-        drawn.register_hook(without_outliers)
+        halves = np.array_split(np.arange(len(tokens)), 2)  # like lengths: less padding
+        paths = [self.path(student, [tokens[i] for i in half], [noise[i] for i in half]) for half in halves]
+        ends = [own[: len(tokens[i])] for (_, strokes), half in zip(paths, halves, strict=True)
+                for i, own in zip(half, strokes.detach(), strict=True)]  # fmt: skip
+        drawn = pad_sequence(ends, batch_first=True).requires_grad_()
+        lengths = torch.tensor([len(own) for own in tokens], device=self.device)
         chance = torch.Generator().manual_seed(seed)
-        return self.weighed(self.distances(drawn, count, self.views, chance, is_learning=True))
+        loss, pictures = self.weighed(self.distances(drawn, lengths, self.views, chance, is_learning=True))
+        (gradient,) = torch.autograd.grad(loss, drawn)
+        gradient, total = shortened(gradient, OUTLIER * root_mean_square(gradient)), loss.detach()
+        for (histories, strokes), half in zip(paths, halves, strict=True):
+            wanted = gradient[half[0] : half[-1] + 1, : strokes.shape[1]]
+            pull = (strokes * through_answers(histories, strokes, wanted, self.view_weights.answers)).sum()
+            total = total + pull - pull.detach()  # the value of the distance, with the gradient that was found
+        return total, pictures
+
+    def path(self, student: TrainedModel, tokens: list[Tensor], noise: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the strokes of drawings twice (B, K, D): as later strokes see them, and as they come from noise."""
+        histories, begin = (pad_sequence(each, batch_first=True) for each in (tokens, noise))
+        histories.requires_grad_()
+        kind = torch.full((len(tokens),), student.category_id(self.category), device=self.device)
+        return histories, drawn_again(self.model, begin, self.model.context(histories, kind)[:, :-1], student.steps)
 
     @torch.no_grad()
     def held_out_losses(self) -> dict[str, float]:
@@ -318,11 +341,28 @@ class Refinement(Run):
         return {"validation_distance": float(distance), "validation_pictures": float(pictures)}
 
 
-def without_outliers(gradient: Tensor) -> Tensor:
-    """Return the gradient (B, K, D) of strokes with none longer than OUTLIER times the root mean square, padding 0."""
-    size = gradient.norm(dim=-1, keepdim=True)
-    usual = size[size > 0].square().mean().sqrt()
-    return gradient * (OUTLIER * usual / size.clamp(min=1e-20)).clamp(max=1.0)
+def root_mean_square(gradient: Tensor) -> Tensor:
+    """Return the root mean square of the lengths of strokes' gradients (B, K, D), those of padding left out."""
+    size = gradient.norm(dim=-1)
+    return size[size > 0].square().mean().sqrt()
+
+
+def shortened(gradient: Tensor, most: Tensor) -> Tensor:
+    """Return the gradient (B, K, D) of strokes with none longer than `most` ()."""
+    return gradient * (most / gradient.norm(dim=-1, keepdim=True).clamp(min=1e-20)).clamp(max=1.0)
+
+
+def through_answers(histories: Tensor, strokes: Tensor, wanted: Tensor, times: int) -> Tensor:
+    """Return the gradient for `strokes` whose own is `wanted` (B, K, D), with what they change in later ones.
+
+    The strokes were drawn after `histories`, which have their values. If J is how they answer to those, the whole
+    gradient is g = wanted + J^T g, for J leads to later strokes only: solved by inserting it `times` times.
+    """
+    total, limit = wanted, MOST_ANSWERED * root_mean_square(wanted)
+    for _ in range(min(times, strokes.shape[1] - 1)):
+        (answered,) = torch.autograd.grad(strokes, histories, total, retain_graph=True)
+        total = wanted + shortened(answered, limit)
+    return total
 
 
 # ------------------------------------------------------------------ command line

@@ -280,6 +280,8 @@ FAULTS = [
         ("no repulsion", "- 2 * apart + apart.detach()", "- apart.detach()"),
         ("strokes are drawn again from other noise", "StrokeRandomness(seed, [i], k", "StrokeRandomness(seed, [i], 0"),
         ("all strokes are drawn in the steps of the first", "[steps_of(k, steps) for k", "[steps_of(0, steps) for k"),
+        ("later strokes answer to nothing", "wanted + shortened(answered, limit)", "wanted"),
+        ("answers add up", "total = wanted + shortened", "total = total + shortened"),
     ),
     *planted(
         "drawings/ink.py",
@@ -287,6 +289,7 @@ FAULTS = [
         ("ink is transposed", "@ across", "@ across.flip(2)"),
         ("blots do not follow the line", "+ ways[segment] * share[:, None]", "+ 0 * share[:, None]"),
         ("no gradient but by the weights", "begins[segment] + ways", "begins.detach()[segment] + ways.detach()"),
+        ("a moving point does not move its box", "points.amax(1)", "points.detach().amax(1)"),
         ("a drawing is not set into the picture", "* scale[owner][:, None, None]", "* 0.2"),
     ),
     *planted(

@@ -27,7 +27,14 @@ STUDENT = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "few_pictures")
+
+
+@pytest.fixture
+def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer looks at people's drawings, and fewer drawings that validate: it is quick."""
+    monkeypatch.setattr(refine, "SEEN_PICTURES", 100)
+    monkeypatch.setattr(refine, "HELD_OUT", 32)
 
 
 @pytest.fixture
@@ -96,6 +103,63 @@ def test_a_stroke_that_is_drawn_again_from_its_noise_is_the_same(student: Traine
         again = refine.drawn_again(student.model, begin, context, student.steps)
     for own, first in zip(again, tokens, strict=True):
         torch.testing.assert_close(own[: len(first)], first, atol=2e-3, rtol=1e-3)
+
+
+def test_the_gradient_goes_through_the_answers_of_later_strokes(
+    student: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, kind, steps = student.model, torch.zeros(3, dtype=torch.long), student.steps
+    generator = torch.Generator().manual_seed(0)
+    noise, wanted = (torch.randn(3, 4, model.token_dim, generator=generator) for _ in range(2))
+
+    def followed(most: float, times: int) -> Tensor:
+        begin = noise.clone().requires_grad_()
+        strokes = torch.zeros(3, 0, model.token_dim)
+        for k in range(noise.shape[1]):  # one after another, with all gradients
+            drawn = refine.drawn_again(model, begin[:, : k + 1], model.context(strokes, kind), steps)
+            strokes = torch.cat([strokes, drawn[:, k:]], 1)
+        if times < 0:
+            return torch.autograd.grad((strokes * wanted).sum(), begin)[0]
+        histories = strokes.detach().requires_grad_()
+        again = refine.drawn_again(model, begin, model.context(histories, kind)[:, :-1], steps)
+        monkeypatch.setattr(refine, "MOST_ANSWERED", most)
+        pull = refine.through_answers(histories, again, wanted, times)
+        return torch.autograd.grad((again * pull).sum(), begin)[0]
+
+    exact = followed(0, -1)
+    torch.testing.assert_close(followed(1e6, 8), exact, atol=1e-5, rtol=1e-4)
+    last, none = followed(1e6, 1), followed(1e6, 0)
+    torch.testing.assert_close(last[:, 2:], exact[:, 2:], atol=1e-5, rtol=1e-4)  # what comes next, and no further
+    for less in (last, none, followed(0.1, 8)):
+        assert (less - exact)[:, 0].abs().max() > 1e-3
+
+
+def test_a_step_down_the_gradient_comes_as_much_nearer_as_it_says(
+    student: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = tmp_path / "student.safetensors"
+    save_weights(start, student, torch.float32)
+    words = ["--category", "cat", "--checkpoint", str(start), "--data-dir", "embedded", "--answers", "32",
+             "--out", str(tmp_path / "run")]  # fmt: skip
+    monkeypatch.setattr(refine, "go_on", lambda run: None)
+    monkeypatch.setattr(refine, "OUTLIER", 1e6)
+    monkeypatch.setattr(refine, "MOST_ANSWERED", 1e6)
+    run = refine.prepared(refine.build_parser().parse_args(words), start, tmp_path / "run", "cat")
+    learned = [part for part in run.model.parameters() if part.requires_grad]
+
+    def distance() -> Tensor:
+        for view in run.views.values():
+            view.drawn.clear()
+        return run.losses(run.data.train.batch(np.arange(1)), torch.Generator().manual_seed(5))[0]
+
+    before = distance()
+    gradients = torch.autograd.grad(before, learned)
+    size = sum(float(part.square().sum()) for part in gradients)
+    expected = 1e-3 * before.item()
+    with torch.no_grad():
+        for part, gradient in zip(learned, gradients, strict=True):
+            part -= expected / size * gradient
+    assert (before - distance()).item() == pytest.approx(expected, rel=0.1)
 
 
 def test_a_refined_student_is_a_student_that_reads_as_before(student: TrainedModel, tmp_path: Path) -> None:
