@@ -81,8 +81,10 @@ models: $(VENV)/runtime
 	$(PY) -m studies.distill --data-dir "$(DRAWINGS)" --category car --drawings 8192 --first-strokes 32768 --steps 2500 --out runs/distill-car
 	$(PY) -m studies.train_features --data-dir "$(DRAWINGS)" --leave-out cat,bus,rabbit,car --cap 110 --epochs 7 --seed 7 --out scoring/critic_eye.safetensors
 	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category car --checkpoint runs/distill-car/weights.safetensors --contexts 12 --tokens 24 --out runs/refine-car
-	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category bus --checkpoint runs/distill-bus/weights.safetensors --contexts 4 --tokens 4 --learning-rate 2.5e-5 --steps 160 --decay 0 --ema-decay 0.97 --out runs/refine-bus
-	mkdir -p checkpoints/students; for name in distill-cat refine-bus distill-rabbit refine-car; do cp runs/$$name/weights.safetensors checkpoints/students/$${name#*-}.safetensors; done
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category bus --checkpoint runs/distill-bus/weights.safetensors --contexts 4 --tokens 4 --learning-rate 2.5e-5 --ema-decay 0.97 --out runs/refine-bus
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category rabbit --checkpoint runs/distill-rabbit/weights.safetensors --out runs/refine-rabbit-first
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category rabbit --checkpoint runs/refine-rabbit-first/weights.safetensors --learning-rate 3e-5 --steps 110 --warmup 10 --out runs/refine-rabbit
+	mkdir -p checkpoints/students; for name in distill-cat refine-bus refine-rabbit refine-car; do cp runs/$$name/weights.safetensors checkpoints/students/$${name#*-}.safetensors; done
 	$(PY) -m studies.train_critics --data-dir "$(DRAWINGS)"
 
 clean:
