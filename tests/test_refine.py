@@ -44,7 +44,7 @@ def student(tiny_model: TrainedModel) -> TrainedModel:
 
 def test_ink_looks_as_the_feature_raster_does() -> None:
     square = np.array([[20, 30], [200, 30], [200, 150], [20, 150], [20, 30]], dtype=float)
-    circle = 110 + 60 * np.stack([np.cos(t := np.linspace(0, 2 * np.pi, 5)), np.sin(t)], 1)
+    circle = (80, 90) + 50 * np.stack([np.cos(t := np.linspace(0, 2 * np.pi, 5)), np.sin(t)], 1)  # left of the middle
     drawings = [[square, circle], [circle]]
     points = torch.tensor(np.stack([square, circle, circle]), dtype=torch.float32)
     owner = torch.tensor([0, 0, 1])
