@@ -1,6 +1,6 @@
 """Do everything: find the data, train where weights are missing, draw, score, make pictures and one report.
 
-    python run_all.py                     # quick: the shipped models draw 500 each and are scored, one to two minutes
+    python run_all.py                     # quick: the shipped models draw 250 each and are scored, one to two minutes
     python run_all.py --profile smoke     # tiny models from scratch on embedded drawings, under two minutes
     python run_all.py --profile full      # the official split: downloads, trains and scores; needs a GPU
 

@@ -60,10 +60,12 @@ def _guidance(models: Mapping[str, TrainedModel]) -> str:
     """Return what was tried in tuning: a row for each strength and guide, a column for each model, at its own share."""
     cells: dict[str, dict[str, str]] = {}
     how: dict[str, dict[str, str]] = {"share of the fine-tuned weights": {}, "chosen by": {}}
+    known = {trained.sha256: f"{name}.safetensors" for name, trained in models.items()}
     for name, trained in models.items():
         sampling = part(trained.conditions, "sampling")
         chosen = (sampling.get("guidance"), part(sampling, "guide").get("file"))
         own = sampling.get("share", 1.0)
+        guides = {chosen[1]: known.get(part(sampling, "guide").get("sha256"), chosen[1])}  # named as it is today
         if sampling:
             for row, value in zip(how.values(), (f"{own:g}", sampling.get("against", "–")), strict=True):
                 row[name] = str(value)
@@ -71,7 +73,8 @@ def _guidance(models: Mapping[str, TrainedModel]) -> str:
             if tried.get("share", 1.0) != own:
                 continue
             guide, strength = tried.get("guide"), tried.get("guidance")
-            label = "no guidance" if strength == 1 else f"{strength} away from {guide or 'the model without category'}"
+            against = guides.get(guide, guide) or "the model without category"
+            label = "no guidance" if strength == 1 else f"{strength} away from {against}"
             kid = figure(tried, "kid", PER_MILLE)
             kid += f" ({100 * tried['copies']:.1f} %)" if "copies" in tried else ""
             cells.setdefault(label, {})[name] = f"**{kid}**" if (strength, guide) == chosen else kid

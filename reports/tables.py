@@ -232,7 +232,7 @@ FULL: Sequence[tuple[str, str, Lines]] = (
     ("Strokes", "Wasserstein-1 distance to real drawings, in the unit of each row; n is smaller here.", STROKES),
     ("Means of the stroke statistics", "Of generated drawings (of real ones).", MEANS),
     ("Copies", "Drawings whose first three strokes are nearer to those of a training drawing than 99 % of the training "
-     "drawings are to each other.", COPIES),
+     "drawings' are to their own nearest neighbour.", COPIES),
     ("Nearest training drawings", "Distances of whole drawings in feature space are blind to copies of single strokes.",
      NEAREST),
 )  # fmt: skip

@@ -5,7 +5,7 @@
     python -m studies.compare_families --retrain --data-dir quickdraw/simplified    # the shipped weights anew
     python -m studies.compare_families --retrain --only vae --seconds 600           # one of them, longer
 
-Writes families.json, families.md, families.png, curve.png and latent_diffusion.png into results/families. All families
+Writes CATEGORY.json, CATEGORY.png, curve.png and latent_diffusion.png into results/families. All families
 learn from the same cats, buses and rabbits for as many processor seconds of one thread; temperatures are chosen on
 held-out cats, never by the test pictures. Data: Quick, Draw! dataset, (c) Google, CC BY 4.0.
 """

@@ -6,7 +6,7 @@ export function stepsOf(stroke, steps) {
   return steps[Math.min(stroke, steps.length - 1)];
 }
 
-const QUICK = [20, 10, 6]; // of the first stroke, the second, and all others: what few steps cost is mostly the first's
+const QUICK = [20, 10, 6]; // of the first stroke, the second, and all others; a student's 4 are fewer
 
 /** Return fewer denoising steps by stroke than `steps`, for strokes that are only proposed. */
 export const quickSteps = (steps) => QUICK.map((most, k) => Math.min(most, stepsOf(k, steps)));
