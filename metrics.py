@@ -443,13 +443,23 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
     """Score the drawings of the files that the command line names, and return the scores."""
     files = {name: getattr(arguments, name) for name in ("real", "generated", "training")}
     real, generated, training = (_read_drawings(path) if path else None for path in files.values())
-    category = arguments.category or word_of(arguments.generated)
+    category = _scored_as(arguments)
     scores = score_drawings(generated or [], real, category, training=training, seed=arguments.seed)
     return {
         **{f"{name}_file": str(path) if path else None for name, path in files.items()},
         **scores,
         "note": _note(scores, training is not None),
     }
+
+
+def _scored_as(arguments: argparse.Namespace) -> str:
+    """Return the category that the generated drawings are scored as; says so where they are called otherwise."""
+    if not arguments.category:
+        return word_of(arguments.generated)
+    with suppress(ValueError):
+        if (named := resolve_category(word_of(arguments.generated))) != resolve_category(arguments.category):
+            sys.stderr.write(f"{arguments.generated}: these '{named}' are scored as '{arguments.category}'\n")
+    return str(arguments.category)
 
 
 def _note(scores: dict[str, Any], counts_copies: bool) -> str:

@@ -49,7 +49,7 @@ WIDE = 400  # px, of a picture whose title is never small
 PEN_SPEED = 0.045  # cells per frame
 PEN_LIFT = 2.0  # frames between two strokes
 FRAME_MS = 40
-STATE_MS = 80  # of one state of a stroke that emerges from noise
+STATE_MS, EMERGING_MS = 80, 800  # of one state of a stroke that emerges from noise, of all its states; at least
 HOLD_MS = 1500  # of a finished drawing
 MAX_FRAMES = 500  # of one drawing (20 s), and 3,000 of one GIF
 MAX_SECONDS = 12.0  # of one cycle of an animated SVG
@@ -499,8 +499,8 @@ def denoising_animation(
             paper.pixels[:] = background
             paper.paint([states[-1] * scale + offset], HISTORY, width)
 
-    total = sum(map(len, strokes))
-    _write_gif(path, zip(pictures(), [STATE_MS] * (total - 1) + [HOLD_MS], strict=True))
+    shown = [max(STATE_MS, EMERGING_MS // len(states)) for states in strokes for _ in states]
+    _write_gif(path, zip(pictures(), [*shown[:-1], HOLD_MS], strict=True))
 
 
 # ------------------------------------------------------------------ SVG

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,7 +72,7 @@ from stroke_tokens import vectors_to_points
 
 Drawing = list[np.ndarray]
 Watcher = Callable[[int, np.ndarray], object]
-"""(stroke number, points of x_t (B, num_points, 2) in pixels) after every denoising step."""
+"""(stroke number, points of x_t (B, num_points, 2) in pixels) as noise, and after every denoising step."""
 
 SHEET_DRAWINGS = 64
 ANIMATED_DRAWINGS = 6
@@ -146,8 +147,10 @@ def draw_batch(
         if k == longest or len(growing) == 0:
             break
         # denoise the next stroke
-        steps = steps_of(k, config.steps)
-        for x_t, _ in sampler_steps(config.sampler, denoise, random.normal, alpha_bar, steps, config.eta):
+        noise = random.normal()
+        given = chain([noise], iter(random.normal, None)).__next__
+        steps = sampler_steps(config.sampler, denoise, given, alpha_bar, steps_of(k, config.steps), config.eta)
+        for x_t in chain([noise], (x for x, _ in steps)):
             if watch is not None:
                 watch(k, vectors_to_points(trained.whitening.decode(x_t)))
         points = vectors_to_points(trained.whitening.decode(x_t))
@@ -447,9 +450,9 @@ def write_results(
 def emerging_strokes(
     trained: TrainedModel, category: str, config: SampleConfig, prefix: Drawing | None = None, first: int = 0
 ) -> list[list[Any]]:
-    """Return, for each finite stroke of drawing `first`, its points (num_points, 2) after the denoising steps.
+    """Return, for each finite stroke of drawing `first`, its points (num_points, 2) as noise and after each step.
 
-    Of many steps EMERGING_STATES are kept, evenly spaced. An empty list says that nothing was added to the prefix.
+    Of many states EMERGING_STATES are kept, evenly spaced. An empty list says that nothing was added to the prefix.
     """
     config = as_tuned(config, trained)
     strokes: dict[int, list[Any]] = {}
@@ -459,12 +462,9 @@ def emerging_strokes(
             guidance=config.guidance, prefix=[prefix] if prefix else None,
             watch=lambda k, points: strokes.setdefault(k, []).append(points[0]),
         )  # fmt: skip
-    chosen = []
-    for states in strokes.values():
-        if np.isfinite(states[-1]).all():
-            kept = np.linspace(0, len(states) - 1, min(len(states), EMERGING_STATES)).round().astype(int)
-            chosen.append([states[i] for i in kept])
-    return chosen
+    finite = [states for states in strokes.values() if np.isfinite(states[-1]).all()]
+    kept = [np.linspace(0, len(states) - 1, min(len(states), EMERGING_STATES)).round().astype(int) for states in finite]
+    return [[states[i] for i in rows] for states, rows in zip(finite, kept, strict=True)]
 
 
 def load_model(path: Path, guide: str = "tuned", device: str = "auto") -> TrainedModel:

@@ -68,7 +68,7 @@ def before_after_sheet(title: str, ink: Tensor, again: Tensor, labels: Sequence[
         strength = (marks[number] / marks[number].max().clamp(min=1e-9)).clamp(0, 1)[..., None].numpy()
         paper = 1 - 0.75 * ink[number].numpy()[..., None] * np.ones(3)
         red = np.array([0.91, 0.30, 0.16])
-        marked.imshow(paper * (1 - strength) + red * strength)
+        marked.imshow((paper * (1 - strength) + red * strength).clip(0, 1))
         for axis, words in ((before, label), (after, "redrawn"), (marked, "not redrawn")):
             axis.text(0.5, -0.04, words, transform=axis.transAxes, ha="center", va="top", fontsize=7, color=CAPTION)
     return figure

@@ -31,7 +31,18 @@ from config import ATTRIBUTION
 from drawings.look import ACCENT, RULE
 from plumbing.files import write_atomically
 from rendering import REPLAY_CSS, replay_svg, svg_sheet
-from reports.tables import FULL, MISSING, count, how_to_read, metadata_of, part, summary_note, summary_table, table_of
+from reports.tables import (
+    FULL,
+    MISSING,
+    count,
+    how_to_read,
+    measured,
+    metadata_of,
+    part,
+    summary_note,
+    summary_table,
+    table_of,
+)
 from scoring.averages import over_seeds
 from scoring.stroke_statistics import DrawingStatistics, describe_strokes
 
@@ -103,13 +114,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], css: str = "") ->
 
     body = "".join(f'<tr><th scope="row">{escape(n)}</th>{"".join(map(cell, cells))}</tr>' for n, *cells in rows)
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    whole = f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll"><table class="{css}">{whole}</table></div>'
+    above = f"<thead><tr>{heads}</tr></thead>" if heads else ""
+    return f'<div class="scroll"><table class="{css}">{above}<tbody>{body}</tbody></table></div>'
 
 
 def _metadata(values: Mapping[str, Any]) -> str:
     shown = {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in values.items()}
-    return _table(["", ""], list(shown.items()), "metadata")
+    return _table([], list(shown.items()), "metadata")
 
 
 def _figure(content: str, caption: str) -> str:
@@ -200,13 +211,16 @@ def _chart(result: CategoryResult) -> str:
         if result.losses:
             _learning_curve(axes[-1], result.losses)
         for axis in axes:
-            axis.set_ylim(0, 1.3 * axis.get_ylim()[1])  # room for the legend
+            ticks, top = axis.get_yticks(), axis.get_ylim()[1]
+            axis.set_yticks(ticks[(ticks >= 0) & (ticks <= top)])
+            axis.set_ylim(0, 1.3 * top)  # room for the legend
             axis.legend(frameon=False, fontsize=8, handlelength=1, loc="upper right")
         memory = io.BytesIO()
         drawn.savefig(memory, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     source = part(result.scores, "strokes").get("reference")
     whose = f" Real drawings: {source}." if result.real and source else ""
-    caption = f"Charts of {result.category}. The last bin of a histogram also holds everything longer.{whose}"
+    shown = " Recognised are, of real ones, held-out drawings, not the test pictures of the table." if after else ""
+    caption = f"Charts of {result.category}. The last bin of a histogram also holds everything longer.{whose}{shown}"
     return _image(caption, memory.getvalue(), "svg+xml")
 
 
@@ -226,7 +240,7 @@ def _section(template: Template, result: CategoryResult) -> str:
 
 def _training_sizes(results: Sequence[CategoryResult]) -> str:
     """Return how many drawings of its own category each model has learned from, in words."""
-    sizes = {r.category: part(r.conditions, "model", "train_drawings").get(r.category) for r in results}
+    sizes = {r.category: part(r.scores, "memorisation").get("n_learned_from") for r in results}
     return ", ".join(f"{name} {f'{n:,}' if isinstance(n, int) else 'unknown'}" for name, n in sizes.items())
 
 
@@ -251,8 +265,8 @@ def write_report(paths: Sequence[Path], results: Sequence[CategoryResult], run: 
         "summary": f'{_table(*summary_table(scores))}<p class="note">{escape(" ".join(whole))}</p>',
         "training": escape(_training_sizes(results)), "run": _metadata(shown), "attribution": escape(ATTRIBUTION),
         "how_to_read": escape(how_to_read(seeds)),
-        "tables": "".join(f'<h3>{title}</h3>{_table(*table_of(lines, scores))}<p class="note">{escape(caption)}</p>'
-                          for title, caption, lines in FULL),
+        "tables": "".join(f'<h3>{title}</h3>{_table(*found)}<p class="note">{escape(caption)}</p>'
+                          for title, caption, lines in FULL if measured((found := table_of(lines, scores))[1])),
     }  # fmt: skip
     for path in paths:
         link = Path(os.path.relpath(METRICS, path.resolve().parent)).as_posix()

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -242,11 +242,15 @@ FULL: Sequence[tuple[str, str, Lines]] = (
 def table_of(lines: Lines, scores: Mapping[str, Scores]) -> Table:
     """Return a row for each of `lines` and a column for each category of `scores`.
 
-    A row that no category has, as in files of earlier versions, is left out; of a table without any, none is.
+    A row that no category has is left out, unless none has any.
     """
     rows = [[label, *map(cell, scores.values())] for label, cell in lines]
-    found = [row for row in rows if not {part for cell in row[1:] for part in cell.split(" / ")} <= {MISSING, "?"}]
-    return ["", *scores], found or rows
+    return ["", *scores], measured(rows) or rows
+
+
+def measured(rows: Iterable[list[str]]) -> list[list[str]]:
+    """Return the rows of a table in which something was measured."""
+    return [row for row in rows if not {part for cell in row[1:] for part in cell.split(" / ")} <= {MISSING, "?"}]
 
 
 def summary_table(scores: Mapping[str, Scores]) -> Table:

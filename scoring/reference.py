@@ -189,7 +189,7 @@ def load_reference(path: Path, category: str, loaded: LoadedNetwork) -> Referenc
         raise ValueError(f"{path}: for another program or network; make it again with python -m studies.train_features")
     held = sorted({name.rsplit(".", 1)[0] for name in tensors})
     if category not in held:
-        raise ValueError(f"{path}: holds {', '.join(held)}, not '{category}'; give --real")
+        raise ValueError(f"{path}: holds {', '.join(held)}, not '{category}'; give --real FILE of real ones")
     try:
         sources, counts = (json.loads(metadata[name])[category] for name in ("sources", "counts"))
         source, strokes_source = str(sources["pictures"]), str(sources["strokes"])

@@ -1,6 +1,6 @@
 """Draw all categories that the base knows, one small drawing of each in a picture, and count how many are recognised.
 
-    python -m studies.all_categories --publish                           # 32 drawings each: a quarter of an hour of one core
+    python -m studies.all_categories --publish                           # 32 drawings each: 12 minutes of a core
     python -m studies.all_categories --categories dog,house --n 4 --out two.png --json two.json
 
 Writes the picture, and as JSON for each category which share of its drawings the feature network names correctly

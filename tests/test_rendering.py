@@ -261,7 +261,7 @@ def test_denoising_shows_each_state_over_a_history_that_stands_still(tmp_path):
     history = [stroke((0, 0), (255, 0))]
     denoising_animation([states], tmp_path / "noise.gif", history)
     frames, times = read_gif(tmp_path / "noise.gif")
-    assert times == [80, 80, HOLD_MS]
+    assert times == [260, 260, HOLD_MS]  # a third of EMERGING_MS, in hundredths of a second
     is_grey = [(frame[..., 0] < 200) & (np.ptp(frame.astype(int), axis=2) < 30) for frame in frames]
     assert is_grey[2][:128].any()
     assert (is_grey[2][:128] & ~is_grey[0][:128]).sum() <= 40  # less where the state crosses it

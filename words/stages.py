@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from config import AS_TUNED, TURKISH_NAMES, SampleConfig, shipped_checkpoint
+from config import TURKISH_NAMES, SampleConfig, shipped_checkpoint
 from drawings.look import ACCENT, CAPTION, HISTORY, INK, RULE, save_figure
 from sample_diffusion import emerging_strokes, load_model
 from words.layout import HEIGHT, WIDTH
 from words.names import GRAMMAR
 from words.prompts import Understood
-from words.scene import Scene
+from words.scene import TRIES, Scene, Thing
 
-SHOWN_STATES = (0, 8, 14, 19)
-"""The steps of denoising whose strokes are shown, of twenty."""
-MOST_SHOWN = 4  # categories
+SHOWN_STATES = (0.0, 0.25, 0.5, 1.0)
+"""How far the denoising of the strokes that are shown is."""
+MOST_SHOWN = 4  # things
 LATENT_STEPS = (
     ("words", "a text network turns\nthem into numbers"),
     ("noise in the latent", "64 x 64 x 4 numbers\nin place of 512 x 512 x 3"),
@@ -29,29 +30,30 @@ LATENT_STEPS = (
     ("decoder", "the numbers become\n512 x 512 pixels"),
     ("picture", "no strokes, no order:\nit cannot be filmed"),
 )
-OURS = ("words", "categories and places", "noise", "strokes, one after another", "scene")
+OURS = ("words", "categories and places", "noise of strokes", "strokes, each after those before it", "scene")
 
 
 def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
     """Write the stages of a scene's making as a PNG."""
-    categories = list(dict.fromkeys(thing.category for thing in scene.things))[:MOST_SHOWN]
-    figure = Figure(figsize=(15, 3.6 + 1.5 * len(categories)), dpi=80)
+    things = scene.things[:MOST_SHOWN]
+    figure = Figure(figsize=(15, 3.6 + 1.5 * len(things)), dpi=80)
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 1, height_ratios=(2.2 + 1.5 * len(categories), 1.4), hspace=0.12,
-                               left=0.01, right=0.99, top=0.9, bottom=0.01)  # fmt: skip
+    grid = figure.add_gridspec(2, 1, height_ratios=(2.2 + 1.5 * len(things), 1.4), hspace=0.12,
+                               left=0.01, right=0.99, top=0.93, bottom=0.01)  # fmt: skip
     upper = grid[0].subgridspec(1, 5, width_ratios=(1.3, 1.2, 1.0, 3.0, 2.4), wspace=0.06)
     _words(figure.add_subplot(upper[0]), understood)
     _things(figure.add_subplot(upper[1]), understood, scene)
-    noise = upper[2].subgridspec(len(categories), 1)
-    strokes = upper[3].subgridspec(len(categories), len(SHOWN_STATES) - 1)
-    for row, category in enumerate(categories):
-        states = _states(category, scene.seed)
-        for column, number in enumerate(SHOWN_STATES):
-            place = noise[row, 0] if column == 0 else strokes[row, column - 1]
-            axes = figure.add_subplot(place)
-            _strokes(axes, states[number], f"step {number + 1}" if row == 0 else "")
+    noise = upper[2].subgridspec(len(things), 1)
+    strokes = upper[3].subgridspec(len(things), len(SHOWN_STATES) - 1)
+    for row, thing in enumerate(things):
+        states = _states(thing, scene.seed)
+        steps = len(states[0]) - 1
+        for column, share in enumerate(SHOWN_STATES):
+            axes = figure.add_subplot(noise[row, 0] if column == 0 else strokes[row, column - 1])
+            number = round(share * steps)
+            _strokes(axes, [own[number] for own in states], f"step {number} of {steps}" if number else thing.category)
             if row == 0 and column < 2:
-                axes.set_title(OURS[2 + column], fontsize=12, color=ACCENT, loc="left", pad=20)
+                _title(axes, OURS[2 + column], y=1.12)
     axes = figure.add_subplot(upper[4])
     _scene(axes, scene)
     _latent(figure.add_subplot(grid[1]))
@@ -59,12 +61,17 @@ def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
         save_figure(path, figure, metadata={"Software": None})
 
 
-def _states(category: str, seed: int) -> list[list[NDArray[Any]]]:
-    """Return the strokes of a category's first drawing after each step; the scene shows the best of four."""
-    trained = load_model(shipped_checkpoint(category, "teacher"), device="cpu")
-    config = SampleConfig(n=1, seed=seed, sampler="dpm-solver++", steps=20, guidance=AS_TUNED)
-    emerging = emerging_strokes(trained, category, config)
-    return [[states[min(step, len(states) - 1)] for states in emerging] for step in range(20)]
+def _states(thing: Thing, seed: int) -> list[list[NDArray[Any]]]:
+    """Return each stroke of a thing as noise and after each step: of the drawings made of it, the one that it shows."""
+    trained = load_model(shipped_checkpoint(thing.category), device="cpu")
+    tries = [emerging_strokes(trained, thing.category, SampleConfig(n=1, seed=seed), first=thing.number * TRIES + k)
+             for k in range(TRIES)]  # fmt: skip
+
+    def apart(states: Sequence[Sequence[NDArray[Any]]]) -> tuple[int, float]:
+        both = zip(states, thing.strokes, strict=False)
+        return abs(len(states) - len(thing.strokes)), sum(float(np.abs(own[-1] - there).mean()) for own, there in both)
+
+    return min(filter(None, tries), key=apart)
 
 
 def _bare(axes: Any) -> None:
@@ -95,7 +102,7 @@ def _things(axes: Any, understood: Understood, scene: Scene) -> None:
         box = thing.box
         axes.add_patch(matplotlib.patches.Rectangle((box.left, box.top), box.width, box.height, fill=False,
                                                     edgecolor=HISTORY))  # fmt: skip
-        axes.text(box.middle, (box.top + box.bottom) / 2, thing.category, ha="center", va="center", fontsize=8)
+        axes.text(box.left + 8, box.top + 8, thing.category, va="top", fontsize=8)
     lines = [line.strip() for line in understood.lines()[1 : 1 + len(understood.relations)]]
     axes.text(0, HEIGHT * 1.08, "\n".join(lines), fontsize=8, va="top", color=CAPTION)
     axes.set_xlim(0, WIDTH)
@@ -114,9 +121,8 @@ def _strokes(axes: Any, strokes: Sequence[NDArray[Any]], label: str) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_color(RULE)
-    if label:
-        axes.set_xlabel(label, fontsize=8, color=CAPTION)
-        axes.xaxis.set_label_position("top")
+    axes.set_xlabel(label, fontsize=8, color=CAPTION)
+    axes.xaxis.set_label_position("top")
 
 
 def _scene(axes: Any, scene: Scene) -> None:
