@@ -76,8 +76,7 @@ def _points(drawing: Drawing) -> tuple[Points, list[int]]:
 def _draw_lines(canvas: ImageDraw.ImageDraw, points: Points, lengths: list[int], width: int) -> None:
     # Floor, not round: scaling 256 rows to 237 makes some share one, and in the reference rasters straight
     # lines are 1.9 times as frequent as nearby on the rows that flooring shares, 1.0 on those of rounding.
-    flat = np.floor(points).ravel().tolist()
-    start = 0
+    flat, start = np.floor(points).ravel().tolist(), 0
     for length in lengths:
         stop = start + 2 * length
         # PIL draws nothing for one point, and one pixel for a point given twice: the dot of the references.
@@ -240,11 +239,12 @@ def grid_image(
     title: str = "",
     labels: Sequence[str] = (),
     color_by_order: bool = False,
+    given: Sequence[int] = (),
 ) -> Picture:
     """Return drawings in rows of `columns` cells of `cell` px as one antialiased (H, W, 3) uint8 picture.
 
-    `title` stands above all, `labels` (one per drawing, or none) below each drawing. `color_by_order` colours
-    the strokes from violet, drawn first, to green, drawn last.
+    `title` stands above all, `labels` (one per drawing, or none) below each drawing. `color_by_order` colours the
+    strokes from violet, drawn first, to green; of drawing i the first `given[i]` are red where it does not.
     Raises ValueError for no drawings, a cell below 16 px, or a wrong number of labels.
     """
     if labels and len(labels) != len(drawings):
@@ -263,7 +263,9 @@ def grid_image(
             for stroke, color in zip(strokes, order_colors(len(strokes)), strict=True):
                 paper.paint([stroke], color, _pen_width(cell))
         else:
-            paper.paint(strokes, INK, _pen_width(cell))
+            kept = given[index] if given else 0
+            paper.paint(strokes[:kept], ACCENT, _pen_width(cell))
+            paper.paint(strokes[kept:], INK, _pen_width(cell))
         if labels:
             paper.write(labels[index], left + cell / 2, top + cell + 0.5 * size, 0.85 * size)
     return paper.picture()
@@ -276,8 +278,7 @@ def comparison_image(
     left = grid_image(real, columns, cell, title=titles[0])
     right = grid_image(generated, columns, cell, title=titles[1])
     gutter = cell // 3
-    shape = (max(len(left), len(right)), left.shape[1] + gutter + right.shape[1], 3)
-    picture = np.full(shape, 255, dtype=np.uint8)
+    picture = np.full((max(len(left), len(right)), left.shape[1] + gutter + right.shape[1], 3), 255, np.uint8)
     picture[: len(left), : left.shape[1]] = left
     picture[: len(right), left.shape[1] + gutter :] = right
     return picture
@@ -516,8 +517,7 @@ def _svg_strokes(strokes: list[Points], colors: Sequence[str], cell: float, seco
     if seconds <= 0:
         lines = zip(strokes, colors, strict=True)
         return "".join(f'<path d="{_svg_line(stroke)}" stroke="{color}"/>' for stroke, color in lines)
-    track = _Track(strokes, cell)
-    cycle = seconds + 2.0  # the finished drawing rests for 2 s
+    track, cycle = _Track(strokes, cell), seconds + 2.0  # the finished drawing rests for 2 s
     loop = f'dur="{cycle:.2f}s" repeatCount="indefinite"'
     paths = []
     for stroke, color, start, end in zip(strokes, colors, track.starts, track.ends, strict=True):
@@ -527,8 +527,8 @@ def _svg_strokes(strokes: list[Points], colors: Sequence[str], cell: float, seco
         if not np.ptp(stroke.round(1), axis=0).any():  # a dot has no length to sweep
             dash = sweep = ""
         # Hidden before its turn: even a dash without length has a round cap.
-        turn = f'<animate attributeName="visibility" values="hidden;visible" keyTimes="0;{begin}" '
-        turn += f'calcMode="discrete" {loop}/>'
+        hidden = f'values="hidden;visible" keyTimes="0;{begin}" calcMode="discrete" {loop}'
+        turn = f'<animate attributeName="visibility" {hidden}/>'
         paths.append(f'<path d="{_svg_line(stroke)}" stroke="{color}"{dash}>{sweep}{turn}</path>')
     return "".join(paths)
 

@@ -441,7 +441,7 @@ def write_results(
         write_atomically(out / f"drawing_{i:03d}.svg", drawing_svg(drawing))
     shown = drawings[:SHEET_DRAWINGS]
     write_atomically(out / "sheet.svg", svg_sheet(shown, columns=8))
-    save_image(out / "grid.png", grid_image(shown, columns=8))
+    save_image(out / "grid.png", grid_image(shown, columns=8, given=[len(own) for own in prefix or ()]))
     drawings_animation(drawings[:ANIMATED_DRAWINGS], out / "animation.gif")
     if states:
         denoising_animation(states, out / "denoising.gif", history or [])

@@ -255,6 +255,17 @@ def test_an_animation_ends_with_the_finished_picture_and_is_a_small_file(tmp_pat
     assert (tmp_path / "three.gif").stat().st_size < 150_000
 
 
+def test_given_strokes_of_a_grid_are_red_and_all_others_ink():
+    drawings = [[stroke((0, 0), (255, 0)), stroke((0, 255), (255, 255))], [stroke((0, 0), (255, 255))]]
+    plain, told = (grid_image(drawings, 2, 64, given=given) for given in ((), (1, 0)))
+    red = reddish(told)
+    assert not reddish(plain).any()
+    assert red[:32, :64].any()
+    assert not red[32:, :64].any()
+    assert not red[:, 64:].any()
+    np.testing.assert_array_equal(plain[32:], told[32:])
+
+
 def test_denoising_shows_each_state_over_a_history_that_stands_still(tmp_path):
     target = stroke((60, 200), (200, 200)).astype(float)
     states = [target + scale * np.array([[-40.0, -400.0], [40.0, -40.0]]) for scale in (1.0, 0.5, 0.0)]
