@@ -4,7 +4,7 @@
     python sample_diffusion.py --category rabbit --prefix unfinished.ndjson --keep-strokes 2 --out samples/continued
     torchrun --nproc-per-node 2 -- sample_diffusion.py --category cat --n 1000     # the same drawings, by two processes
 
-Writes into the folder: drawings.ndjson (the official Quick, Draw! form), grid.png, sheet.svg and the first drawings
+Writes into the folder: drawings.ndjson (the official form), grid.png (given strokes red), sheet.svg, the first drawings
 as .svg, animation.gif (drawn point by point), denoising.gif (strokes emerging from noise), and conditions.json: the
 settings, the model, what was counted, and the files. Files there that no earlier run wrote are not replaced.
 """
