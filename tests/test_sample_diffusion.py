@@ -18,8 +18,9 @@ from config import ATTRIBUTION, RunFailed
 from dataset_utils import read_ndjson, write_ndjson
 from diffusion_model import TrainedModel, save_weights
 from drawings.embedded import embedded_drawings
-from sample_diffusion import generate_drawings, official_form, weaker_network
+from sample_diffusion import StrokeRandomness, generate_drawings, official_form, weaker_network
 from scoring.placement import SHARES
+from stroke_tokens import vectors_to_points
 
 
 def points(drawings: list[list[np.ndarray]]) -> np.ndarray:
@@ -87,13 +88,15 @@ def test_where_no_drawing_has_a_finite_stroke_nothing_is_written(tiny_model: Tra
     assert not list((tmp_path / "out").glob("*.*"))
 
 
-def test_watcher_sees_every_step_of_every_stroke(tiny_model: TrainedModel) -> None:
-    seen: list[tuple[int, tuple[int, ...]]] = []
-    result = generate_drawings(
-        tiny_model, "cat", [0], seed=0, steps=4, watch=lambda k, shown: seen.append((k, shown.shape))
-    )
-    assert [k for k, _ in seen] == [k for k in range(len(result.drawings[0])) for _ in range(4)]
-    assert seen[0][1] == (1, 8, 2)
+def test_watcher_sees_noise_and_every_step_of_every_stroke(tiny_model: TrainedModel) -> None:
+    seen: list[tuple[int, np.ndarray]] = []
+    result = generate_drawings(tiny_model, "cat", [3], seed=0, steps=4, watch=lambda k, shown: seen.append((k, shown)))
+    (drawing,) = result.drawings
+    assert [k for k, _ in seen] == [k for k in range(len(drawing)) for _ in range(1 + 4)]
+    for k, stroke in enumerate(drawing):
+        noise = StrokeRandomness(0, [3], k, tiny_model.model.token_dim).normal()
+        np.testing.assert_array_equal(seen[5 * k][1], vectors_to_points(tiny_model.whitening.decode(noise)))
+        np.testing.assert_array_equal(seen[5 * k + 4][1][0], stroke)
 
 
 def with_guide(trained: TrainedModel, change: Callable[[torch.Tensor], torch.Tensor], part: str) -> TrainedModel:
