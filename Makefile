@@ -80,11 +80,15 @@ models: $(VENV)/runtime
 	set -e; for name in cat bus rabbit; do $(PY) -m studies.distill --data-dir "$(DRAWINGS)" --category $$name --out runs/distill-$$name; done
 	$(PY) -m studies.distill --data-dir "$(DRAWINGS)" --category car --drawings 8192 --first-strokes 32768 --steps 2500 --out runs/distill-car
 	$(PY) -m studies.train_features --data-dir "$(DRAWINGS)" --leave-out cat,bus,rabbit,car --cap 110 --epochs 7 --seed 7 --out scoring/critic_eye.safetensors
-	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category car --checkpoint runs/distill-car/weights.safetensors --contexts 12 --tokens 24 --out runs/refine-car
-	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category bus --checkpoint runs/distill-bus/weights.safetensors --contexts 4 --tokens 4 --learning-rate 2.5e-5 --ema-decay 0.97 --out runs/refine-bus
-	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category rabbit --checkpoint runs/distill-rabbit/weights.safetensors --out runs/refine-rabbit-first
-	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category rabbit --checkpoint runs/refine-rabbit-first/weights.safetensors --learning-rate 3e-5 --steps 110 --warmup 10 --out runs/refine-rabbit
-	mkdir -p checkpoints/students; for name in distill-cat refine-bus refine-rabbit refine-car; do cp runs/$$name/weights.safetensors checkpoints/students/$${name#*-}.safetensors; done
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category cat --checkpoint runs/distill-cat/weights.safetensors --contexts 4 --tokens 4 --steps 360 --out runs/refine-cat
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category bus --checkpoint runs/distill-bus/weights.safetensors --out runs/refine-bus-1
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category bus --checkpoint runs/refine-bus-1/weights.safetensors --contexts 4 --tokens 4 --warmup 10 --steps 300 --out runs/refine-bus-2
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category bus --checkpoint runs/refine-bus-2/weights.safetensors --contexts 4 --tokens 4 --warmup 10 --steps 200 --decay 0 --out runs/refine-bus
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category rabbit --checkpoint runs/distill-rabbit/weights.safetensors --out runs/refine-rabbit-1
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category rabbit --checkpoint runs/refine-rabbit-1/weights.safetensors --learning-rate 3e-5 --steps 110 --warmup 10 --out runs/refine-rabbit
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category car --checkpoint runs/distill-car/weights.safetensors --out runs/refine-car-1
+	$(PY) -m studies.refine --data-dir "$(DRAWINGS)" --category car --checkpoint runs/refine-car-1/weights.safetensors --contexts 4 --tokens 4 --warmup 10 --steps 300 --out runs/refine-car
+	mkdir -p checkpoints/students; for name in cat bus rabbit car; do cp runs/refine-$$name/weights.safetensors checkpoints/students/$$name.safetensors; done
 	$(PY) -m studies.train_critics --data-dir "$(DRAWINGS)"
 
 clean:

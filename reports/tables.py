@@ -286,12 +286,13 @@ def summary_note(entries: Mapping[str, Scores], seeds: Sequence[str], turkish: b
         over = f"{len(seeds)} örnekleme tohumunun ({named}) ortalaması ± standart sapması"
         over = over if len(seeds) > 1 else f"Tek örnekleme tohumu ({named}), bu yüzden sapma yok"
         over += f", depodaki ayarlarla: {steps:g} adım, yönlendirme {guidance:g}" if known else ""
-        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her yanda {n} çizim vardır. KID, "
-                "FID ve iki örneklem doğruluğunda (0,5: ayırt edilemez) düşük, kapsamada yüksek olan iyidir."
-                )  # fmt: skip
+        return (f"{over}. Ayraç içinde: gerçek çizimlerin değeri. FID ve kapsamada her yanda {n}, iki örneklem "
+                "doğruluğunda gerçek çizimlerin yarısı kadar çizim vardır. KID, FID ve iki örneklem doğruluğunda (0,5: "
+                "ayırt edilemez) düşük, kapsamada yüksek olan iyidir.")  # fmt: skip
     over = _over_seeds(seeds) + (f", as shipped: {steps:g} steps, guidance {guidance:g}" if known else "")
-    return (f"{over}. In brackets: what real drawings score. FID and coverage are of {n} drawings a side. Lower "
-            "KID, FID and two-sample accuracy (0.5: not told apart) and higher coverage are better.")  # fmt: skip
+    return (f"{over}. In brackets: what real drawings score. FID and coverage are of {n} drawings a side, "
+            "two-sample accuracy of half as many as there are real ones. Lower KID, FID and two-sample accuracy (0.5: "
+            "not told apart) and higher coverage are better.")  # fmt: skip
 
 
 # ------------------------------------------------------------------ metadata
