@@ -65,7 +65,7 @@ def _guidance(models: Mapping[str, TrainedModel]) -> str:
         sampling = part(trained.conditions, "sampling")
         chosen = (sampling.get("guidance"), part(sampling, "guide").get("file"))
         own = sampling.get("share", 1.0)
-        guides = {chosen[1]: known.get(part(sampling, "guide").get("sha256"), chosen[1])}  # named as it is today
+        guides = {chosen[1]: known.get(str(part(sampling, "guide").get("sha256")), chosen[1])}  # named as it is today
         if sampling:
             for row, value in zip(how.values(), (f"{own:g}", sampling.get("against", "–")), strict=True):
                 row[name] = str(value)
