@@ -56,6 +56,10 @@ DRAW = """async ([category, prefix, randomness, steps]) => {
 }"""
 
 
+ROUNDING = 5e-2
+"""px: Python itself draws one of thirty of these cats up to 0.034 px elsewhere alone than in a batch of three."""
+
+
 @pytest.mark.parametrize(
     ("category", "kept", "steps"),  # the last by the base, without steps as tuned
     [("cat", 0, ()), ("cat", 2, (9, 5, 4)), ("bus", 2, (20,)), ("rabbit", 3, (7,)), ("hot dog", 0, (7,))],
@@ -79,7 +83,7 @@ def test_from_the_same_noise_it_draws_the_strokes_of_python(
         assert ending["reason"] == "finished"
         assert [len(points) for points in ending["strokes"]] == [len(stroke) for stroke in strokes]
         for points, stroke in zip(ending["strokes"], strokes, strict=True):
-            assert np.abs(np.array(points) - stroke).max() < 1e-2
+            assert np.abs(np.array(points) - stroke).max() < ROUNDING
 
 
 @pytest.mark.parametrize(("name", "steps"), [("ddim", 4), ("ddim", 1), ("dpm-solver++", 4)])
