@@ -219,7 +219,8 @@ def _chart(result: CategoryResult) -> str:
         drawn.savefig(memory, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     source = part(result.scores, "strokes").get("reference")
     whose = f" Real drawings: {source}." if result.real and source else ""
-    shown = " Recognised are, of real ones, held-out drawings, not the test pictures of the table." if after else ""
+    others = after and not str(result.scores.get("reference")).startswith(str(source))
+    shown = " Recognised are, of real ones, these, and not the test pictures of the table." if others else ""
     caption = f"Charts of {result.category}. The last bin of a histogram also holds everything longer.{whose}{shown}"
     return _image(caption, memory.getvalue(), "svg+xml")
 
