@@ -124,13 +124,13 @@ def category_list(text: str, data_dir: str | Path | None = None) -> list[str]:
     Raises ValueError that names those at hand, and what ``available_categories`` raises.
     """
     available = available_categories(data_dir)
-    kind, _ = _chosen_folder(data_dir, DATA_FOLDER)
-    where = data_dir or ("without --data-dir or QUICKDRAW_DIR" if kind == "data" else "QUICKDRAW_DIR")
     if text.strip() == "all":
         return available
     try:
         names = [resolve_category(part, available) for part in text.split(",") if part.strip()]
     except ValueError as error:
+        kind, _ = _chosen_folder(data_dir, DATA_FOLDER)
+        where = data_dir or ("without --data-dir or QUICKDRAW_DIR" if kind == "data" else "QUICKDRAW_DIR")
         raise ValueError(f"{where}: {error}") from None
     return list(dict.fromkeys(names))
 

@@ -61,10 +61,10 @@ def load_training_data(
     cut = sum(data.counts.cut_drawings for data in loaded[1:])
     others = f"; {len(loaded)} categories in all" + (f", {cut} drawings cut in the others" if cut else "")
     description = loaded[0].describe() + (others if len(loaded) > 1 else "")
-    if loaded[0].source == "embedded" and choice.data_dir != "embedded":
-        description += "\nNo drawings of people were found, so it learns from those of a program; see docs/DATA.md"
     if not len(held_out):
         description += "; no drawing is held out, so there are no validation losses"
+    if loaded[0].source == "embedded" and choice.data_dir != "embedded":
+        description += "\nThese are drawings of a program; docs/DATA.md says where to get those of people"
     return TrainingData(train, held_out, categories, ids[own], source, description)
 
 

@@ -65,7 +65,7 @@ def _guidance(models: Mapping[str, TrainedModel]) -> str:
         sampling = part(trained.conditions, "sampling")
         chosen = (sampling.get("guidance"), part(sampling, "guide").get("file"))
         own = sampling.get("share", 1.0)
-        guides = {chosen[1]: known.get(str(part(sampling, "guide").get("sha256")), chosen[1])}  # named as it is today
+        today = known.get(str(part(sampling, "guide").get("sha256")), chosen[1])  # what the chosen guide is called
         if sampling:
             for row, value in zip(how.values(), (f"{own:g}", sampling.get("against", "–")), strict=True):
                 row[name] = str(value)
@@ -73,7 +73,7 @@ def _guidance(models: Mapping[str, TrainedModel]) -> str:
             if tried.get("share", 1.0) != own:
                 continue
             guide, strength = tried.get("guide"), tried.get("guidance")
-            against = guides.get(guide, guide) or "the model without category"
+            against = (today if guide == chosen[1] else guide) or "the model without category"
             label = "no guidance" if strength == 1 else f"{strength} away from {against}"
             kid = figure(tried, "kid", PER_MILLE)
             kid += f" ({100 * tried['copies']:.1f} %)" if "copies" in tried else ""

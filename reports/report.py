@@ -241,7 +241,8 @@ def _section(template: Template, result: CategoryResult) -> str:
 
 def _training_sizes(results: Sequence[CategoryResult]) -> str:
     """Return how many drawings of its own category each model has learned from, in words."""
-    sizes = {r.category: part(r.scores, "memorisation").get("n_learned_from") for r in results}
+    sizes = {r.category: part(r.conditions, "model", "train_drawings").get(r.category)
+             or part(r.scores, "memorisation").get("n_learned_from") for r in results}  # fmt: skip
     return ", ".join(f"{name} {f'{n:,}' if isinstance(n, int) else 'unknown'}" for name, n in sizes.items())
 
 

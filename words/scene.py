@@ -78,15 +78,20 @@ def draw_things(asked: Sequence[Asked], seed: int) -> list[Strokes]:
     for category in dict.fromkeys(category for category, _ in asked):
         path = shipped_checkpoint(category)
         trained = models.setdefault(path, models.get(path) or load_model(path, device="cpu"))
-        numbers = sorted({number for own, number in asked if own == category})
-        indices = [number * TRIES + k for number in numbers for k in range(TRIES)]
-        # alone, so that no thing's rounding depends on how many others are drawn
-        for number, start in zip(numbers, range(0, len(indices), TRIES), strict=True):
-            made = generate_drawings(trained, category, indices[start : start + TRIES], seed=seed,
-                                     guidance=trained.guidance).drawings  # fmt: skip
-            best = surest(made, category, judge)
-            drawn[category, number] = [np.round(stroke.astype(float), 2) for stroke in made[best]]
+        for number in sorted({number for own, number in asked if own == category}):
+            made = tries(trained, category, number, seed)
+            drawn[category, number] = [np.round(stroke, 2) for stroke in made[surest(made, category, judge)]]
     return [drawn[each] for each in asked]
+
+
+def tries(trained: TrainedModel, category: str, number: int, seed: int) -> list[Strokes]:
+    """Return the drawings, numbers `number` * TRIES and on, of which one becomes the thing (category, number).
+
+    They are drawn alone, so that no thing's rounding depends on how many others are drawn.
+    """
+    indices = range(number * TRIES, (number + 1) * TRIES)
+    made = generate_drawings(trained, category, indices, seed=seed, guidance=trained.guidance).drawings
+    return [[stroke.astype(float) for stroke in drawing] for drawing in made]
 
 
 def surest(drawings: Sequence[Strokes], category: str, judge: LoadedNetwork) -> int:

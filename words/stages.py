@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from config import TURKISH_NAMES, SampleConfig, shipped_checkpoint
+from diffusion_model import TrainedModel
 from drawings.look import ACCENT, CAPTION, HISTORY, INK, RULE, save_figure
 from sample_diffusion import emerging_strokes, load_model
 from words.layout import HEIGHT, WIDTH
 from words.names import GRAMMAR
 from words.prompts import Understood
-from words.scene import TRIES, Scene, Thing
+from words.scene import TRIES, Scene, Thing, tries
 
 SHOWN_STATES = (0.0, 0.25, 0.5, 1.0)
 """How far the denoising of the strokes that are shown is."""
@@ -45,8 +46,9 @@ def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
     _things(figure.add_subplot(upper[1]), understood, scene)
     noise = upper[2].subgridspec(len(things), 1)
     strokes = upper[3].subgridspec(len(things), len(SHOWN_STATES) - 1)
+    models = {path: load_model(path, device="cpu") for path in {shipped_checkpoint(thing.category) for thing in things}}
     for row, thing in enumerate(things):
-        states = _states(thing, scene.seed)
+        states = _states(models[shipped_checkpoint(thing.category)], thing, scene.seed)
         steps = len(states[0]) - 1
         for column, share in enumerate(SHOWN_STATES):
             axes = figure.add_subplot(noise[row, 0] if column == 0 else strokes[row, column - 1])
@@ -61,17 +63,16 @@ def stages_picture(path: Path, understood: Understood, scene: Scene) -> None:
         save_figure(path, figure, metadata={"Software": None})
 
 
-def _states(thing: Thing, seed: int) -> list[list[NDArray[Any]]]:
+def _states(trained: TrainedModel, thing: Thing, seed: int) -> list[list[NDArray[Any]]]:
     """Return each stroke of a thing as noise and after each step: of the drawings made of it, the one that it shows."""
-    trained = load_model(shipped_checkpoint(thing.category), device="cpu")
-    tries = [emerging_strokes(trained, thing.category, SampleConfig(n=1, seed=seed), first=thing.number * TRIES + k)
-             for k in range(TRIES)]  # fmt: skip
+    made = tries(trained, thing.category, thing.number, seed)
 
-    def apart(states: Sequence[Sequence[NDArray[Any]]]) -> tuple[int, float]:
-        both = zip(states, thing.strokes, strict=False)
-        return abs(len(states) - len(thing.strokes)), sum(float(np.abs(own[-1] - there).mean()) for own, there in both)
+    def apart(k: int) -> tuple[int, float]:
+        both = zip(made[k], thing.strokes, strict=False)
+        return abs(len(made[k]) - len(thing.strokes)), sum(float(np.abs(own - there).mean()) for own, there in both)
 
-    return min(filter(None, tries), key=apart)
+    best = min((k for k in range(TRIES) if made[k]), key=apart)
+    return emerging_strokes(trained, thing.category, SampleConfig(n=1, seed=seed), first=thing.number * TRIES + best)
 
 
 def _bare(axes: Any) -> None:

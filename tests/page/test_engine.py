@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,13 @@ def randomness(seed: int, index: int, first: int, dim: int) -> list[dict[str, An
     return strokes
 
 
+def furthest(first: list[np.ndarray], second: list[np.ndarray]) -> float:
+    """How far, in px, a point of one drawing is from the same point of the other; infinite for other strokes."""
+    if [len(stroke) for stroke in first] != [len(stroke) for stroke in second]:
+        return np.inf
+    return max((float(np.abs(one - other).max()) for one, other in zip(first, second, strict=True)), default=0.0)
+
+
 DRAW = """async ([category, prefix, randomness, steps]) => {
     const endings = randomness.map(() => ({ strokes: [], reason: "" }));
     const strokes = prefix.map((points) => ({ points, by: "you", official: true }));
@@ -56,10 +64,6 @@ DRAW = """async ([category, prefix, randomness, steps]) => {
 }"""
 
 
-ROUNDING = 5e-2
-"""px: Python itself draws one of thirty of these cats up to 0.034 px elsewhere alone than in a batch of three."""
-
-
 @pytest.mark.parametrize(
     ("category", "kept", "steps"),  # the last by the base, without steps as tuned
     [("cat", 0, ()), ("cat", 2, (9, 5, 4)), ("bus", 2, (20,)), ("rabbit", 3, (7,)), ("hot dog", 0, (7,))],
@@ -70,10 +74,17 @@ def test_from_the_same_noise_it_draws_the_strokes_of_python(
     trained = load_with_guide(shipped_checkpoint(category))
     held_out = load_category(category, data_dir=DATA_DIR).test if kept else ()
     given = next((drawing[:kept] for drawing in held_out if 4 <= len(drawing) <= 12), [])
-    indices = [0, 1, 2]  # three endings in one batch
-    expected = generate_drawings(
-        trained, category, indices, seed=5, steps=steps, guidance=trained.guidance, prefix=[given] * len(indices)
-    ).drawings
+
+    def by_python(indices: Sequence[int]) -> list[list[np.ndarray]]:
+        return generate_drawings(
+            trained, category, indices, seed=5, steps=steps, guidance=trained.guidance, prefix=[given] * len(indices)
+        ).drawings
+
+    # Of some drawings rounding moves late strokes, by Python as well: three endings that are the same alone.
+    steady = [i for i, drawing in enumerate(by_python(range(8))) if furthest(by_python([i])[0], drawing) < 2e-4]
+    indices = steady[:3]
+    assert len(indices) == 3
+    expected = by_python(indices)
     numbers = [randomness(5, index, kept, trained.model.token_dim) for index in indices]
     asked = list(steps) or None  # none: as the model was tuned
     drawn = engine.evaluate(DRAW, [category, [stroke.tolist() for stroke in given], numbers, asked])
@@ -83,7 +94,7 @@ def test_from_the_same_noise_it_draws_the_strokes_of_python(
         assert ending["reason"] == "finished"
         assert [len(points) for points in ending["strokes"]] == [len(stroke) for stroke in strokes]
         for points, stroke in zip(ending["strokes"], strokes, strict=True):
-            assert np.abs(np.array(points) - stroke).max() < ROUNDING
+            assert np.abs(np.array(points) - stroke).max() < 1e-2
 
 
 @pytest.mark.parametrize(("name", "steps"), [("ddim", 4), ("ddim", 1), ("dpm-solver++", 4)])

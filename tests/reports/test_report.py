@@ -73,7 +73,7 @@ def test_page_shows_every_category_and_is_small(whole: tuple[str, ElementTree.El
     assert {f"#{name}" for name in ids} == {link.get("href") for link in tree.iter("a")} - {None, metrics_link(tree)}
     for category in CATEGORIES:
         assert "Charts of" in chart_caption(section_of(tree, category))
-        assert "1,234" in "".join(section_of(tree, "limits").itertext())
+        assert "4,321" in "".join(section_of(tree, "limits").itertext())
     assert len(text.encode()) < 700_000
 
 
